@@ -1,0 +1,114 @@
+import { isCollection, isMap, LineCounter, type Node, parseDocument, type ParsedNode, type Document } from "yaml";
+import { z } from "zod";
+import { BashConfig, dagFields, DagSpec, QueueName, TaskId, type TaskSpec } from "./dag.ts";
+import { graphProblems, type Problem } from "./graph.ts";
+
+/** The YAML and JSON face of a DAG (JSON is read as the YAML it also is). */
+
+/** Caps that come before the parse: the parser's time grows faster than its input. */
+const MAX_BYTES = 1_000_000;
+const MAX_ALIASES = 100;
+
+/** One mistake in a definition file; `line` and `column` count from 1. */
+export type FileProblem = { file: string; line: number; column: number; message: string };
+
+export type DefinitionResult = { ok: true; spec: DagSpec } | { ok: false; problems: FileProblem[] };
+
+const FnReference = z.string().regex(/^[^#]+#[^#]+$/, "a function is written as ./file.ts#exportedName");
+
+/** In a file the task's type is the key that holds its config: `bash: ./run.sh`. */
+const FileTask = z
+  .strictObject({
+    id: TaskId,
+    dependsOn: z.array(TaskId).default([]),
+    queue: QueueName.default("default"),
+    bash: z.union([BashConfig.shape.command, BashConfig]).optional(),
+    fn: FnReference.optional(),
+  })
+  .refine((task) => (task.bash === undefined) !== (task.fn === undefined), {
+    message: "a task has exactly one of the keys bash, fn",
+  });
+
+const FileDag = z.strictObject({ ...dagFields, tasks: z.array(FileTask).min(1, "a DAG has at least one task") });
+
+/** Reads one definition. `file` is only used in messages. Never throws for what the text holds. */
+export function parseDefinition(text: string, file: string): DefinitionResult {
+  const lines = new LineCounter();
+  const fail = (problems: { offset: number; message: string }[]): DefinitionResult => ({
+    ok: false,
+    problems: problems.map(({ offset, message }) => {
+      const { line, col } = lines.linePos(offset);
+      return { file, line: Math.max(1, line), column: Math.max(1, col), message };
+    }),
+  });
+  const bytes = Buffer.byteLength(text);
+  if (bytes > MAX_BYTES) return fail([{ offset: 0, message: `the file has ${bytes} bytes; at most ${MAX_BYTES} are read` }]);
+
+  const document = parseDocument(text, { lineCounter: lines, prettyErrors: false, merge: false });
+  if (document.errors.length > 0) {
+    return fail(document.errors.map((error) => ({ offset: error.pos[0], message: error.message })));
+  }
+  const value = toPlainValue(document);
+  if (!value.ok) return fail([{ offset: 0, message: value.message }]);
+
+  const parsed = FileDag.safeParse(value.data);
+  if (!parsed.success) {
+    return fail(
+      parsed.error.issues.flatMap((issue) =>
+        issue.code === "unrecognized_keys"
+          ? issue.keys.map((key) => ({
+              offset: offsetOf(document, [...issue.path, key], true),
+              message: `unknown key "${key}"`,
+            }))
+          : [{ offset: offsetOf(document, issue.path), message: describeIssue(issue) }],
+      ),
+    );
+  }
+  const spec = toSpec(parsed.data);
+  const problems = graphProblems(spec.tasks);
+  if (problems.length > 0) {
+    return fail(problems.map((problem: Problem) => ({ offset: offsetOf(document, problem.path), message: problem.message })));
+  }
+  return { ok: true, spec };
+}
+
+function toPlainValue(document: Document.Parsed): { ok: true; data: unknown } | { ok: false; message: string } {
+  try {
+    return { ok: true, data: document.toJS({ maxAliasCount: MAX_ALIASES }) };
+  } catch (error) {
+    return { ok: false, message: error instanceof Error ? error.message : "the document cannot be read" };
+  }
+}
+
+function describeIssue(issue: z.core.$ZodIssue): string {
+  const where = issue.path.map(String).join(".");
+  return where === "" ? issue.message : `${where}: ${issue.message}`;
+}
+
+/** Start of the deepest node that exists on the path; with `key`, of the last path element's key instead. */
+function offsetOf(document: Document.Parsed, path: readonly PropertyKey[], key = false): number {
+  for (let length = path.length; length > 0; length--) {
+    const parent = document.getIn(path.slice(0, length - 1), true) as ParsedNode | undefined;
+    const last = path[length - 1];
+    if (key && length === path.length && isMap(parent)) {
+      const pair = parent.items.find((item) => String(item.key) === String(last));
+      const range = (pair?.key as Node | undefined)?.range;
+      if (range) return range[0];
+    }
+    const node = isCollection(parent) ? (parent.get(last, true) as Node | undefined) : undefined;
+    if (node?.range) return node.range[0];
+  }
+  return document.contents?.range?.[0] ?? 0;
+}
+
+function toSpec(dag: z.infer<typeof FileDag>): DagSpec {
+  const tasks = dag.tasks.map(({ bash, fn, ...base }): TaskSpec => {
+    if (fn !== undefined) {
+      const [module, name] = fn.split("#") as [string, string];
+      return { ...base, type: "fn", config: { module, export: name } };
+    }
+    const config = typeof bash === "string" ? { command: bash, env: {} } : bash!;
+    return { ...base, type: "bash", config };
+  });
+  return DagSpec.parse({ ...dag, tasks });
+}

@@ -1,0 +1,80 @@
+/**
+ * The state machines, as data. Code, CHECK constraints, documents, colours and tests read these tables;
+ * a state that is not placed here does not compile.
+ */
+
+export const RUN_STATES = ["queued", "running", "success", "failed", "cancelled"] as const;
+export type RunState = (typeof RUN_STATES)[number];
+
+export const TASK_STATES = [
+  "waiting",
+  "ready",
+  "queued",
+  "running",
+  "success",
+  "failed",
+  "skipped",
+  "upstream_failed",
+  "cancelled",
+  "retrying",
+  "deferred",
+] as const;
+export type TaskState = (typeof TASK_STATES)[number];
+
+/** Live states first; the rest are the ways an attempt can end. */
+export const ATTEMPT_STATES = ["queued", "running", "success", "failed", "lost"] as const;
+export type AttemptState = (typeof ATTEMPT_STATES)[number];
+
+/** Which state may follow which without a person asking for it. A final state has no entry. */
+export const RUN_MOVES = {
+  queued: ["running", "cancelled"],
+  running: ["success", "failed", "cancelled"],
+  success: [],
+  failed: [],
+  cancelled: [],
+} as const satisfies Record<RunState, readonly RunState[]>;
+
+export const TASK_MOVES = {
+  waiting: ["ready", "skipped", "upstream_failed", "cancelled"],
+  ready: ["queued", "cancelled"],
+  queued: ["running", "ready", "cancelled"],
+  // `running` → `ready` is a lost worker: the next attempt starts without waiting and without using a retry.
+  running: ["success", "failed", "skipped", "cancelled", "retrying", "deferred", "ready"],
+  retrying: ["ready", "cancelled"],
+  deferred: ["ready", "success", "failed", "skipped", "cancelled"],
+  success: [],
+  failed: [],
+  skipped: [],
+  upstream_failed: [],
+  cancelled: [],
+} as const satisfies Record<TaskState, readonly TaskState[]>;
+
+export const ATTEMPT_MOVES = {
+  queued: ["running"],
+  running: ["success", "failed", "lost"],
+  success: [],
+  failed: [],
+  lost: [],
+} as const satisfies Record<AttemptState, readonly AttemptState[]>;
+
+export const FINAL_RUN_STATES = RUN_STATES.filter((state) => RUN_MOVES[state].length === 0);
+export const FINAL_TASK_STATES = TASK_STATES.filter((state) => TASK_MOVES[state].length === 0);
+
+export function isFinalRunState(state: RunState): boolean {
+  return RUN_MOVES[state].length === 0;
+}
+
+export function isFinalTaskState(state: TaskState): boolean {
+  return TASK_MOVES[state].length === 0;
+}
+
+/** What started a run. */
+export const TRIGGER_KINDS = ["schedule", "manual", "api", "backfill", "dag", "event"] as const;
+export type TriggerKind = (typeof TRIGGER_KINDS)[number];
+
+/**
+ * What an attempt costs its worker, and so which of the worker's slots it takes:
+ * `process` = an operating-system process, `function` = a call into a warm child process.
+ */
+export const SLOT_CLASSES = ["process", "function"] as const;
+export type SlotClass = (typeof SLOT_CLASSES)[number];

@@ -1,0 +1,260 @@
+create schema if not exists sluice;
+
+-- The one source of time. Tests move it per session with `set sluice.clock_offset = '10 s'`; nothing else may.
+-- Compare as `(select sluice.clock())`, so that the planner evaluates it once and can use an index.
+create function sluice.clock() returns timestamptz language sql volatile parallel safe as $$
+  select clock_timestamp() + coalesce(nullif(current_setting('sluice.clock_offset', true), '')::interval, interval '0')
+$$;
+
+create function sluice.today() returns date language sql volatile parallel safe as $$
+  select (sluice.clock() at time zone 'UTC')::date
+$$;
+
+------------------------------------------------------------------------------------------------ definitions
+
+create table sluice.dag (
+  id text primary key check (id ~ '^[a-z0-9][a-z0-9_-]{0,63}$'),
+  description text,
+  owner text,
+  tags text[] not null default '{}',
+  -- Where it is defined, relative to the DAGs folder.
+  file text not null,
+  -- The file is gone: no new runs, but nothing is deleted.
+  missing boolean not null default false,
+  current_version_id bigint not null,
+  created_at timestamptz not null default sluice.clock(),
+  updated_at timestamptz not null default sluice.clock()
+);
+
+create table sluice.dag_version (
+  id bigint generated always as identity primary key,
+  dag_id text not null,
+  number int not null,
+  hash text not null,
+  spec jsonb not null,
+  bundle text,
+  created_at timestamptz not null default sluice.clock(),
+  unique (dag_id, number)
+);
+
+alter table sluice.dag_version add constraint dag_version_dag_id_fkey
+  foreign key (dag_id) references sluice.dag (id) deferrable initially deferred;
+alter table sluice.dag add constraint dag_current_version_id_fkey
+  foreign key (current_version_id) references sluice.dag_version (id) deferrable initially deferred;
+
+-- A version's tasks as rows: what set-based transitions join against. `ord` is the task's place in the spec.
+create table sluice.dag_task (
+  version_id bigint not null references sluice.dag_version (id),
+  ord int not null,
+  task_id text not null,
+  type text not null,
+  queue text not null,
+  slot_class text not null check (slot_class in ('process', 'function')),
+  parents int not null,
+  is_leaf boolean not null,
+  config jsonb not null,
+  primary key (version_id, ord)
+);
+
+create table sluice.dag_edge (
+  version_id bigint not null references sluice.dag_version (id),
+  from_ord int not null,
+  to_ord int not null,
+  primary key (version_id, from_ord, to_ord)
+);
+
+-- The code of function tasks, content-addressed: `files` maps relative paths to source text.
+create table sluice.bundle (
+  hash text primary key,
+  files jsonb not null,
+  created_at timestamptz not null default sluice.clock()
+);
+
+create table sluice.import_error (
+  file text primary key,
+  problems jsonb not null,
+  seen_at timestamptz not null default sluice.clock()
+);
+
+------------------------------------------------------------------------------------------------ runs
+
+create table sluice.dag_run (
+  id bigint generated always as identity primary key,
+  dag_id text not null,
+  version_id bigint not null,
+  state text not null check (state in ('queued', 'running', 'success', 'failed', 'cancelled')),
+  trigger_kind text not null check (trigger_kind in ('schedule', 'manual', 'api', 'backfill', 'dag', 'event')),
+  logical_date timestamptz not null,
+  conf jsonb not null default '{}',
+  note text,
+  actor text not null,
+  created_at timestamptz not null default sluice.clock(),
+  started_at timestamptz,
+  ended_at timestamptz,
+  constraint ended_iff_final check ((state in ('success', 'failed', 'cancelled')) = (ended_at is not null))
+);
+create index dag_run_dag_id_id_idx on sluice.dag_run (dag_id, id desc);
+
+-- Small and unpartitioned, so that "exactly one run per key" stays a plain unique index.
+create table sluice.run_key (
+  dag_id text not null,
+  kind text not null check (kind in ('idempotency')),
+  key text not null,
+  run_id bigint not null,
+  request_hash text not null,
+  primary key (dag_id, kind, key)
+);
+
+-- Apart from dag_run: finishers update this row, so they never need the run row itself.
+create table sluice.run_progress (
+  run_id bigint primary key,
+  open int not null check (open >= 0),
+  failed_leaves int not null default 0,
+  -- A task failed and its descendants have not been given their end yet.
+  unsettled boolean not null default false
+) with (fillfactor = 50);
+
+-- id = run_id << 20 | ord: see lib/domain/ids.ts.
+create table sluice.task_instance (
+  id bigint primary key,
+  run_id bigint not null,
+  state text not null check (state in ('waiting', 'ready', 'queued', 'running', 'success', 'failed', 'skipped',
+    'upstream_failed', 'cancelled', 'retrying', 'deferred')),
+  queue text not null,
+  slot_class text not null check (slot_class in ('process', 'function')),
+  -- Parents that have not succeeded yet.
+  open_parents int not null check (open_parents >= 0),
+  attempts int not null default 0,
+  lost_attempts int not null default 0,
+  ready_at timestamptz,
+  started_at timestamptz,
+  ended_at timestamptz,
+  constraint in_its_run check (id >> 20 = run_id),
+  constraint ended_iff_final check
+    ((state in ('success', 'failed', 'skipped', 'upstream_failed', 'cancelled')) = (ended_at is not null))
+) with (fillfactor = 60);
+create index task_instance_ready_idx on sluice.task_instance (queue, slot_class, id) where state = 'ready';
+
+-- One row per task instance from admission to end: the primary key is the rule "one live attempt", and
+-- occupancy is an aggregate over this table, never a counter.
+create table sluice.live_attempt (
+  task_instance_id bigint primary key,
+  number int not null,
+  id uuid not null unique,
+  state text not null check (state in ('queued', 'running')),
+  queue text not null,
+  slot_class text not null,
+  queued_at timestamptz not null default sluice.clock(),
+  worker_id text,
+  worker_epoch bigint,
+  token uuid,
+  started_at timestamptz,
+  lease_until timestamptz,
+  constraint running_is_leased check ((state = 'running') =
+    (worker_id is not null and worker_epoch is not null and token is not null
+      and started_at is not null and lease_until is not null))
+) with (fillfactor = 60);
+
+------------------------------------------------------------------------------------------------ history, by day
+
+create table sluice.attempt (
+  day date not null default sluice.today(),
+  task_instance_id bigint not null,
+  number int not null,
+  id uuid not null,
+  state text not null check (state in ('success', 'failed', 'lost')),
+  reason text not null,
+  exit_code int,
+  error text,
+  worker_id text not null,
+  queued_at timestamptz not null,
+  started_at timestamptz not null,
+  ended_at timestamptz not null default sluice.clock(),
+  primary key (task_instance_id, number, day)
+) partition by range (day);
+
+create table sluice.event (
+  day date not null default sluice.today(),
+  id bigint generated always as identity,
+  at timestamptz not null default sluice.clock(),
+  run_id bigint not null,
+  -- Null for an event of the run itself.
+  task_instance_id bigint,
+  attempt int,
+  from_state text,
+  to_state text not null,
+  reason text,
+  actor text not null,
+  primary key (run_id, id, day)
+) partition by range (day);
+
+create table sluice.task_log (
+  day date not null default sluice.today(),
+  task_instance_id bigint not null,
+  attempt int not null,
+  seq int not null,
+  at timestamptz not null default sluice.clock(),
+  stream text not null check (stream in ('stdout', 'stderr', 'system')),
+  chunk bytea not null,
+  primary key (task_instance_id, attempt, seq, day)
+) partition by range (day);
+
+-- Makes the partitions from yesterday (a clock set back must find one) to `ahead` days from now.
+create function sluice.ensure_partitions(ahead int) returns void language plpgsql as $$
+declare
+  parent text;
+  start date;
+begin
+  perform pg_advisory_xact_lock(hashtext('sluice.ensure_partitions'));
+  foreach parent in array array['attempt', 'event', 'task_log'] loop
+    for start in select d::date from generate_series(sluice.today() - 1, sluice.today() + ahead, interval '1 day') d loop
+      execute format('create table if not exists sluice.%I partition of sluice.%I for values from (%L) to (%L)',
+        parent || to_char(start, '_YYYYMMDD'), parent, start, start + 1);
+    end loop;
+  end loop;
+end $$;
+select sluice.ensure_partitions(7);
+
+------------------------------------------------------------------------------------------------ values
+
+create table sluice.xcom (
+  task_instance_id bigint not null,
+  key text not null,
+  value jsonb not null,
+  created_at timestamptz not null default sluice.clock(),
+  primary key (task_instance_id, key)
+);
+
+------------------------------------------------------------------------------------------------ workers, people
+
+create table sluice.worker (
+  id text primary key,
+  -- Grows at every start under the same name: the newest process owns the name.
+  epoch bigint not null,
+  host text not null,
+  pid int not null,
+  version text not null,
+  queues text[] not null,
+  process_slots int not null check (process_slots >= 0),
+  function_slots int not null check (function_slots >= 0),
+  state text not null check (state in ('active', 'draining', 'stopped')),
+  started_at timestamptz not null default sluice.clock(),
+  lease_until timestamptz not null
+) with (fillfactor = 50);
+
+create table sluice.app_user (
+  id bigint generated always as identity primary key,
+  name text not null unique,
+  password_hash text not null,
+  role text not null check (role in ('admin', 'operator', 'viewer')),
+  -- A session made under an older number is over.
+  session_version int not null default 1,
+  created_at timestamptz not null default sluice.clock()
+);
+
+-- Failed sign-ins per name and per address, kept here so that every web process counts the same.
+create table sluice.sign_in_failure (
+  subject text primary key,
+  failures int not null,
+  window_ends_at timestamptz not null
+);
