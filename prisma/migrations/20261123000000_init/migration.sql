@@ -113,6 +113,7 @@ create table sluice.run_progress (
   -- A task failed and its descendants have not been given their end yet.
   unsettled boolean not null default false
 ) with (fillfactor = 50);
+create index run_progress_unsettled_idx on sluice.run_progress (run_id) where unsettled;
 
 -- id = run_id << 20 | ord: see lib/domain/ids.ts.
 create table sluice.task_instance (

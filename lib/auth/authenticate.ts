@@ -1,0 +1,46 @@
+import { createHash, timingSafeEqual } from "node:crypto";
+import type { Role } from "#lib/db/users.ts";
+import { AppError } from "#lib/domain/errors.ts";
+
+export type Actor = { kind: "token" | "user"; name: string; role: Role };
+
+export type Credentials = {
+  apiTokenHash: Buffer;
+  publicUrl: string;
+  /** Reads the session; only asked when the request brings no `Authorization`. */
+  sessionUser: () => Promise<{ name: string; role: Role } | undefined>;
+};
+
+/** Who calls: the bearer of the API token, or the console's own browser. Anybody else is refused. */
+export async function authenticate(request: Request, credentials: Credentials): Promise<Actor> {
+  const authorization = request.headers.get("authorization");
+  if (authorization !== null) return byToken(authorization, credentials.apiTokenHash);
+  const user = await credentials.sessionUser();
+  if (user === undefined) throw new AppError("unauthenticated", "Sign in, or send `Authorization: Bearer <token>`.");
+  if (request.method !== "GET" && request.method !== "HEAD") requireSameOrigin(request, credentials.publicUrl);
+  return { kind: "user", name: user.name, role: user.role };
+}
+
+function byToken(authorization: string, expected: Buffer): Actor {
+  const [, token] = /^Bearer +([\x21-\x7e]+) *$/i.exec(authorization) ?? [];
+  const hash = createHash("sha256").update(token ?? "").digest();
+  if (token === undefined || hash.length !== expected.length || !timingSafeEqual(hash, expected)) {
+    throw new AppError("unauthenticated", "The `Authorization` header holds no valid bearer token.");
+  }
+  return { kind: "token", name: "api-token", role: "admin" };
+}
+
+/** A cookie is sent by any site's form: a change must come from a page of our own. */
+function requireSameOrigin(request: Request, publicUrl: string): void {
+  const site = request.headers.get("sec-fetch-site");
+  const origin = request.headers.get("origin");
+  const sameSite = site === null || site === "same-origin";
+  const ownOrigin = origin === null || origin === new URL(publicUrl).origin || hostOf(origin) === request.headers.get("host");
+  if ((site === null && origin === null) || !sameSite || !ownOrigin) {
+    throw new AppError("forbidden", "A request with a session cookie must come from this site itself.");
+  }
+}
+
+function hostOf(origin: string): string | undefined {
+  return URL.canParse(origin) ? new URL(origin).host : undefined;
+}

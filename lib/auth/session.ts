@@ -1,0 +1,30 @@
+import { getServerSession } from "next-auth";
+import { redirect } from "next/navigation";
+import { cache } from "react";
+import type { WebDeps } from "#lib/boot.ts";
+import { webDeps } from "#lib/boot.ts";
+import { findUserById, type Role } from "#lib/db/users.ts";
+import { authOptions, SessionUser } from "./next-auth.ts";
+import { loginPath } from "./safe-path.ts";
+
+export type User = { id: string; name: string; role: Role };
+
+/** Who sent this request, by its session cookie; the user's row decides whether the session still holds. */
+export async function sessionUser(deps: WebDeps): Promise<User | undefined> {
+  const options = authOptions({ pool: deps.engine.pool, sessionSecret: deps.settings.sessionSecret });
+  const session = SessionUser.safeParse((await getServerSession(options))?.user);
+  if (!session.success) return undefined;
+  const user = await findUserById(deps.engine.pool, session.data.id);
+  if (user === undefined || user.sessionVersion !== session.data.sessionVersion) return undefined;
+  return { id: user.id, name: user.name, role: user.role };
+}
+
+/** The signed-in user of the page being rendered; read once per request. */
+export const currentUser = cache(async (): Promise<User | undefined> => sessionUser(await webDeps()));
+
+/** Every page's first line: the signed-in user, or off to the sign-in page and back to `path` afterwards. */
+export async function requireUser(path: string): Promise<User> {
+  const user = await currentUser();
+  if (user === undefined) redirect(loginPath(path));
+  return user;
+}

@@ -1,0 +1,106 @@
+import { createHash, randomUUID } from "node:crypto";
+import type { Logger } from "pino";
+import { listen } from "#lib/db/listen.ts";
+import { createNotifier } from "#lib/db/notify.ts";
+import { createPool } from "#lib/db/pool.ts";
+import { createPrisma, type PrismaClient } from "#lib/db/prisma.ts";
+import { messageOf } from "#lib/domain/errors.ts";
+import type { EngineDeps } from "#lib/engine/deps.ts";
+import { processSettings, type Settings } from "#lib/env.ts";
+import { createLogger } from "#lib/obs/log.ts";
+import { createTaskQueue } from "#lib/queue/task-queue.ts";
+
+/** Everything alive in a process is built here and handed down; importing any module does nothing. */
+
+/** Connections per process. With three processes on Postgres' default of 100 this leaves most for the user. */
+const POOL_SIZE = 10;
+
+/** The engine on `url`. The caller starts `queue` before its first use and ends `pool` last. */
+export function engineDeps(url: string, name: string, log: Logger): EngineDeps {
+  const pool = createPool({ url, max: POOL_SIZE, name });
+  const onError = (error: unknown): void => log.warn({ error: messageOf(error) }, "a database call in the background failed");
+  return { pool, queue: createTaskQueue(pool, onError), notifier: createNotifier(pool, onError), log, newToken: randomUUID };
+}
+
+/** Tells who is interested in a run that something about it has changed. */
+export type RunChanges = {
+  /** `onChange` runs after each change; also after a reconnect, when changes may have been missed. */
+  subscribe(runId: string, onChange: () => void): () => void;
+  /** Milliseconds since the database connection behind it last answered. */
+  age(): number;
+  /** Aborts when the process stops: streams end then. */
+  closing: AbortSignal;
+};
+
+export type WebDeps = {
+  settings: Settings & { sessionSecret: string };
+  engine: EngineDeps;
+  prisma: PrismaClient;
+  changes: RunChanges;
+  apiTokenHash: Buffer;
+  log: Logger;
+};
+
+/** Next loads this module once per bundle; what is alive must exist once per process. */
+const holder = globalThis as typeof globalThis & { sluiceWebDeps?: Promise<WebDeps> };
+
+/** The web process's dependencies, made at first use. */
+export function webDeps(): Promise<WebDeps> {
+  holder.sluiceWebDeps ??= buildWebDeps().catch((error: unknown) => {
+    // A database that was away is asked again by the next request.
+    delete holder.sluiceWebDeps;
+    throw error;
+  });
+  return holder.sluiceWebDeps;
+}
+
+async function buildWebDeps(): Promise<WebDeps> {
+  const read = processSettings();
+  if (!read.ok) throw new Error(read.problems.join("; "));
+  const { databaseUrl, sessionSecret, apiToken } = read.settings;
+  if (!databaseUrl || !sessionSecret || !apiToken) {
+    throw new Error("the web process needs DATABASE_URL, SLUICE_SESSION_SECRET and SLUICE_API_TOKEN");
+  }
+  const log = createLogger({ level: read.settings.logLevel, component: "web" });
+  const engine = engineDeps(databaseUrl, "web", log);
+  await engine.queue.start();
+  return {
+    settings: { ...read.settings, sessionSecret },
+    engine,
+    prisma: createPrisma(engine.pool),
+    changes: runChanges(databaseUrl, log),
+    apiTokenHash: createHash("sha256").update(apiToken).digest(),
+    log,
+  };
+}
+
+function runChanges(url: string, log: Logger): RunChanges {
+  const closing = new AbortController();
+  const interested = new Map<string, Set<() => void>>();
+  const listener = listen({
+    url,
+    channel: "sluice_runs",
+    onValue: (runId) => interested.get(runId)?.forEach((onChange) => onChange()),
+    onReconnect: () => interested.forEach((set) => set.forEach((onChange) => onChange())),
+    onError: (error) => log.warn({ error: messageOf(error) }, "lost the connection that hears of changes; reconnecting"),
+  });
+  for (const signal of ["SIGTERM", "SIGINT"] as const) {
+    process.once(signal, () => {
+      closing.abort();
+      void listener.stop();
+    });
+  }
+  return {
+    subscribe(runId, onChange) {
+      const set = interested.get(runId) ?? new Set();
+      set.add(onChange);
+      interested.set(runId, set);
+      return () => {
+        set.delete(onChange);
+        if (set.size === 0) interested.delete(runId);
+      };
+    },
+    age: () => listener.age(),
+    closing: closing.signal,
+  };
+}

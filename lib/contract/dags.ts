@@ -1,0 +1,84 @@
+import { z } from "zod";
+import { DagId } from "#lib/domain/dag.ts";
+import { DagRun } from "./dag-runs.ts";
+import { JsonObject, pageOf, pageQuery, Time } from "./fields.ts";
+import { op } from "./op.ts";
+
+export const Dag = z.strictObject({
+  id: DagId,
+  description: z.string().nullable(),
+  owner: z.string().nullable(),
+  tags: z.array(z.string()),
+  file: z.string().describe("Where it is defined, relative to the DAGs folder."),
+  missing: z.boolean().describe("The file is gone: no new runs start."),
+  version: z.number().int(),
+  createdAt: Time,
+  updatedAt: Time,
+});
+export type Dag = z.infer<typeof Dag>;
+
+export const DagTask = z.strictObject({
+  id: z.string(),
+  type: z.string(),
+  queue: z.string(),
+  dependsOn: z.array(z.string()),
+});
+export type DagTask = z.infer<typeof DagTask>;
+
+export const DagDetail = z.strictObject({ ...Dag.shape, tasks: z.array(DagTask) });
+export type DagDetail = z.infer<typeof DagDetail>;
+
+const dagParams = z.strictObject({ dagId: DagId });
+
+export const listDags = op({
+  method: "GET",
+  path: "/dags",
+  summary: "Lists the DAGs by id.",
+  access: "viewer",
+  query: z.strictObject({ ...pageQuery, cursor: DagId.optional() }),
+  returns: { 200: pageOf(Dag) },
+  errors: ["invalid_request", "unauthenticated"],
+});
+
+export const getDag = op({
+  method: "GET",
+  path: "/dags/{dagId}",
+  summary: "One DAG with the tasks of its current version.",
+  access: "viewer",
+  params: dagParams,
+  returns: { 200: DagDetail },
+  errors: ["unauthenticated", "dag_not_found"],
+});
+
+export const triggerDag = op({
+  method: "POST",
+  path: "/dags/{dagId}/trigger",
+  summary: "Starts a run. A repeated Idempotency-Key answers the run it started.",
+  access: "operator",
+  params: dagParams,
+  headers: z.object({
+    "idempotency-key": z
+      .string()
+      .regex(/^[\x20-\x7e]{1,255}$/, "has 1 to 255 printable ASCII characters")
+      .optional(),
+  }),
+  body: z.strictObject({
+    conf: JsonObject.optional(),
+    logicalDate: z.iso.datetime({ offset: true }).optional(),
+    note: z
+      .string()
+      .max(4096)
+      .refine((text) => !text.includes("\0"), "must not contain a NUL character")
+      .optional(),
+  }),
+  returns: { 200: DagRun, 201: DagRun },
+  errors: [
+    "invalid_request",
+    "unauthenticated",
+    "forbidden",
+    "dag_not_found",
+    "idempotency_key_reused",
+    "payload_too_large",
+    "unsupported_media_type",
+  ],
+});

@@ -1,0 +1,31 @@
+import { z } from "zod";
+import { op } from "./op.ts";
+
+export const ReadyCheck = z.strictObject({
+  name: z.string(),
+  ok: z.boolean(),
+  ageMs: z.number().nullable().describe("How old the observation is."),
+  detail: z.string(),
+});
+export type ReadyCheck = z.infer<typeof ReadyCheck>;
+
+export const Readiness = z.strictObject({ status: z.enum(["ok", "unavailable"]), checks: z.array(ReadyCheck) });
+export type Readiness = z.infer<typeof Readiness>;
+
+export const health = op({
+  method: "GET",
+  path: "/health",
+  summary: "The process answers; says nothing about what it depends on.",
+  access: "open",
+  returns: { 200: z.strictObject({ status: z.literal("ok") }) },
+  errors: [],
+});
+
+export const ready = op({
+  method: "GET",
+  path: "/ready",
+  summary: "Whether this process can serve: database, migrations, change listener.",
+  access: "open",
+  returns: { 200: Readiness, 503: Readiness },
+  errors: [],
+});

@@ -1,0 +1,80 @@
+import { z } from "zod";
+import { ATTEMPT_STATES, TASK_STATES } from "#lib/domain/states.ts";
+import { Id, Time } from "./fields.ts";
+import { EVENT_STREAM, op, PLAIN_TEXT } from "./op.ts";
+
+export const TaskInstance = z.strictObject({
+  id: Id,
+  runId: Id,
+  taskId: z.string(),
+  type: z.string(),
+  queue: z.string(),
+  state: z.enum(TASK_STATES),
+  attempt: z.number().int().describe("Number of the latest attempt; 0 before the first."),
+  lostAttempts: z.number().int(),
+  workerId: z.string().nullable(),
+  readyAt: Time.nullable(),
+  startedAt: Time.nullable(),
+  endedAt: Time.nullable(),
+});
+export type TaskInstance = z.infer<typeof TaskInstance>;
+
+export const Attempt = z.strictObject({
+  number: z.number().int(),
+  state: z.enum(ATTEMPT_STATES),
+  reason: z.string().nullable(),
+  exitCode: z.number().int().nullable(),
+  error: z.string().nullable(),
+  workerId: z.string().nullable(),
+  queuedAt: Time,
+  startedAt: Time.nullable(),
+  endedAt: Time.nullable(),
+});
+export type Attempt = z.infer<typeof Attempt>;
+
+export const TaskInstanceDetail = z.strictObject({
+  ...TaskInstance.shape,
+  dagId: z.string(),
+  history: z.array(Attempt).describe("Every attempt so far, oldest first."),
+});
+export type TaskInstanceDetail = z.infer<typeof TaskInstanceDetail>;
+
+/** Data of a `chunk` event of a followed log. */
+export const LogChunk = z.strictObject({
+  seq: z.number().int(),
+  stream: z.enum(["stdout", "stderr", "system"]),
+  at: Time,
+  text: z.string(),
+});
+export type LogChunk = z.infer<typeof LogChunk>;
+
+/** Data of the `end` event of a followed log; null when the task ended without this attempt. */
+export const LogEnd = z.strictObject({ attempt: Attempt.nullable() });
+export type LogEnd = z.infer<typeof LogEnd>;
+
+const taskParams = z.strictObject({ taskInstanceId: Id });
+
+export const getTaskInstance = op({
+  method: "GET",
+  path: "/task-instances/{taskInstanceId}",
+  summary: "One task instance with its attempts.",
+  access: "viewer",
+  params: taskParams,
+  returns: { 200: TaskInstanceDetail },
+  errors: ["unauthenticated", "task_instance_not_found"],
+});
+
+export const readTaskLog = op({
+  method: "GET",
+  path: "/task-instances/{taskInstanceId}/logs",
+  summary: "An attempt's log: the exact bytes, or followed as `chunk` events until `end`.",
+  access: "viewer",
+  params: taskParams,
+  query: z.strictObject({
+    attempt: z.coerce.number().int().min(1).max(2 ** 31 - 1).optional().describe("The latest one when absent."),
+    follow: z.enum(["true", "false"]).optional(),
+  }),
+  headers: z.object({ accept: z.string().optional(), "last-event-id": z.string().regex(/^[0-9]{1,10}$/).optional().catch(undefined) }),
+  returns: { 200: [PLAIN_TEXT, EVENT_STREAM] },
+  errors: ["invalid_request", "unauthenticated", "task_instance_not_found"],
+});

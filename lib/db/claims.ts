@@ -1,0 +1,75 @@
+import type { TaskType } from "#lib/domain/dag.ts";
+import type { Tx } from "./pool.ts";
+
+export type WorkerRef = { id: string; epoch: string };
+
+/** All a worker needs to run an attempt, but for the parents' outputs. */
+export type Claimed = {
+  taskInstanceId: string;
+  runId: string;
+  attemptId: string;
+  token: string;
+  number: number;
+  dagId: string;
+  taskId: string;
+  type: TaskType;
+  config: unknown;
+  bundle: string | null;
+  conf: Record<string, unknown>;
+  logicalDate: Date;
+};
+
+/**
+ * `queued` → `running` under the given tokens and a lease of `leaseMs`, for an active worker only. An attempt
+ * that is not answered was not ours to take: cancelled, taken already, or this worker is draining or replaced.
+ */
+export async function claimQueued(
+  tx: Tx,
+  worker: WorkerRef,
+  attempts: readonly { id: string; token: string }[],
+  leaseMs: number,
+): Promise<Claimed[]> {
+  const { rows } = await tx.query<Claimed>({
+    name: "claim-queued",
+    text: `
+      with f as (select * from unnest($1::uuid[], $2::uuid[]) f(id, token)),
+      lk as materialized (
+        select t.id from sluice.task_instance t
+         where t.id in (select a.task_instance_id from sluice.live_attempt a join f on f.id = a.id)
+         order by t.id for update),
+      got as (
+        update sluice.live_attempt a
+           set state = 'running', worker_id = $3, worker_epoch = $4, token = f.token, started_at = sluice.clock(),
+               lease_until = sluice.clock() + $5 * interval '1 ms'
+          from f, lk
+         where a.id = f.id and a.task_instance_id = lk.id and a.state = 'queued'
+           and exists (select from sluice.worker w where w.id = $3 and w.epoch = $4 and w.state = 'active')
+        returning a.task_instance_id, a.id, a.number, a.token, a.started_at),
+      moved as (
+        update sluice.task_instance t set state = 'running', started_at = got.started_at
+          from got where t.id = got.task_instance_id
+        returning t.id),
+      e as (
+        insert into sluice.event (run_id, task_instance_id, attempt, from_state, to_state, actor)
+        select task_instance_id >> 20, task_instance_id, number, 'queued', 'running', 'worker:' || $3 from got)
+      select got.task_instance_id as "taskInstanceId", r.id as "runId", got.id as "attemptId", got.token, got.number,
+             r.dag_id as "dagId", t.task_id as "taskId", t.type, t.config, v.bundle, r.conf,
+             r.logical_date as "logicalDate"
+        from got
+        join sluice.dag_run r on r.id = got.task_instance_id >> 20
+        join sluice.dag_version v on v.id = r.version_id
+        join sluice.dag_task t on t.version_id = r.version_id and t.ord = got.task_instance_id & 1048575
+       order by got.task_instance_id`,
+    values: [attempts.map((a) => a.id), attempts.map((a) => a.token), worker.id, worker.epoch, leaseMs],
+  });
+  return rows;
+}
+
+/** False when the worker drains, has stopped or was replaced by a newer process of its name. */
+export async function isActive(tx: Tx, worker: WorkerRef): Promise<boolean> {
+  const { rowCount } = await tx.query("select from sluice.worker where id = $1 and epoch = $2 and state = 'active'", [
+    worker.id,
+    worker.epoch,
+  ]);
+  return rowCount === 1;
+}

@@ -1,0 +1,123 @@
+import type { Db } from "./pool.ts";
+
+/** How an attempt ended, as its worker saw it. `output` is JSON text or undefined. */
+export type Finish = {
+  taskInstanceId: string;
+  token: string;
+  state: "success" | "failed";
+  reason: string;
+  exitCode?: number | undefined;
+  error?: string | undefined;
+  output?: string | undefined;
+};
+
+export type Finished = {
+  /** Task instances whose end was accepted; the rest were fenced. */
+  accepted: string[];
+  /** Runs in which a task failed that others wait for. */
+  unsettledRuns: string[];
+};
+
+/**
+ * `running` → its end, for every attempt whose token is still the live one; children of successes are counted
+ * down and made `ready`, and a run with nothing open is closed. One statement, one commit, whatever the batch.
+ *
+ * Lock order: runs (FOR KEY SHARE: against user actions, which take FOR UPDATE, but not against another
+ * finisher's closing update) → task instances by id, finishers and children together → progress by run id.
+ */
+export async function finishRunning(db: Db, batch: readonly Finish[], actor: string): Promise<Finished> {
+  const { rows } = await db.query<{ id: string; runId: string; unsettled: boolean }>({
+    name: "finish-running",
+    text: `
+      with f as materialized (
+        select * from unnest($1::bigint[], $2::uuid[], $3::text[], $4::text[], $5::int[], $6::text[], $7::jsonb[])
+                      f(id, token, state, reason, exit_code, error, output)),
+      run as materialized (
+        select r.id, r.version_id from sluice.dag_run r
+         where r.id in (select id >> 20 from f) order by r.id for key share),
+      lk as materialized (
+        select t.id from sluice.task_instance t
+         where t.id in (
+           select id from f
+           union
+           select r.id << 20 | e.to_ord from f join run r on r.id = f.id >> 20
+             join sluice.dag_edge e on e.version_id = r.version_id and e.from_ord = f.id & 1048575
+            where f.state = 'success')
+         order by t.id for update),
+      done as (
+        delete from sluice.live_attempt a using f, lk
+         where a.task_instance_id = f.id and lk.id = f.id and a.token = f.token and a.state = 'running'
+        returning a.*, f.state as end_state, f.reason, f.exit_code, f.error, f.output),
+      delta as (
+        select r.id << 20 | e.to_ord as id, count(*)::int as n
+          from done d join run r on r.id = d.task_instance_id >> 20
+          join sluice.dag_edge e on e.version_id = r.version_id and e.from_ord = d.task_instance_id & 1048575
+         where d.end_state = 'success' group by 1),
+      moved as (
+        update sluice.task_instance t
+           set state = case when x.end_state is not null then x.end_state
+                            when t.state = 'waiting' and t.open_parents = x.n then 'ready' else t.state end,
+               open_parents = t.open_parents - x.n,
+               ended_at = case when x.end_state is not null then sluice.clock() else t.ended_at end,
+               ready_at = case when t.state = 'waiting' and t.open_parents = x.n then sluice.clock() else t.ready_at end
+          from (select coalesce(d.task_instance_id, c.id) as id, d.end_state, coalesce(c.n, 0) as n
+                  from done d full join delta c on c.id = d.task_instance_id) x
+         where t.id = x.id
+        returning t.id, t.run_id, t.state, x.end_state),
+      history as (
+        insert into sluice.attempt
+          (task_instance_id, number, id, state, reason, exit_code, error, worker_id, queued_at, started_at)
+        select task_instance_id, number, id, end_state, reason, exit_code, error, worker_id, queued_at, started_at
+          from done),
+      e as (
+        insert into sluice.event (run_id, task_instance_id, attempt, from_state, to_state, reason, actor)
+        select task_instance_id >> 20, task_instance_id, number, 'running', end_state, reason, $8 from done
+        union all
+        select run_id, id, null, 'waiting', 'ready', null, $8 from moved where state = 'ready'),
+      x as (
+        insert into sluice.xcom (task_instance_id, key, value)
+        select task_instance_id, 'return_value', output from done where output is not null
+        on conflict (task_instance_id, key) do update set value = excluded.value, created_at = sluice.clock()),
+      tally as (
+        select d.task_instance_id >> 20 as run_id, count(*)::int as n,
+               count(*) filter (where d.end_state = 'failed' and t.is_leaf)::int as failed_leaves,
+               bool_or(d.end_state = 'failed' and not t.is_leaf) as unsettled
+          from done d join run r on r.id = d.task_instance_id >> 20
+          join sluice.dag_task t on t.version_id = r.version_id and t.ord = d.task_instance_id & 1048575
+         group by 1),
+      plk as materialized (
+        select p.run_id from sluice.run_progress p
+         where p.run_id in (select run_id from tally) and (select count(*) from moved) >= 0
+         order by p.run_id for update),
+      progress as (
+        update sluice.run_progress p
+           set open = p.open - t.n, failed_leaves = p.failed_leaves + t.failed_leaves,
+               unsettled = p.unsettled or t.unsettled
+          from tally t, plk where p.run_id = t.run_id and plk.run_id = p.run_id
+        returning p.run_id, p.open, p.failed_leaves, p.unsettled),
+      closed as (
+        update sluice.dag_run r
+           set state = case when p.failed_leaves > 0 then 'failed' else 'success' end, ended_at = sluice.clock()
+          from progress p where r.id = p.run_id and p.open = 0 and r.state = 'running'
+        returning r.id, r.state),
+      ce as (
+        insert into sluice.event (run_id, from_state, to_state, actor)
+        select id, 'running', state, $8 from closed)
+      select d.task_instance_id as id, p.run_id as "runId", p.unsettled
+        from done d join progress p on p.run_id = d.task_instance_id >> 20`,
+    values: [
+      batch.map((f) => f.taskInstanceId),
+      batch.map((f) => f.token),
+      batch.map((f) => f.state),
+      batch.map((f) => f.reason),
+      batch.map((f) => f.exitCode ?? null),
+      batch.map((f) => f.error ?? null),
+      batch.map((f) => f.output ?? null),
+      actor,
+    ],
+  });
+  return {
+    accepted: rows.map((row) => row.id),
+    unsettledRuns: [...new Set(rows.filter((row) => row.unsettled).map((row) => row.runId))],
+  };
+}

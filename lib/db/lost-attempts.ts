@@ -1,0 +1,97 @@
+import type { Db } from "./pool.ts";
+import type { WorkerRef } from "./claims.ts";
+
+export type LostReason = "LEASE_EXPIRED" | "WORKER_RESTARTED" | "DRAINED";
+
+/** Larger than any count of lost attempts (Postgres int). */
+const NO_LIMIT = 2 ** 31 - 1;
+
+/** Which running attempts have lost their worker. The condition is part of every write that acts on it. */
+const LOST_WHEN = {
+  // Right after Postgres came back every lease looks expired, so none counts until workers had time to renew.
+  LEASE_EXPIRED: `a.lease_until < (select sluice.clock())
+    and clock_timestamp() - pg_postmaster_start_time() > $2 * interval '1 ms' and $1::text is null`,
+  WORKER_RESTARTED: "a.worker_id = $1 and a.worker_epoch < $2",
+  DRAINED: "a.worker_id = $1 and a.worker_epoch = $2",
+} as const satisfies Record<LostReason, string>;
+
+export type Released = {
+  /** Runs whose tasks are `ready` again. */
+  runs: string[];
+  /** Attempts left as they are, because their task has lost its worker too often: the caller ends them. */
+  exhausted: { taskInstanceId: string; token: string }[];
+};
+
+/**
+ * Ends running attempts without a worker as `lost` and makes their tasks `ready` again, at most 200 a call.
+ * A drained attempt does not count against `allowance`. Several callers at once are safe (SKIP LOCKED).
+ */
+async function release(db: Db, reason: LostReason, values: [string | null, unknown], allowance: number): Promise<Released> {
+  const { rows } = await db.query<{ id: string; runId: string; token: string | null }>({
+    name: `release-${reason}`,
+    text: `
+      with run as materialized (
+        select r.id from sluice.dag_run r
+         where r.id in (select a.task_instance_id >> 20 from sluice.live_attempt a
+                         where a.state = 'running' and ${LOST_WHEN[reason]})
+         order by r.id for key share),
+      lk as materialized (
+        select t.id, t.lost_attempts from sluice.task_instance t
+         where t.id in (select a.task_instance_id from sluice.live_attempt a
+                         where a.state = 'running' and ${LOST_WHEN[reason]} order by 1 limit 200)
+           and (select count(*) from run) >= 0
+         order by t.id for update skip locked),
+      gone as (
+        delete from sluice.live_attempt a using lk
+         where a.task_instance_id = lk.id and a.state = 'running' and ${LOST_WHEN[reason]}
+           and lk.lost_attempts < $3
+        returning a.*),
+      moved as (
+        update sluice.task_instance t
+           set state = 'ready', ready_at = sluice.clock(), started_at = null,
+               lost_attempts = t.lost_attempts + case when $4 = 'DRAINED' then 0 else 1 end
+          from gone where t.id = gone.task_instance_id
+        returning t.id),
+      history as (
+        insert into sluice.attempt (task_instance_id, number, id, state, reason, worker_id, queued_at, started_at)
+        select task_instance_id, number, id, 'lost', $4, worker_id, queued_at, started_at from gone),
+      e as (
+        insert into sluice.event (run_id, task_instance_id, attempt, from_state, to_state, reason, actor)
+        select task_instance_id >> 20, task_instance_id, number, 'running', 'ready', $4, 'sweep' from gone)
+      select id, id >> 20 as "runId", null as token from moved
+      union all
+      select a.task_instance_id, a.task_instance_id >> 20, a.token from sluice.live_attempt a join lk on lk.id = a.task_instance_id
+       where a.state = 'running' and ${LOST_WHEN[reason]} and lk.lost_attempts >= $3`,
+    values: [...values, allowance, reason],
+  });
+  return {
+    runs: [...new Set(rows.filter((row) => row.token === null).map((row) => row.runId))],
+    exhausted: rows.flatMap((row) => (row.token === null ? [] : [{ taskInstanceId: row.id, token: row.token }])),
+  };
+}
+
+/** Attempts whose lease has run out; none while Postgres itself is younger than a lease of `leaseMs`. */
+export function releaseExpired(db: Db, leaseMs: number, allowance: number): Promise<Released> {
+  return release(db, "LEASE_EXPIRED", [null, leaseMs], allowance);
+}
+
+/** What earlier processes under this worker's name left running. */
+export function releasePredecessors(db: Db, worker: WorkerRef, allowance: number): Promise<Released> {
+  return release(db, "WORKER_RESTARTED", [worker.id, worker.epoch], allowance);
+}
+
+/** What this worker hands back because it stops. */
+export function releaseDrained(db: Db, worker: WorkerRef): Promise<Released> {
+  return release(db, "DRAINED", [worker.id, worker.epoch], NO_LIMIT);
+}
+
+/** Attempts that were handed over longer than `olderThanMs` ago and never claimed: their delivery may be lost. */
+export async function staleQueued(db: Db, olderThanMs: number): Promise<{ attemptId: string; lane: string }[]> {
+  const { rows } = await db.query<{ attemptId: string; lane: string }>(
+    `select id as "attemptId", queue || '.' || slot_class as lane from sluice.live_attempt
+      where state = 'queued' and queued_at < (select sluice.clock()) - $1 * interval '1 ms'
+      order by task_instance_id limit 1000`,
+    [olderThanMs],
+  );
+  return rows;
+}

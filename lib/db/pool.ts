@@ -1,0 +1,30 @@
+import pg from "pg";
+
+/** Anything that runs a statement: the pool (one statement = one transaction) or a client inside one. */
+export type Db = Pick<pg.Pool, "query"> | Pick<pg.PoolClient, "query">;
+
+/** A client that is inside a transaction. Functions that take one leave commit and rollback to their caller. */
+export type Tx = pg.PoolClient;
+
+/**
+ * A connection pool on `url`. No statement may wait for ever, neither for a lock nor for a client that has
+ * forgotten its transaction: limits are set at connect.
+ */
+export function createPool(options: { url: string; max: number; name: string }): pg.Pool {
+  const pool = new pg.Pool({
+    connectionString: options.url,
+    max: options.max,
+    application_name: `sluice-${options.name}`,
+    connectionTimeoutMillis: 5_000,
+    idleTimeoutMillis: 30_000,
+    keepAlive: true,
+    lock_timeout: 2_000,
+    statement_timeout: 15_000,
+    idle_in_transaction_session_timeout: 10_000,
+  });
+  // A broken idle connection is replaced by the pool at the next use; without a listener it would end the process.
+  pool.on("error", () => undefined);
+  // The same for one that is checked out: its query fails, and that is what its user handles.
+  pool.on("connect", (client) => void client.on("error", () => undefined));
+  return pool;
+}

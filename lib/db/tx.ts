@@ -1,0 +1,47 @@
+import { setTimeout as delay } from "node:timers/promises";
+import pg from "pg";
+import type { Tx } from "./pool.ts";
+
+/** Lost a race that running the same statements again settles. */
+const RETRIED_CODES = new Set([
+  "40001", // serialization_failure
+  "40P01", // deadlock_detected
+  "55P03", // lock_not_available (lock_timeout)
+]);
+
+const MAX_TRIES = 5;
+const FIRST_BACKOFF_MS = 10;
+
+/** Runs `work` again, after a random pause, while Postgres says it lost a race; any other error is the caller's. */
+export async function retried<T>(work: () => Promise<T>): Promise<T> {
+  for (let attempt = 1; ; attempt++) {
+    try {
+      return await work();
+    } catch (error) {
+      const again = error instanceof pg.DatabaseError && RETRIED_CODES.has(error.code ?? "");
+      if (!again || attempt === MAX_TRIES) throw error;
+      await delay(Math.random() * FIRST_BACKOFF_MS * 2 ** attempt);
+    }
+  }
+}
+
+/** One READ COMMITTED transaction around `work`, repeated as a whole when it loses a race. */
+export async function inTx<T>(pool: pg.Pool, work: (tx: Tx) => Promise<T>): Promise<T> {
+  return retried(async () => {
+    const tx = await pool.connect();
+    let broken: Error | undefined;
+    try {
+      await tx.query("begin");
+      const result = await work(tx);
+      await tx.query("commit");
+      return result;
+    } catch (error) {
+      await tx.query("rollback").catch((failure: unknown) => {
+        broken = failure instanceof Error ? failure : new Error(String(failure));
+      });
+      throw error;
+    } finally {
+      tx.release(broken);
+    }
+  });
+}

@@ -1,0 +1,76 @@
+import type { Db } from "./pool.ts";
+import type { WorkerRef } from "./claims.ts";
+
+export type WorkerRegistration = {
+  id: string;
+  host: string;
+  pid: number;
+  version: string;
+  queues: readonly string[];
+  processSlots: number;
+  functionSlots: number;
+};
+
+/** Takes the name: the epoch grows, and an older process under the same name is fenced at its next heartbeat. */
+export async function upsertWorker(db: Db, worker: WorkerRegistration, leaseMs: number): Promise<WorkerRef> {
+  const { rows } = await db.query<WorkerRef>(
+    `insert into sluice.worker
+       (id, epoch, host, pid, version, queues, process_slots, function_slots, state, lease_until)
+     values ($1, 1, $2, $3, $4, $5, $6, $7, 'active', sluice.clock() + $8 * interval '1 ms')
+     on conflict (id) do update set epoch = worker.epoch + 1, host = excluded.host, pid = excluded.pid,
+       version = excluded.version, queues = excluded.queues, process_slots = excluded.process_slots,
+       function_slots = excluded.function_slots, state = 'active', started_at = sluice.clock(),
+       lease_until = excluded.lease_until
+     returning id, epoch`,
+    [
+      worker.id,
+      worker.host,
+      worker.pid,
+      worker.version,
+      worker.queues,
+      worker.processSlots,
+      worker.functionSlots,
+      leaseMs,
+    ],
+  );
+  return rows[0]!;
+}
+
+/** Draining: nothing is admitted for it and its claims take nothing. Stopped: gone on purpose. */
+export async function setWorkerState(db: Db, worker: WorkerRef, state: "draining" | "stopped"): Promise<void> {
+  await db.query("update sluice.worker set state = $3 where id = $1 and epoch = $2", [worker.id, worker.epoch, state]);
+}
+
+export type Heartbeat = {
+  /** Undefined: another process has taken this worker's name. */
+  workerState: "active" | "draining" | "stopped" | undefined;
+  /** Ids of the attempts that are still ours; the others were fenced and must stop now. */
+  held: string[];
+};
+
+/** Renews the worker's lease and those of all its attempts in one statement. */
+export async function renewLeases(
+  db: Db,
+  worker: WorkerRef,
+  attempts: readonly { id: string; token: string }[],
+  leaseMs: number,
+): Promise<Heartbeat> {
+  const { rows } = await db.query<{ state: "active" | "draining" | "stopped" | null; held: string[] }>({
+    name: "renew-leases",
+    text: `
+      with w as (
+        update sluice.worker set lease_until = sluice.clock() + $3 * interval '1 ms'
+         where id = $1 and epoch = $2 returning state),
+      f as (select * from unnest($4::uuid[], $5::uuid[]) f(id, token)),
+      lk as materialized (
+        select a.task_instance_id, a.id from sluice.live_attempt a join f on f.id = a.id and f.token = a.token
+         where a.state = 'running' order by a.task_instance_id for update of a),
+      renewed as (
+        update sluice.live_attempt a set lease_until = sluice.clock() + $3 * interval '1 ms'
+          from lk where a.task_instance_id = lk.task_instance_id and a.id = lk.id and a.state = 'running'
+        returning a.id)
+      select (select state from w) as state, array(select id::text from renewed) as held`,
+    values: [worker.id, worker.epoch, leaseMs, attempts.map((a) => a.id), attempts.map((a) => a.token)],
+  });
+  return { workerState: rows[0]?.state ?? undefined, held: rows[0]?.held ?? [] };
+}

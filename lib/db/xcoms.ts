@@ -1,0 +1,18 @@
+import type { Json } from "#lib/domain/canonical.ts";
+import type { Db } from "./pool.ts";
+
+/** The outputs of a task instance's parents, by task id; a parent that left none is absent. */
+export async function parentOutputs(db: Db, taskInstanceId: string): Promise<Record<string, Json>> {
+  const { rows } = await db.query<{ taskId: string; value: Json }>({
+    name: "parent-outputs",
+    text: `
+      select t.task_id as "taskId", x.value
+        from sluice.dag_run r
+        join sluice.dag_edge e on e.version_id = r.version_id and e.to_ord = $1::bigint & 1048575
+        join sluice.dag_task t on t.version_id = r.version_id and t.ord = e.from_ord
+        join sluice.xcom x on x.task_instance_id = r.id << 20 | e.from_ord and x.key = 'return_value'
+       where r.id = $1::bigint >> 20`,
+    values: [taskInstanceId],
+  });
+  return Object.fromEntries(rows.map((row) => [row.taskId, row.value]));
+}

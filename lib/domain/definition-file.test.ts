@@ -1,0 +1,69 @@
+import fc from "fast-check";
+import { describe, expect, test } from "vitest";
+import { parseDefinition } from "./definition-file.ts";
+
+function problems(text: string): string[] {
+  const result = parseDefinition(text, "x.yaml");
+  return result.ok ? [] : result.problems.map((p) => `${p.line}:${p.column} ${p.message}`);
+}
+
+describe("a definition file", () => {
+  test("becomes the canonical model, the same from YAML and JSON", () => {
+    const yaml = parseDefinition(
+      "id: a\ntasks:\n  - id: x\n    bash: echo hi\n  - id: y\n    dependsOn: [x]\n    fn: ./f.ts#go\n",
+      "a.yaml",
+    );
+    const json = parseDefinition(
+      '{"id":"a","tasks":[{"id":"x","bash":{"command":"echo hi"}},{"id":"y","dependsOn":["x"],"fn":"./f.ts#go"}]}',
+      "a.json",
+    );
+    expect(yaml).toEqual(json);
+    expect(yaml).toMatchObject({
+      ok: true,
+      spec: {
+        id: "a",
+        tasks: [
+          { id: "x", type: "bash", config: { command: "echo hi" }, queue: "default", dependsOn: [] },
+          { id: "y", type: "fn", config: { module: "./f.ts", export: "go" } },
+        ],
+      },
+    });
+  });
+
+  test("with mistakes tells each one with its line and column", () => {
+    expect(problems("id: Bad Id\nowners: me\ntasks:\n  - id: x\n    dependOn: [y]\n    bash: 'true'\n")).toEqual([
+      expect.stringMatching(/^1:5 id: a DAG id has/),
+      '5:5 unknown key "dependOn"',
+      '2:1 unknown key "owners"',
+    ]);
+    expect(problems("id: a\ntasks:\n  - id: x\n    dependsOn: [nope]\n    bash: 'true'\n")).toEqual([
+      '4:17 task "x" depends on "nope", which is not a task of this DAG',
+    ]);
+    expect(problems("id: a\ntasks:\n  - id: x\n  - id: y\n    bash: 'true'\n    fn: ./a.ts#b\n")).toEqual([
+      "3:5 tasks.0: a task has exactly one of the keys bash, fn",
+      "4:5 tasks.1: a task has exactly one of the keys bash, fn",
+    ]);
+    expect(problems("id: a\nid: b\n")[0]).toMatch(/^2:1 .*unique/);
+    expect(problems("a: [")[0]).toMatch(/^1:/);
+    expect(problems("")[0]).toMatch(/^1:1 /);
+  });
+
+  test("made to harm is refused quickly: alias bombs, NUL, merge keys, size", () => {
+    const bomb = `a: &a [x,x,x,x,x,x,x,x,x]\n${Array.from({ length: 12 }, (_, n) => `k${n}: &k${n} [${Array(9).fill(n === 0 ? "*a" : `*k${n - 1}`)}]`).join("\n")}\n`;
+    expect(problems(bomb)[0]).toMatch(/alias/i);
+    expect(problems('id: a\ntasks:\n  - id: x\n    bash: "echo \\0"\n')[0]).toMatch(/NUL/);
+    expect(problems(`id: a\n#${"x".repeat(1_000_001)}`)[0]).toMatch(/at most 1000000/);
+    expect(({} as { polluted?: boolean }).polluted).toBeUndefined();
+    expect(problems("id: a\n__proto__: {polluted: true}\ntasks: []\n").length).toBeGreaterThan(0);
+  });
+
+  test("of any text never throws", () => {
+    fc.assert(
+      fc.property(fc.string({ unit: fc.constantFrom(..."ab:-[]{}&*!|>'\"#,\n \t0%@`?".split("")), maxLength: 60 }), (text) => {
+        const result = parseDefinition(text, "x.yaml");
+        if (!result.ok) expect(result.problems.length).toBeGreaterThan(0);
+      }),
+      { numRuns: 2_000 },
+    );
+  });
+});

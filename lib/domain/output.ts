@@ -1,0 +1,38 @@
+/** Outputs are kept in the database row by row and read by every child: 1 MiB of JSON is the most. */
+export const MAX_OUTPUT_BYTES = 1024 * 1024;
+
+export type StorableOutput =
+  | { ok: true; json: string | undefined }
+  | { ok: false; reason: "RESULT_TOO_LARGE" | "RESULT_UNSTORABLE"; error: string };
+
+/**
+ * The JSON text of a task's output, or why it cannot be kept. Postgres' jsonb has no NUL character and no lone
+ * surrogate; JSON has no NaN, no function and no circle. `undefined` is "no output".
+ */
+export function storableOutput(value: unknown): StorableOutput {
+  const unstorable = (error: string): StorableOutput => ({ ok: false, reason: "RESULT_UNSTORABLE", error });
+  let trouble: string | undefined;
+  let json: string | undefined;
+  try {
+    json = JSON.stringify(value, (key, member: unknown) => {
+      trouble ??= textTrouble(key) ?? (typeof member === "string" ? textTrouble(member) : numberTrouble(member));
+      return member;
+    });
+  } catch (error) {
+    return unstorable(`the output cannot be written as JSON: ${error instanceof Error ? error.message : String(error)}`);
+  }
+  if (trouble !== undefined) return unstorable(trouble);
+  const bytes = json === undefined ? 0 : Buffer.byteLength(json);
+  if (bytes <= MAX_OUTPUT_BYTES) return { ok: true, json };
+  const error = `the output has ${bytes} bytes of JSON; at most ${MAX_OUTPUT_BYTES} are kept`;
+  return { ok: false, reason: "RESULT_TOO_LARGE", error };
+}
+
+function textTrouble(text: string): string | undefined {
+  if (text.includes("\0")) return "the output holds a NUL character, which the database cannot store";
+  return text.isWellFormed() ? undefined : "the output holds half of a surrogate pair, which is not Unicode text";
+}
+
+function numberTrouble(member: unknown): string | undefined {
+  return typeof member === "number" && !Number.isFinite(member) ? `the output holds ${member}, which JSON does not have` : undefined;
+}

@@ -1,0 +1,96 @@
+import { randomBytes } from "node:crypto";
+import { chmod, chown, mkdir, readFile, rename, rm, stat, writeFile } from "node:fs/promises";
+import path from "node:path";
+import { EmbeddedPostgresError } from "./errors.ts";
+import { assertReachable, type Owner } from "./owner.ts";
+
+/** What lies in the folder of one embedded Postgres. */
+export type Folder = { root: string; pgData: string; passwordFile: string; portFile: string };
+
+/** Makes the folder and proves that it can be written and that the server's user may enter it. */
+export async function prepareFolder(dataDir: string, owner: Owner): Promise<Folder> {
+  const root = path.resolve(dataDir);
+  try {
+    await mkdir(root, { recursive: true });
+    // The server's user passes through; nobody but us lists it.
+    await chmod(root, owner === undefined ? 0o700 : 0o711);
+    const probe = path.join(root, `.probe-${process.pid}`);
+    await writeFile(probe, "");
+    await rm(probe);
+  } catch (cause) {
+    throw new EmbeddedPostgresError(`The database folder ${root} cannot be written (${codeOf(cause)})`, { cause });
+  }
+  await assertReachable(root, owner, "the database folder");
+  return {
+    root,
+    pgData: path.join(root, "data"),
+    passwordFile: path.join(root, "password"),
+    portFile: path.join(root, "port"),
+  };
+}
+
+/** True once initdb has finished here. */
+export async function hasCluster(folder: Folder): Promise<boolean> {
+  return await exists(path.join(folder.pgData, "PG_VERSION"));
+}
+
+/** The superuser's password; made once, readable by us alone. */
+export async function readOrMakePassword(folder: Folder): Promise<string> {
+  const kept = await readText(folder.passwordFile);
+  if (kept !== undefined && kept !== "") return kept;
+  if (await hasCluster(folder)) {
+    throw new EmbeddedPostgresError(
+      `The database in ${folder.root} exists but its password file is gone: restore ${folder.passwordFile}, or remove the folder to start with an empty database`,
+    );
+  }
+  const password = randomBytes(24).toString("base64url");
+  await writeWhole(folder.passwordFile, password);
+  return password;
+}
+
+/** The port of the last start, when one is kept. */
+export async function readPort(folder: Folder): Promise<number | undefined> {
+  const port = Number(await readText(folder.portFile));
+  return Number.isInteger(port) && port > 0 && port < 65_536 ? port : undefined;
+}
+
+/** Keeps the port for the next start. */
+export async function keepPort(folder: Folder, port: number): Promise<void> {
+  await writeWhole(folder.portFile, String(port));
+}
+
+/** A file only its owner reads, replaced in one move so that a crash leaves the old or the new text. */
+async function writeWhole(file: string, text: string): Promise<void> {
+  const draft = `${file}.${process.pid}.tmp`;
+  await writeFile(draft, text, { mode: 0o600 });
+  await rename(draft, file);
+}
+
+/** An empty folder of the server's user. */
+export async function makeOwnFolder(folder: string, owner: Owner): Promise<void> {
+  await rm(folder, { recursive: true, force: true });
+  await mkdir(folder, { mode: 0o700 });
+  if (owner !== undefined) await chown(folder, owner.uid, owner.gid);
+}
+
+async function readText(file: string): Promise<string | undefined> {
+  try {
+    return (await readFile(file, "utf8")).trim();
+  } catch (error) {
+    if (codeOf(error) === "ENOENT") return undefined;
+    throw new EmbeddedPostgresError(`${file} cannot be read (${codeOf(error)})`, { cause: error });
+  }
+}
+
+async function exists(file: string): Promise<boolean> {
+  return await stat(file).then(
+    () => true,
+    () => false,
+  );
+}
+
+/** The system's name for what went wrong. */
+export function codeOf(error: unknown): string {
+  if (error instanceof Error && "code" in error && typeof error.code === "string") return error.code;
+  return error instanceof Error ? error.message : String(error);
+}

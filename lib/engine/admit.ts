@@ -1,0 +1,51 @@
+import { messageOf } from "#lib/domain/errors.ts";
+import { admitReady, lockAdmission } from "#lib/db/admission.ts";
+import { inTx } from "#lib/db/tx.ts";
+import type { EngineDeps } from "./deps.ts";
+
+type Passes = { running: Promise<number>; next?: Promise<number> };
+const passes = new WeakMap<EngineDeps, Passes>();
+
+/**
+ * Hands ready task instances to the workers, as far as their slots go. Called by whoever made tasks ready or
+ * freed a slot, after that commit. A process runs one pass and keeps at most one more waiting: every call
+ * returns after a pass that began after the call. A failed pass is logged, not thrown; the scheduler's
+ * regular pass is the net.
+ */
+export async function admit(deps: EngineDeps): Promise<number> {
+  const current = passes.get(deps);
+  if (!current) return start(deps);
+  current.next ??= current.running.then(() => start(deps));
+  return current.next;
+}
+
+async function start(deps: EngineDeps): Promise<number> {
+  const running = pass(deps);
+  const entry: Passes = { running };
+  passes.set(deps, entry);
+  try {
+    return await running;
+  } finally {
+    if (passes.get(deps) === entry && !entry.next) passes.delete(deps);
+  }
+}
+
+async function pass(deps: EngineDeps): Promise<number> {
+  try {
+    const admitted = await inTx(deps.pool, async (tx) => {
+      await lockAdmission(tx);
+      const attempts = await admitReady(tx);
+      const lanes = Map.groupBy(attempts, (attempt) => attempt.lane);
+      for (const [lane, members] of lanes) {
+        await deps.queue.enqueue(tx, lane, members.map((attempt) => attempt.attemptId));
+      }
+      return attempts;
+    });
+    deps.notifier.announce("sluice_tasks", admitted.map((attempt) => attempt.lane));
+    deps.notifier.announce("sluice_runs", admitted.map((attempt) => attempt.runId));
+    return admitted.length;
+  } catch (error) {
+    deps.log.warn({ error: messageOf(error) }, "an admission pass failed; the next one covers it");
+    return 0;
+  }
+}

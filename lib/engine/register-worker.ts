@@ -1,0 +1,16 @@
+import type { WorkerRef } from "#lib/db/claims.ts";
+import { upsertWorker, type WorkerRegistration } from "#lib/db/workers.ts";
+import { lanesOf } from "#lib/queue/task-queue.ts";
+import { admit } from "./admit.ts";
+import type { EngineDeps } from "./deps.ts";
+import { LEASE_MS } from "./lease.ts";
+import { takeOverFromPredecessors } from "./sweep.ts";
+
+/** Enters the worker under its name; what an earlier process of that name was running is made ready again. */
+export async function registerWorker(deps: EngineDeps, registration: WorkerRegistration): Promise<WorkerRef> {
+  await deps.queue.ensureLanes(lanesOf(registration.queues));
+  const worker = await upsertWorker(deps.pool, registration, LEASE_MS);
+  await takeOverFromPredecessors(deps, worker);
+  await admit(deps);
+  return worker;
+}

@@ -1,0 +1,42 @@
+import { canonicalJson, type Json, sha256 } from "#lib/domain/canonical.ts";
+import { AppError } from "#lib/domain/errors.ts";
+import { insertRun, insertRunKey, lockRunKey, type NewRun } from "#lib/db/runs.ts";
+import { inTx } from "#lib/db/tx.ts";
+import { admit } from "./admit.ts";
+import type { EngineDeps } from "./deps.ts";
+
+export type StartRun = NewRun & {
+  /** The same key for the same DAG gives the same run, however often it is sent. */
+  idempotencyKey?: string | undefined;
+};
+
+/**
+ * Starts a run of the DAG's current version. Once this answers, the run exists and will end.
+ * Throws `dag_not_found`, and `idempotency_key_reused` when the key was used with another request.
+ */
+export async function startRun(deps: EngineDeps, request: StartRun): Promise<{ runId: string; created: boolean }> {
+  const started = await inTx(deps.pool, async (tx) => {
+    const { idempotencyKey: key, ...run } = request;
+    const requestHash = hashOf(run);
+    const known = key === undefined ? undefined : await lockRunKey(tx, run.dagId, key);
+    if (known && known.requestHash !== requestHash) {
+      throw new AppError("idempotency_key_reused", "this idempotency key was used with another request", {
+        runId: known.runId,
+      });
+    }
+    if (known) return { runId: known.runId, created: false };
+    const runId = await insertRun(tx, run);
+    if (runId === undefined) throw new AppError("dag_not_found", `there is no DAG "${run.dagId}"`);
+    if (key !== undefined) await insertRunKey(tx, run.dagId, key, { runId, requestHash });
+    return { runId, created: true };
+  });
+  if (started.created) {
+    deps.notifier.announce("sluice_runs", [started.runId]);
+    await admit(deps);
+  }
+  return started;
+}
+
+function hashOf({ conf, logicalDate, note }: NewRun): string {
+  return sha256(canonicalJson({ conf: conf as Json, logicalDate: logicalDate?.toISOString(), note }));
+}

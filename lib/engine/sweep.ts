@@ -1,0 +1,53 @@
+import type { WorkerRef } from "#lib/db/claims.ts";
+import { releaseDrained, type Released, releaseExpired, releasePredecessors, staleQueued } from "#lib/db/lost-attempts.ts";
+import { unsettledRuns } from "#lib/db/settling.ts";
+import { inTx, retried } from "#lib/db/tx.ts";
+import { admit } from "./admit.ts";
+import type { EngineDeps } from "./deps.ts";
+import { finish } from "./finish.ts";
+import { LEASE_MS, LOST_ALLOWANCE } from "./lease.ts";
+import { settleRun } from "./settle-run.ts";
+
+/** An attempt handed over and not claimed for so long is handed over again; the same id twice is a no-op. */
+const REDELIVER_AFTER_MS = 30_000;
+const SETTLE_BATCH = 100;
+
+/** Repairs what processes that died have left: expired leases, lost deliveries, unsettled runs. */
+export async function sweep(deps: EngineDeps): Promise<void> {
+  await takeBack(deps, await retried(() => releaseExpired(deps.pool, LEASE_MS, LOST_ALLOWANCE)));
+  await redeliver(deps);
+  for (const runId of await unsettledRuns(deps.pool, SETTLE_BATCH)) await settleRun(deps, runId);
+}
+
+/** What earlier processes under this worker's name left running starts again at once, without waiting for a lease. */
+export async function takeOverFromPredecessors(deps: EngineDeps, worker: WorkerRef): Promise<void> {
+  await takeBack(deps, await retried(() => releasePredecessors(deps.pool, worker, LOST_ALLOWANCE)));
+}
+
+/** A stopping worker's attempts go to others at once and without using up anything. Its processes must be dead. */
+export async function handBack(deps: EngineDeps, worker: WorkerRef): Promise<void> {
+  await takeBack(deps, await retried(() => releaseDrained(deps.pool, worker)));
+}
+
+async function takeBack(deps: EngineDeps, released: Released): Promise<void> {
+  if (released.exhausted.length > 0) {
+    const ends = released.exhausted.map((attempt) => ({
+      ...attempt,
+      state: "failed" as const,
+      reason: "WORKER_LOST",
+      error: `the worker was lost ${LOST_ALLOWANCE + 1} times while running this task`,
+    }));
+    await finish(deps, ends, "sweep");
+  }
+  if (released.runs.length === 0) return;
+  deps.notifier.announce("sluice_runs", released.runs);
+  await admit(deps);
+}
+
+async function redeliver(deps: EngineDeps): Promise<void> {
+  const stale = await staleQueued(deps.pool, REDELIVER_AFTER_MS);
+  for (const [lane, members] of Map.groupBy(stale, (attempt) => attempt.lane)) {
+    await inTx(deps.pool, (tx) => deps.queue.enqueue(tx, lane, members.map((attempt) => attempt.attemptId)));
+    deps.notifier.announce("sluice_tasks", [lane]);
+  }
+}

@@ -1,0 +1,208 @@
+import os from "node:os";
+import path from "node:path";
+import { z } from "zod";
+import { nearestName } from "./env-names.ts";
+
+const LOG_LEVELS = ["trace", "debug", "info", "warn", "error", "fatal", "silent"] as const;
+export type LogLevel = (typeof LOG_LEVELS)[number];
+
+const SLUG = /^[a-z0-9](?:[a-z0-9_.-]{0,61}[a-z0-9])?$/;
+
+export type Settings = {
+  port: number;
+  host: string;
+  /** Where people and programs reach the web process, without a slash at the end. */
+  url: string;
+  databaseUrl: string | undefined;
+  /** Absolute: children run in other folders. */
+  home: string;
+  /** Absolute, for the same reason. */
+  dagsDir: string;
+  adminPassword: string | undefined;
+  apiToken: string | undefined;
+  sessionSecret: string | undefined;
+  logLevel: LogLevel;
+  /** 0 means any free port. */
+  healthPort: number;
+  workerName: string | undefined;
+  queues: readonly string[];
+  processSlots: number;
+  functionSlots: number;
+};
+
+/** What a child process is given. Next's types want NODE_ENV in every environment, and ours always is the built product. */
+export type ProcessEnvironment = Record<string, string> & { NODE_ENV: "production" };
+
+export type SettingsResult = { ok: true; settings: Settings } | { ok: false; problems: string[] };
+
+type Help = { allowed: string; fallback: string; about: string; secret?: true };
+
+function wholeNumber(min: number, max: number) {
+  return z.string().regex(/^\d{1,9}$/).transform(Number).pipe(z.number().min(min).max(max));
+}
+
+function urlWith(...protocols: string[]) {
+  return z.string().refine((text) => {
+    const url = URL.parse(text);
+    return url !== null && url.hostname !== "" && protocols.includes(url.protocol);
+  });
+}
+
+function isSlugList(text: string): boolean {
+  return splitList(text).length > 0 && splitList(text).every((name) => SLUG.test(name));
+}
+
+function splitList(text: string): string[] {
+  return [...new Set(text.split(",").map((part) => part.trim()).filter((part) => part !== ""))];
+}
+
+const schema = z.object({
+  PORT: wholeNumber(1, 65_535).optional(),
+  HOST: z.string().regex(/^[A-Za-z0-9.:_-]+$/).optional(),
+  SLUICE_URL: urlWith("http:", "https:").optional(),
+  DATABASE_URL: urlWith("postgres:", "postgresql:").optional(),
+  SLUICE_HOME: z.string().optional(),
+  SLUICE_DAGS_DIR: z.string().optional(),
+  SLUICE_ADMIN_PASSWORD: z.string().min(8).optional(),
+  SLUICE_API_TOKEN: z.string().regex(/^[\x21-\x7e]{16,}$/).optional(),
+  SLUICE_SESSION_SECRET: z.string().min(32).optional(),
+  LOG_LEVEL: z.enum(LOG_LEVELS).optional(),
+  SLUICE_HEALTH_PORT: wholeNumber(0, 65_535).optional(),
+  SLUICE_WORKER_NAME: z.string().regex(SLUG).optional(),
+  SLUICE_QUEUES: z.string().refine(isSlugList).transform(splitList).optional(),
+  SLUICE_PROCESS_SLOTS: wholeNumber(1, 1000).optional(),
+  SLUICE_FUNCTION_SLOTS: wholeNumber(1, 1000).optional(),
+});
+
+type Name = keyof z.infer<typeof schema>;
+
+/** What people are told about each variable: in `sluice --help`, and when a value is refused. */
+export const SETTING_HELP: Record<Name, Help> = {
+  PORT: { allowed: "a whole number from 1 to 65535", fallback: "8080", about: "port of the web UI and API" },
+  HOST: { allowed: "an address or host name", fallback: "127.0.0.1", about: "address the servers listen on" },
+  SLUICE_URL: { allowed: "an http:// or https:// address", fallback: "http://localhost:PORT", about: "public address of the web UI" },
+  DATABASE_URL: { allowed: "a postgres:// or postgresql:// address", fallback: "embedded Postgres (start only)", about: "the database", secret: true },
+  SLUICE_HOME: { allowed: "a folder", fallback: ".sluice", about: "data folder: secrets and the embedded database" },
+  SLUICE_DAGS_DIR: { allowed: "a folder", fallback: "dags", about: "where DAG files are read from" },
+  SLUICE_ADMIN_PASSWORD: { allowed: "at least 8 characters", fallback: "made and printed at the first start", about: "password of the user admin", secret: true },
+  SLUICE_API_TOKEN: { allowed: "at least 16 printable characters without spaces", fallback: "made at the first start", about: "bearer token of the REST API", secret: true },
+  SLUICE_SESSION_SECRET: { allowed: "at least 32 characters", fallback: "made at the first start", about: "key that signs browser sessions", secret: true },
+  LOG_LEVEL: { allowed: LOG_LEVELS.join(", "), fallback: "info", about: "least severe log line that is written" },
+  SLUICE_HEALTH_PORT: { allowed: "a whole number from 0 to 65535; 0 is any free port", fallback: "0", about: "health server of scheduler and worker" },
+  SLUICE_WORKER_NAME: { allowed: "lower-case letters, digits, '-', '_' and '.', at most 63", fallback: "made from host and process", about: "stable name of this worker" },
+  SLUICE_QUEUES: { allowed: "queue names separated by commas", fallback: "default", about: "queues this worker serves" },
+  SLUICE_PROCESS_SLOTS: { allowed: "a whole number from 1 to 1000", fallback: "2 x cores", about: "tasks run as processes at once" },
+  SLUICE_FUNCTION_SLOTS: { allowed: "a whole number from 1 to 1000", fallback: "cores", about: "tasks run as functions at once" },
+};
+
+type Env = Record<string, string | undefined>;
+
+/** Reads and checks every setting; a bad value or an unknown SLUICE_ name is a problem in words. */
+export function readSettings(env: Env): SettingsResult {
+  // Compose files hand over `NAME=` for what was left out, so empty means unset.
+  const given = Object.fromEntries(Object.entries(env).filter(([, value]) => value !== undefined && value !== ""));
+  const parsed = schema.safeParse(given);
+  const problems = [...unknownNames(given)];
+  if (!parsed.success) problems.push(...parsed.error.issues.map((issue) => describeBadValue(String(issue.path[0]), given)));
+  if (problems.length > 0 || !parsed.success) return { ok: false, problems: [...new Set(problems)] };
+  return { ok: true, settings: toSettings(parsed.data) };
+}
+
+/** The settings of this process. */
+export function processSettings(): SettingsResult {
+  return readSettings(process.env);
+}
+
+function toSettings(env: z.infer<typeof schema>): Settings {
+  const port = env.PORT ?? 8080;
+  const cores = os.availableParallelism();
+  return {
+    port,
+    host: env.HOST ?? "127.0.0.1",
+    url: (env.SLUICE_URL ?? `http://localhost:${port}`).replace(/\/+$/, ""),
+    databaseUrl: env.DATABASE_URL,
+    home: path.resolve(env.SLUICE_HOME ?? ".sluice"),
+    dagsDir: path.resolve(env.SLUICE_DAGS_DIR ?? "dags"),
+    adminPassword: env.SLUICE_ADMIN_PASSWORD,
+    apiToken: env.SLUICE_API_TOKEN,
+    sessionSecret: env.SLUICE_SESSION_SECRET,
+    logLevel: env.LOG_LEVEL ?? "info",
+    healthPort: env.SLUICE_HEALTH_PORT ?? 0,
+    workerName: env.SLUICE_WORKER_NAME,
+    queues: env.SLUICE_QUEUES ?? ["default"],
+    processSlots: env.SLUICE_PROCESS_SLOTS ?? 2 * cores,
+    functionSlots: env.SLUICE_FUNCTION_SLOTS ?? cores,
+  };
+}
+
+function unknownNames(env: Env): string[] {
+  const known = Object.keys(SETTING_HELP);
+  return Object.keys(env)
+    .filter((name) => name.startsWith("SLUICE_") && !known.includes(name))
+    .map((name) => {
+      const nearest = nearestName(name, known);
+      return nearest === undefined
+        ? `${name} is not a setting of Sluice; \`sluice --help\` lists them`
+        : `${name} is not a setting of Sluice; did you mean ${nearest}?`;
+    });
+}
+
+function isName(name: string): name is Name {
+  return Object.hasOwn(SETTING_HELP, name);
+}
+
+function describeBadValue(name: string, env: Env): string {
+  if (!isName(name)) return `${name} cannot be used`;
+  const help = SETTING_HELP[name];
+  const shown = help.secret ? "" : ` ${JSON.stringify(env[name])}`;
+  return `${name}${shown} cannot be used; allowed: ${help.allowed}`;
+}
+
+/** The variables that say the same as `settings`. Absent settings are absent; the admin password stays with the supervisor. */
+function toEnv(settings: Settings): Record<string, string> {
+  const entries: [Name, string | undefined][] = [
+    ["PORT", String(settings.port)],
+    ["HOST", settings.host],
+    ["SLUICE_URL", settings.url],
+    ["DATABASE_URL", settings.databaseUrl],
+    ["SLUICE_HOME", settings.home],
+    ["SLUICE_DAGS_DIR", settings.dagsDir],
+    ["SLUICE_API_TOKEN", settings.apiToken],
+    ["SLUICE_SESSION_SECRET", settings.sessionSecret],
+    ["LOG_LEVEL", settings.logLevel],
+    ["SLUICE_HEALTH_PORT", String(settings.healthPort)],
+    ["SLUICE_WORKER_NAME", settings.workerName],
+    ["SLUICE_QUEUES", settings.queues.join(",")],
+    ["SLUICE_PROCESS_SLOTS", String(settings.processSlots)],
+    ["SLUICE_FUNCTION_SLOTS", String(settings.functionSlots)],
+  ];
+  return Object.fromEntries(entries.flatMap(([name, value]) => (value === undefined ? [] : [[name, value]])));
+}
+
+/** The environment of a child process: what this machine gives us, with our settings as read and `extra` on top. */
+export function childEnv(settings: Settings, extra: Record<string, string> = {}): ProcessEnvironment {
+  const inherited = Object.entries(process.env).flatMap(([name, value]) =>
+    value === undefined || isName(name) || name.startsWith("NODE_CHANNEL_") ? [] : [[name, value] as const],
+  );
+  return { ...Object.fromEntries(inherited), ...toEnv(settings), ...extra, NODE_ENV: "production" };
+}
+
+/** The few variables a foreign program (Postgres and its tools) may see. */
+export function plainEnv(): ProcessEnvironment {
+  const names = ["PATH", "HOME", "TMPDIR", "LD_LIBRARY_PATH", "SYSTEMROOT", "TEMP", "TMP"];
+  const present = names.flatMap((name) => (process.env[name] === undefined ? [] : [[name, process.env[name]] as const]));
+  return { ...Object.fromEntries(present), NODE_ENV: "production" };
+}
+
+/** Says our settings in the words of Next and NextAuth, before the server bundle is imported. */
+export function exportNextAuthUrl(settings: Settings): void {
+  Object.assign(process.env, toEnv(settings), {
+    HOSTNAME: settings.host,
+    NEXTAUTH_URL: settings.url,
+    NODE_ENV: "production",
+    NEXT_TELEMETRY_DISABLED: "1",
+    // We stop the server ourselves: Next would wait for open event streams.
+    NEXT_MANUAL_SIG_HANDLE: "true",
+  });
+  if (settings.sessionSecret !== undefined) process.env.NEXTAUTH_SECRET = settings.sessionSecret;
+}

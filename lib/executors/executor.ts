@@ -1,0 +1,46 @@
+import type { Json } from "#lib/domain/canonical.ts";
+
+export type Stream = "stdout" | "stderr" | "system";
+
+/** A process to run in a session of its own; output goes to the attempt's log. */
+export type SpawnRequest = { file: string; args: readonly string[]; cwd: string; env: Record<string, string> };
+/** How a process ended; `error` when it could not be started at all. */
+export type Exit = { code: number | null; signal: string | null; error?: string | undefined };
+
+/** A function of the DAG's code, called in a warm child process. */
+export type FunctionCall = { bundle: string; module: string; export: string; argument: Record<string, Json> };
+export type CallResult = { ok: true; value: unknown } | { ok: false; error: string };
+
+/** One attempt, as its executor sees it. An executor knows nothing of runs' states, queues or the database. */
+export type ExecutorContext = {
+  attempt: {
+    attemptId: string;
+    number: number;
+    taskInstanceId: string;
+    taskId: string;
+    runId: string;
+    dagId: string;
+    logicalDate: string;
+    conf: Record<string, unknown>;
+    bundle: string | undefined;
+  };
+  /** The accepted outputs of the parents, by task id; fetched when asked for. */
+  inputs(): Promise<Record<string, Json>>;
+  /** Aborts when the attempt must end: shutdown or a lost lease. */
+  signal: AbortSignal;
+  /** A private, empty folder, removed afterwards. */
+  workDir: string;
+  spawn(request: SpawnRequest): Promise<Exit>;
+  call(call: FunctionCall): Promise<CallResult>;
+};
+
+/** How an attempt ended. Expected ends are values; a throw is a bug in the executor. */
+export type Outcome =
+  | { kind: "success"; output: unknown }
+  | { kind: "failed"; reason: string; error: string; exitCode?: number | undefined };
+
+export type Executor<Config> = {
+  /** What people see for it. */
+  displayName: string;
+  run(context: ExecutorContext, config: Config): Promise<Outcome>;
+};

@@ -1,0 +1,28 @@
+import type { z } from "zod";
+import type { Json } from "#lib/domain/canonical.ts";
+import type { FnConfig } from "#lib/domain/dag.ts";
+import type { Executor } from "./executor.ts";
+
+/** A TypeScript function of the DAG's own code. */
+export const fn: Executor<z.infer<typeof FnConfig>> = {
+  displayName: "Function",
+  async run(context, config) {
+    const { attempt } = context;
+    if (attempt.bundle === undefined) {
+      return { kind: "failed", reason: "NO_CODE", error: "this DAG version holds no code for its functions" };
+    }
+    const result = await context.call({
+      bundle: attempt.bundle,
+      module: config.module,
+      export: config.export,
+      argument: {
+        outputs: await context.inputs(),
+        conf: attempt.conf as Json,
+        run: { id: attempt.runId, dagId: attempt.dagId, logicalDate: attempt.logicalDate },
+        attemptId: attempt.attemptId,
+      },
+    });
+    if (!result.ok) return { kind: "failed", reason: "EXCEPTION", error: result.error };
+    return { kind: "success", output: result.value };
+  },
+};

@@ -1,0 +1,85 @@
+import { PgBoss, type Db as BossDb } from "pg-boss";
+import type pg from "pg";
+import { SLOT_CLASSES, type SlotClass } from "#lib/domain/states.ts";
+import type { Tx } from "#lib/db/pool.ts";
+
+/**
+ * pg-boss carries attempts from admission to workers, and that is all it does: retries, leases and history are
+ * the engine's. A lost or doubled delivery changes nothing, because a claim checks the attempt's own row.
+ *
+ * One pg-boss queue per lane. A lane is a queue label and a slot class, so that a worker that has no free slot
+ * of a class does not fetch tasks of that class.
+ */
+const SCHEMA = "sluice_boss";
+
+export type Lane = { queue: string; slotClass: SlotClass };
+
+export function laneName(lane: Lane): string {
+  return `${lane.queue}.${lane.slotClass}`;
+}
+
+export function lanesOf(queues: readonly string[]): Lane[] {
+  return queues.flatMap((queue) => SLOT_CLASSES.map((slotClass) => ({ queue, slotClass })));
+}
+
+export type TaskQueue = {
+  /** Installs or upgrades pg-boss's own tables. Part of the migration, never of a running process. */
+  install(): Promise<void>;
+  start(): Promise<void>;
+  stop(): Promise<void>;
+  /** Makes the lanes' queues when they are not there yet. */
+  ensureLanes(lanes: readonly Lane[]): Promise<void>;
+  /** Hands attempts over, inside the transaction that admitted them. An id that is already there is left alone. */
+  enqueue(tx: Tx, lane: string, attemptIds: readonly string[]): Promise<void>;
+  /** Takes up to `max` attempts off a lane. First statement of its transaction; a rollback puts them back. */
+  take(tx: Tx, lane: string, max: number): Promise<string[]>;
+};
+
+export function createTaskQueue(pool: pg.Pool, onError: (error: unknown) => void): TaskQueue {
+  const on = (db: { query: (text: string, values?: unknown[]) => Promise<{ rows: unknown[] }> }): BossDb => ({
+    executeSql: async (text, values) => db.query(text, values),
+  });
+  const create = (migrate: boolean): PgBoss => {
+    const boss = new PgBoss({
+      db: on(pool),
+      schema: SCHEMA,
+      migrate,
+      supervise: false,
+      schedule: false,
+      registerInstance: false,
+    });
+    boss.on("error", onError);
+    return boss;
+  };
+  const boss = create(false);
+  return {
+    async install() {
+      const installer = create(true);
+      await installer.start();
+      await installer.stop({ graceful: false });
+    },
+    async start() {
+      await boss.start();
+    },
+    async stop() {
+      await boss.stop({ graceful: false });
+    },
+    async ensureLanes(lanes) {
+      for (const lane of lanes) await boss.createQueue(laneName(lane), { retryLimit: 0 });
+    },
+    async enqueue(tx, lane, attemptIds) {
+      await boss.insert(
+        lane,
+        attemptIds.map((id) => ({ id })),
+        { db: on(tx) },
+      );
+    },
+    async take(tx, lane, max) {
+      const jobs = await boss.fetch(lane, { batchSize: max, ignoreStartAfter: true, db: on(tx) });
+      const ids = jobs.map((job) => job.id);
+      // Deleted at once: no pg-boss job is ever active outside this transaction.
+      if (ids.length > 0) await boss.deleteJob(lane, ids, { db: on(tx) });
+      return ids;
+    },
+  };
+}

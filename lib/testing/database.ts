@@ -1,0 +1,57 @@
+import { randomUUID } from "node:crypto";
+import pg from "pg";
+import { pino } from "pino";
+import { afterAll, beforeAll, inject } from "vitest";
+import { createNotifier } from "#lib/db/notify.ts";
+import { createPool } from "#lib/db/pool.ts";
+import type { EngineDeps } from "#lib/engine/deps.ts";
+import { createTaskQueue } from "#lib/queue/task-queue.ts";
+
+export type TestDatabase = { url: string; pool: pg.Pool; deps: EngineDeps };
+
+/** A database of this test file's own, cloned from the migrated template; gone afterwards. */
+export function testDatabase(): TestDatabase {
+  const database = {} as TestDatabase;
+  const name = `test_${randomUUID().replaceAll("-", "")}`;
+  const templateUrl = inject("postgresUrl");
+
+  beforeAll(async () => {
+    await onServer(templateUrl, `create database ${name} template sluice`);
+    const url = new URL(templateUrl);
+    url.pathname = `/${name}`;
+    const pool = createPool({ url: url.href, max: 8, name: "test" });
+    const fail = (error: unknown): never => {
+      throw error;
+    };
+    const queue = createTaskQueue(pool, fail);
+    await queue.start();
+    const deps: EngineDeps = {
+      pool,
+      queue,
+      notifier: createNotifier(pool, fail),
+      log: pino({ level: "silent" }),
+      newToken: randomUUID,
+    };
+    Object.assign(database, { url: url.href, pool, deps });
+  });
+
+  afterAll(async () => {
+    await database.deps.notifier.flush();
+    await database.deps.queue.stop();
+    await database.pool.end();
+    await onServer(templateUrl, `drop database ${name} with (force)`);
+  });
+  return database;
+}
+
+async function onServer(templateUrl: string, statement: string): Promise<void> {
+  const url = new URL(templateUrl);
+  url.pathname = "/postgres";
+  const client = new pg.Client({ connectionString: url.href });
+  await client.connect();
+  try {
+    await client.query(statement);
+  } finally {
+    await client.end();
+  }
+}

@@ -1,0 +1,86 @@
+import type { Claimed, WorkerRef } from "#lib/db/claims.ts";
+import { inTx } from "#lib/db/tx.ts";
+import { publishVersion } from "#lib/db/versions.ts";
+import { DagSpec } from "#lib/domain/dag.ts";
+
+import type { TaskState } from "#lib/domain/states.ts";
+import { claim } from "#lib/engine/claim.ts";
+import type { EngineDeps } from "#lib/engine/deps.ts";
+import { registerWorker } from "#lib/engine/register-worker.ts";
+import { startRun } from "#lib/engine/start-run.ts";
+
+/** A DAG of bash tasks from `task: parents`, published. */
+export async function publish(deps: EngineDeps, id: string, tasks: Record<string, readonly string[]>): Promise<void> {
+  const spec = DagSpec.parse({
+    id,
+    tasks: Object.entries(tasks).map(([task, dependsOn]) => ({
+      id: task,
+      type: "bash",
+      config: { command: "true" },
+      dependsOn,
+    })),
+  });
+  await inTx(deps.pool, (tx) => publishVersion(tx, spec, `${id}.yaml`));
+}
+
+export function worker(deps: EngineDeps, id: string, slots = 100): Promise<WorkerRef> {
+  return registerWorker(deps, {
+    id,
+    host: "test",
+    pid: 1,
+    version: "0.0.0",
+    queues: ["default"],
+    processSlots: slots,
+    functionSlots: slots,
+  });
+}
+
+export async function start(deps: EngineDeps, dagId: string): Promise<string> {
+  const { runId } = await startRun(deps, { dagId, conf: {}, triggerKind: "manual", actor: "test" });
+  return runId;
+}
+
+export function claimAll(deps: EngineDeps, ref: WorkerRef): Promise<Claimed[]> {
+  return claim(deps, ref, "default.process", 1_000);
+}
+
+export function success({ taskInstanceId: id, token }: Claimed): {
+  taskInstanceId: string;
+  token: string;
+  state: "success";
+  reason: string;
+} {
+  return { taskInstanceId: id, token, state: "success", reason: "EXIT" };
+}
+
+export function failed({ taskInstanceId: id, token }: Claimed): {
+  taskInstanceId: string;
+  token: string;
+  state: "failed";
+  reason: string;
+} {
+  return { taskInstanceId: id, token, state: "failed", reason: "EXIT" };
+}
+
+/** The run's tasks' states, in the DAG's order. */
+export async function states(deps: EngineDeps, runId: string): Promise<TaskState[]> {
+  const { rows } = await deps.pool.query<{ state: TaskState }>(
+    "select state from sluice.task_instance where run_id = $1 order by id",
+    [runId],
+  );
+  return rows.map((row) => row.state);
+}
+
+export async function runState(deps: EngineDeps, runId: string): Promise<string> {
+  const { rows } = await deps.pool.query<{ state: string }>("select state from sluice.dag_run where id = $1", [runId]);
+  return rows[0]!.state;
+}
+
+/** Moves the engine's clock (`sluice.clock()`) on every connection of the pool. */
+export async function moveClock({ pool }: EngineDeps, offset: string): Promise<void> {
+  const clients = await Promise.all(Array.from({ length: pool.options.max }, () => pool.connect()));
+  for (const client of clients) {
+    await client.query("select set_config('sluice.clock_offset', $1, false)", [offset]);
+    client.release();
+  }
+}

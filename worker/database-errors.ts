@@ -1,0 +1,15 @@
+const UNREACHABLE_CODES = new Set([
+  "ECONNREFUSED", "ECONNRESET", "ENOTFOUND", "ETIMEDOUT", "EAI_AGAIN", "EHOSTUNREACH", "ENETUNREACH", "EPIPE", "ENOENT",
+  // Postgres: shutting down, crashed, starting, too many connections, not writable (a replica after failover).
+  "57P01", "57P02", "57P03", "53300", "25006",
+]);
+
+/** True when the database could not be reached, which passes, as against a statement it refused, which does not. */
+export function isDatabaseUnreachable(error: unknown): boolean {
+  if (error instanceof AggregateError) return error.errors.some(isDatabaseUnreachable);
+  if (!(error instanceof Error)) return false;
+  const code = "code" in error && typeof error.code === "string" ? error.code : "";
+  if (UNREACHABLE_CODES.has(code) || /^08...$/.test(code)) return true;
+  if (/Connection terminated|timeout exceeded when trying to connect|timeout expired/.test(error.message)) return true;
+  return error.cause !== undefined && isDatabaseUnreachable(error.cause);
+}

@@ -1,0 +1,52 @@
+import { mkdir, mkdtemp, rename, rm, stat, writeFile } from "node:fs/promises";
+import path from "node:path";
+
+/**
+ * Code bundles as folders, one per hash, made when first needed. A folder appears by rename, whole or not at all;
+ * several workers may share the parent folder.
+ */
+export function createBundleStore(
+  folder: string,
+  read: (hash: string) => Promise<Record<string, string> | undefined>,
+): { folderOf(hash: string): Promise<string> } {
+  const known = new Map<string, Promise<string>>();
+
+  const materialise = async (hash: string): Promise<string> => {
+    const target = path.join(folder, hash);
+    if (await exists(target)) return target;
+    const files = await read(hash);
+    if (!files) throw new Error(`the code bundle ${hash} is not in the database`);
+    await mkdir(folder, { recursive: true });
+    const draft = await mkdtemp(path.join(folder, ".draft-"));
+    for (const [name, text] of Object.entries({ "package.json": '{"type":"module"}', ...files })) {
+      const file = path.join(draft, name);
+      if (!file.startsWith(draft + path.sep)) throw new Error(`the code bundle ${hash} holds a path outside itself: ${name}`);
+      await mkdir(path.dirname(file), { recursive: true });
+      await writeFile(file, text);
+    }
+    try {
+      await rename(draft, target);
+    } catch (error) {
+      await rm(draft, { recursive: true, force: true });
+      if (!(await exists(target))) throw error;
+    }
+    return target;
+  };
+
+  return {
+    folderOf(hash) {
+      const found = known.get(hash) ?? materialise(hash);
+      known.set(hash, found);
+      // A failure is not kept: the next call tries again.
+      found.catch(() => known.delete(hash));
+      return found;
+    },
+  };
+}
+
+function exists(target: string): Promise<boolean> {
+  return stat(target).then(
+    () => true,
+    () => false,
+  );
+}

@@ -1,0 +1,57 @@
+/**
+ * A warm child process that calls DAG functions, one at a time, for one version of the code. It gets a clean
+ * environment: no database address, no keys.
+ */
+import { pathToFileURL } from "node:url";
+import { isDag } from "#lib/dsl/index.ts";
+import { storableOutput } from "#lib/domain/output.ts";
+import type { FromFunctionChild, ToFunctionChild } from "./protocol.ts";
+import { registerDagHooks } from "./resolve-hook.ts";
+
+type DagFunction = (context: Record<string, unknown>) => unknown;
+
+registerDagHooks(process.argv[2] ?? process.cwd());
+
+function send(message: FromFunctionChild): void {
+  if (process.connected) process.send?.(message);
+}
+
+/** Console output travels the same channel as the result, so that it is never behind it. */
+for (const stream of ["stdout", "stderr"] as const) {
+  process[stream].write = (chunk: string | Uint8Array, ...rest: unknown[]): boolean => {
+    send({ kind: "log", stream, bytes: Buffer.from(chunk as string) });
+    const done = rest.find((value): value is () => void => typeof value === "function");
+    if (done) queueMicrotask(done);
+    return true;
+  };
+}
+
+async function find(file: string, name: string): Promise<DagFunction> {
+  const module = (await import(pathToFileURL(file).href)) as Record<string, unknown>;
+  const [exported, task] = name.split(".") as [string, string | undefined];
+  const value = module[exported];
+  const found = task === undefined ? value : isDag(value) ? value.functionOf(task) : undefined;
+  if (typeof found !== "function") throw new Error(`${file} has no function ${name}`);
+  return found as DagFunction;
+}
+
+function describe(error: unknown): string {
+  return error instanceof Error ? (error.stack ?? error.message) : String(error);
+}
+
+async function call({ file, export: name, argument }: ToFunctionChild): Promise<FromFunctionChild> {
+  try {
+    const run = await find(file, name);
+    const output = storableOutput(await run({ ...argument, signal: stopping.signal }));
+    if (!output.ok) return { kind: "unstorable", reason: output.reason, error: output.error };
+    return { kind: "returned", json: output.json };
+  } catch (error) {
+    return { kind: "threw", error: describe(error) };
+  }
+}
+
+const stopping = new AbortController();
+process.on("message", (message: ToFunctionChild) => void call(message).then(send));
+process.on("SIGTERM", () => stopping.abort(new Error("the attempt must end")));
+process.on("SIGINT", () => undefined);
+process.on("disconnect", () => process.exit(0));

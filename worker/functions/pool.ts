@@ -1,0 +1,115 @@
+import { type ChildProcess, fork } from "node:child_process";
+import path from "node:path";
+import { fileURLToPath } from "node:url";
+import type { CallResult, FunctionCall, Stream } from "#lib/executors/executor.ts";
+import type { FromFunctionChild, ToFunctionChild } from "./protocol.ts";
+
+const CHILD = fileURLToPath(new URL("./child.ts", import.meta.url));
+
+/** Idle children kept warm; beyond it the one unused for longest ends. */
+const MAX_IDLE = 4;
+
+type Warm = { bundle: string; child: ChildProcess; unguard: () => void };
+
+export type FunctionPool = {
+  call(call: FunctionCall, signal: AbortSignal, onData: (stream: Stream, bytes: Buffer) => void): Promise<CallResult>;
+  stop(): Promise<void>;
+};
+
+/**
+ * Warm child processes for DAG functions, one call at a time each and never shared between versions of the code.
+ * How many run at once is the caller's business: it has the slots.
+ */
+export function createFunctionPool(options: {
+  dagsDir: string;
+  env: Record<string, string>;
+  folderOf: (bundle: string) => Promise<string>;
+  guard: (pid: number) => () => void;
+}): FunctionPool {
+  const idle: Warm[] = [];
+  const all = new Set<ChildProcess>();
+
+  const launch = (bundle: string, cwd: string): Warm => {
+    const child = fork(CHILD, [options.dagsDir], {
+      cwd,
+      env: options.env as NodeJS.ProcessEnv,
+      serialization: "advanced",
+      detached: true,
+      stdio: ["ignore", "ignore", "ignore", "ipc"],
+    });
+    const warm = { bundle, child, unguard: child.pid === undefined ? () => undefined : options.guard(child.pid) };
+    all.add(child);
+    child.on("error", () => undefined);
+    child.on("exit", () => {
+      all.delete(child);
+      warm.unguard();
+      const at = idle.indexOf(warm);
+      if (at >= 0) idle.splice(at, 1);
+    });
+    return warm;
+  };
+
+  const take = (bundle: string, cwd: string): Warm => {
+    const at = idle.findLastIndex((warm) => warm.bundle === bundle);
+    return at >= 0 ? idle.splice(at, 1)[0]! : launch(bundle, cwd);
+  };
+
+  const giveBack = (warm: Warm): void => {
+    if (!warm.child.connected) return;
+    idle.push(warm);
+    if (idle.length > MAX_IDLE) idle.shift()?.child.kill("SIGKILL");
+  };
+
+  return {
+    async call(call, signal, onData) {
+      const folder = await options.folderOf(call.bundle);
+      const warm = take(call.bundle, folder);
+      const message = { file: path.join(folder, call.module), module: call.module, export: call.export, argument: call.argument };
+      const result = await exchange(warm.child, message, signal, onData);
+      giveBack(warm);
+      return result;
+    },
+    async stop() {
+      const ended = [...all].map((child) => new Promise((resolve) => child.once("exit", resolve)));
+      for (const child of all) child.kill("SIGKILL");
+      await Promise.all(ended);
+    },
+  };
+}
+
+/** Sends one call and waits for its answer, for the child's death, or for `signal`, which kills the child. */
+async function exchange(
+  child: ChildProcess,
+  message: ToFunctionChild,
+  signal: AbortSignal,
+  onData: (stream: Stream, bytes: Buffer) => void,
+): Promise<CallResult> {
+  const done = Promise.withResolvers<CallResult>();
+  const onMessage = (answer: FromFunctionChild): void => {
+    if (answer.kind === "log") onData(answer.stream, Buffer.from(answer.bytes));
+    else if (answer.kind === "returned") {
+      done.resolve({ ok: true, value: answer.json === undefined ? undefined : (JSON.parse(answer.json) as unknown) });
+    } else {
+      // The log shows where a function failed; the attempt's error is the first line of it.
+      onData("stderr", Buffer.from(`${answer.error}\n`));
+      done.resolve({ ok: false, error: answer.error.split("\n", 1)[0]! });
+    }
+  };
+  const onExit = (code: number | null, killedBy: string | null): void => {
+    const how = killedBy === null ? `exit code ${code}` : killedBy;
+    done.resolve({ ok: false, error: `the function's process ended with ${how}` });
+  };
+  const kill = (): void => void child.kill("SIGKILL");
+  child.on("message", onMessage);
+  child.once("exit", onExit);
+  signal.addEventListener("abort", kill, { once: true });
+  if (signal.aborted) kill();
+  else if (child.connected) child.send(message);
+  try {
+    return await done.promise;
+  } finally {
+    child.off("message", onMessage);
+    child.off("exit", onExit);
+    signal.removeEventListener("abort", kill);
+  }
+}

@@ -1,0 +1,13 @@
+import { expect, test } from "vitest";
+import { createDuties } from "./health.ts";
+
+test("a duty that is not done in time is not ok until it is done again", () => {
+  let nowMs = 1_000;
+  const duties = createDuties(() => nowMs);
+  duties.register("heartbeat", 100);
+  expect(duties.report()).toEqual([{ name: "heartbeat", ok: true, ageMs: 0, maxAgeMs: 100 }]);
+  nowMs += 101;
+  expect(duties.report()).toEqual([{ name: "heartbeat", ok: false, ageMs: 101, maxAgeMs: 100 }]);
+  duties.done("heartbeat");
+  expect(duties.report()[0]?.ok).toBe(true);
+});

@@ -1,0 +1,57 @@
+import { engineDeps } from "#lib/boot.ts";
+import { ensurePartitions } from "#lib/db/partitions.ts";
+import { admit } from "#lib/engine/admit.ts";
+import { LEASE_MS } from "#lib/engine/lease.ts";
+import { sweep } from "#lib/engine/sweep.ts";
+import { plainEnv, type Settings } from "#lib/env.ts";
+import { createLogger } from "#lib/obs/log.ts";
+import { everyService } from "../every.ts";
+import { createDuties, healthService } from "../health.ts";
+import { runProcess, type Service } from "../lifecycle.ts";
+import { createLoader } from "../loader/loader.ts";
+import { engineService } from "../worker/main.ts";
+
+const LOAD_EVERY_MS = 1_000;
+const ADMIT_EVERY_MS = 1_000;
+const SWEEP_EVERY_MS = 2_000;
+const PARTITIONS_EVERY_MS = 3_600_000;
+
+/** The scheduler process: loads definitions, admits what nobody admitted, repairs what others left. Any number may run. */
+export async function runScheduler(settings: Settings & { databaseUrl: string }): Promise<void> {
+  const log = createLogger({ level: settings.logLevel, component: "scheduler" });
+  const build = async (): Promise<{ services: Service[] }> => {
+    const deps = engineDeps(settings.databaseUrl, "scheduler", log);
+    const duties = createDuties();
+    const loader = createLoader({ deps, dagsDir: settings.dagsDir, env: plainEnv() });
+    const guard = healthGuard(LEASE_MS);
+    const duty = (name: string, everyMs: number, run: () => Promise<unknown>): Service =>
+      everyService({ name, everyMs, duties, log, run: async () => void (await run()) });
+    return {
+      services: [
+        engineService(deps),
+        duty("partitions", PARTITIONS_EVERY_MS, () => ensurePartitions(deps.pool)),
+        duty("load", LOAD_EVERY_MS, () => loader.pass()),
+        duty("admit", ADMIT_EVERY_MS, () => admit(deps)),
+        duty("sweep", SWEEP_EVERY_MS, () => guard(() => sweep(deps))),
+        healthService({ host: settings.host, port: settings.healthPort, duties, log }),
+      ],
+    };
+  };
+  await runProcess("scheduler", build, log);
+}
+
+/**
+ * After an outage of the database every lease looks expired, although only the heartbeats could not arrive. So the
+ * first time after a failure, and at the start, nothing is swept until a full lease has passed without a failure.
+ */
+function healthGuard(leaseMs: number): (run: () => Promise<void>) => Promise<void> {
+  let healthySince = performance.now();
+  return async (run) => {
+    try {
+      if (performance.now() - healthySince > leaseMs) await run();
+    } catch (error) {
+      healthySince = performance.now();
+      throw error;
+    }
+  };
+}

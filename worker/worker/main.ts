@@ -1,0 +1,147 @@
+import { readFile, rm } from "node:fs/promises";
+import os from "node:os";
+import path from "node:path";
+import { randomUUID } from "node:crypto";
+import { engineDeps } from "#lib/boot.ts";
+import { readBundle } from "#lib/db/bundles.ts";
+import { listen, type Listener } from "#lib/db/listen.ts";
+import { messageOf } from "#lib/domain/errors.ts";
+import type { EngineDeps } from "#lib/engine/deps.ts";
+import { HEARTBEAT_MS } from "#lib/engine/lease.ts";
+import { registerWorker } from "#lib/engine/register-worker.ts";
+import { plainEnv, type Settings } from "#lib/env.ts";
+import { createLogger } from "#lib/obs/log.ts";
+import { lanesOf } from "#lib/queue/task-queue.ts";
+import { everyService } from "../every.ts";
+import { createBundleStore } from "../functions/bundle-store.ts";
+import { createFunctionPool } from "../functions/pool.ts";
+import { createDuties, type Duties, healthService } from "../health.ts";
+import { runProcess, type Service } from "../lifecycle.ts";
+import { createSpawner } from "../spawner/client.ts";
+import { createFinisher } from "./finisher.ts";
+import { createLogWriter } from "./log-writer.ts";
+import type { AttemptTools } from "./run-attempt.ts";
+import { createWorkerLoop, type WorkerLoop } from "./worker-loop.ts";
+
+type RunningSettings = Settings & { databaseUrl: string };
+
+/** Under a supervisor that must be gone within 10 s; elsewhere as long as the platform usually gives. */
+const GRACE_MS = { supervised: 4_000, alone: 30_000 };
+
+/** The worker process: claims attempts of its queues, runs them, hands their ends in. Returns never. */
+export async function runWorker(settings: RunningSettings): Promise<void> {
+  const log = createLogger({ level: settings.logLevel, component: "worker" });
+  const build = async (): Promise<{ services: Service[] }> => {
+    const deps = engineDeps(settings.databaseUrl, "worker", log);
+    const duties = createDuties();
+    const worker = workerService(settings, deps, duties);
+    const heartbeat = everyService({ name: "heartbeat", everyMs: HEARTBEAT_MS, duties, log, run: worker.heartbeat });
+    return {
+      services: [
+        engineService(deps),
+        worker,
+        // Stopped after the drain, in which leases must still be renewed: a service that starts earlier stops later.
+        healthService({ host: settings.host, port: settings.healthPort, duties, log }),
+        heartbeat,
+      ],
+    };
+  };
+  await runProcess("worker", build, log);
+}
+
+/** Starts delivery; at the stop, ends what talks to the database last. */
+export function engineService(deps: EngineDeps): Service {
+  return {
+    name: "engine",
+    start: () => deps.queue.start(),
+    async stop() {
+      await deps.notifier.flush();
+      await deps.queue.stop();
+      await deps.pool.end();
+    },
+  };
+}
+
+function workerService(
+  settings: RunningSettings,
+  deps: EngineDeps,
+  duties: Duties,
+): Service & { heartbeat(): Promise<void> } {
+  const tools = attemptTools(settings, deps);
+  let running: { loop: WorkerLoop; listener: Listener; done: Promise<void> } | undefined;
+  return {
+    name: "worker",
+    heartbeat: async () => running?.loop.heartbeat(),
+    async start() {
+      await rm(tools.workFolder, { recursive: true, force: true });
+      const lanes = lanesOf(settings.queues);
+      const worker = await registerWorker(deps, await registration(settings));
+      duties.register("claim", 10_000);
+      const loop = createWorkerLoop({
+        tools,
+        worker,
+        lanes,
+        slots: { process: settings.processSlots, function: settings.functionSlots },
+        logs: createLogWriter(deps),
+        finisher: createFinisher(deps, `worker:${worker.id}`),
+        duties,
+        onReplaced: () => {
+          deps.log.error({ worker: worker.id }, "another process has taken this worker's name; stopping");
+          process.kill(process.pid, "SIGTERM");
+        },
+      });
+      const listener = listen({
+        url: settings.databaseUrl,
+        channel: "sluice_tasks",
+        onValue: () => loop.wake(),
+        onReconnect: () => loop.wake(),
+        onError: (error) => deps.log.warn({ error: messageOf(error) }, "lost the connection that hears of tasks; polling"),
+      });
+      running = { loop, listener, done: loop.run() };
+      deps.log.info({ worker: worker.id, queues: settings.queues }, "taking tasks");
+    },
+    async stop() {
+      if (running) {
+        const { loop, listener, done } = running;
+        await loop.drain(process.send === undefined ? GRACE_MS.alone : GRACE_MS.supervised);
+        await done;
+        await listener.stop();
+      }
+      await tools.functions.stop();
+      await tools.spawner.stop();
+    },
+  };
+}
+
+function attemptTools(settings: RunningSettings, deps: EngineDeps): AttemptTools {
+  const env = plainEnv();
+  const spawner = createSpawner(env);
+  const bundles = createBundleStore(path.join(settings.home, "bundles"), (hash) => readBundle(deps.pool, hash));
+  const functions = createFunctionPool({
+    dagsDir: settings.dagsDir,
+    env,
+    folderOf: bundles.folderOf,
+    guard: spawner.guard,
+  });
+  return { deps, spawner, functions, workFolder: path.join(settings.home, "work", workerName(settings)) };
+}
+
+async function registration(settings: RunningSettings): Promise<Parameters<typeof registerWorker>[1]> {
+  const manifest = JSON.parse(await readFile(new URL("../../package.json", import.meta.url), "utf8")) as { version: string };
+  return {
+    id: workerName(settings),
+    host: os.hostname(),
+    pid: process.pid,
+    version: manifest.version,
+    queues: settings.queues,
+    processSlots: settings.processSlots,
+    functionSlots: settings.functionSlots,
+  };
+}
+
+/** Without a name of its own a worker is a new one at each start, and its leases run out instead of moving over. */
+const anonymousName = `${os.hostname()}-${process.pid}-${randomUUID().slice(0, 8)}`;
+
+function workerName(settings: RunningSettings): string {
+  return settings.workerName ?? anonymousName;
+}
