@@ -18,8 +18,15 @@ const POOL_SIZE = 10;
 /** The engine on `url`. The caller starts `queue` before its first use and ends `pool` last. */
 export function engineDeps(url: string, name: string, log: Logger): EngineDeps {
   const pool = createPool({ url, max: POOL_SIZE, name });
-  const onError = (error: unknown): void => log.warn({ error: messageOf(error) }, "a database call in the background failed");
-  return { pool, queue: createTaskQueue(pool, onError), notifier: createNotifier(pool, onError), log, newToken: randomUUID };
+  const onError = (error: unknown): void =>
+    log.warn({ error: messageOf(error) }, "a database call in the background failed");
+  return {
+    pool,
+    queue: createTaskQueue(pool, onError),
+    notifier: createNotifier(pool, onError),
+    log,
+    newToken: randomUUID,
+  };
 }
 
 /** Tells who is interested in a run that something about it has changed. */
@@ -82,7 +89,8 @@ function runChanges(url: string, log: Logger): RunChanges {
     channel: "sluice_runs",
     onValue: (runId) => interested.get(runId)?.forEach((onChange) => onChange()),
     onReconnect: () => interested.forEach((set) => set.forEach((onChange) => onChange())),
-    onError: (error) => log.warn({ error: messageOf(error) }, "lost the connection that hears of changes; reconnecting"),
+    onError: (error) =>
+      log.warn({ error: messageOf(error) }, "lost the connection that hears of changes; reconnecting"),
   });
   for (const signal of ["SIGTERM", "SIGINT"] as const) {
     process.once(signal, () => {

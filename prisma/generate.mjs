@@ -25,7 +25,12 @@ function generate(cli) {
     cwd: root,
     encoding: "utf8",
     // Prisma wants a schema engine at hand and would download one; `generate` never runs it, so any program will do.
-    env: { ...process.env, PRISMA_SCHEMA_ENGINE_BINARY: process.execPath, PRISMA_HIDE_UPDATE_MESSAGE: "1", CHECKPOINT_DISABLE: "1" },
+    env: {
+      ...process.env,
+      PRISMA_SCHEMA_ENGINE_BINARY: process.execPath,
+      PRISMA_HIDE_UPDATE_MESSAGE: "1",
+      CHECKPOINT_DISABLE: "1",
+    },
   });
 }
 
@@ -34,7 +39,8 @@ const schema = path.join(root, "prisma", "schema.prisma");
 // Images for production have the generated client and no Prisma CLI.
 if (cli !== undefined && existsSync(schema)) {
   const hash = createHash("sha256").update(readFileSync(schema)).digest("hex");
-  const current = existsSync(path.join(generated, "client.ts")) && existsSync(marker) && readFileSync(marker, "utf8") === hash;
+  const current =
+    existsSync(path.join(generated, "client.ts")) && existsSync(marker) && readFileSync(marker, "utf8") === hash;
   if (!current) {
     const result = generate(cli);
     if (result.status === 0) writeFileSync(marker, hash);

@@ -26,7 +26,12 @@ export type Released = {
  * Ends running attempts without a worker as `lost` and makes their tasks `ready` again, at most 200 a call.
  * A drained attempt does not count against `allowance`. Several callers at once are safe (SKIP LOCKED).
  */
-async function release(db: Db, reason: LostReason, values: [string | null, unknown], allowance: number): Promise<Released> {
+async function release(
+  db: Db,
+  reason: LostReason,
+  values: [string | null, unknown],
+  allowance: number,
+): Promise<Released> {
   const { rows } = await db.query<{ id: string; runId: string; token: string | null }>({
     name: `release-${reason}`,
     text: `

@@ -1,6 +1,14 @@
 import { readFile } from "node:fs/promises";
 import { describe, expect, test } from "vitest";
-import { ATTEMPT_STATES, FINAL_RUN_STATES, FINAL_TASK_STATES, RUN_STATES, SLOT_CLASSES, TASK_STATES, TRIGGER_KINDS } from "#lib/domain/states.ts";
+import {
+  ATTEMPT_STATES,
+  FINAL_RUN_STATES,
+  FINAL_TASK_STATES,
+  RUN_STATES,
+  SLOT_CLASSES,
+  TASK_STATES,
+  TRIGGER_KINDS,
+} from "#lib/domain/states.ts";
 import { testDatabase } from "#lib/testing/database.ts";
 import { migrate, readMigrations } from "./migrate.ts";
 import { isMigrated } from "./schema-state.ts";

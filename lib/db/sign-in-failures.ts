@@ -22,6 +22,8 @@ export async function countSignInTry(pool: pg.Pool, subjects: readonly string[])
 
 /** After a success: forgets the name's failures, takes this try back from the address, drops closed windows. */
 export async function forgetSignInTry(pool: pg.Pool, name: string, address: string): Promise<void> {
-  await pool.query("update sluice.sign_in_failure set failures = greatest(failures - 1, 0) where subject = $1", [address]);
+  await pool.query("update sluice.sign_in_failure set failures = greatest(failures - 1, 0) where subject = $1", [
+    address,
+  ]);
   await pool.query("delete from sluice.sign_in_failure where subject = $1 or window_ends_at <= sluice.clock()", [name]);
 }

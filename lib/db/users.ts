@@ -18,14 +18,14 @@ const COLUMNS = `id::text, name, password_hash as "passwordHash", role, session_
 /** The user of this exact name. */
 export async function findUserByName(pool: pg.Pool, name: string): Promise<UserRow | undefined> {
   const text = `select ${COLUMNS} from sluice.app_user where name = $1`;
-  const { rows } = await pool.query({ name: "find_user_by_name", text, values: [name] });
+  const { rows } = await pool.query({ name: "find-user-by-name", text, values: [name] });
   return UserRow.optional().parse(rows[0]);
 }
 
 /** The user with this id. */
 export async function findUserById(pool: pg.Pool, id: string): Promise<UserRow | undefined> {
   const text = `select ${COLUMNS} from sluice.app_user where id = $1::bigint`;
-  const { rows } = await pool.query({ name: "find_user_by_id", text, values: [id] });
+  const { rows } = await pool.query({ name: "find-user-by-id", text, values: [id] });
   return UserRow.optional().parse(rows[0]);
 }
 

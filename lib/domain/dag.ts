@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { canonicalJson, type Json, sha256 } from "./canonical.ts";
+import { canonicalJson, sha256 } from "./canonical.ts";
 import { MAX_TASKS_PER_RUN } from "./ids.ts";
 import type { SlotClass } from "./states.ts";
 
@@ -21,10 +21,17 @@ export const TaskId = z
 
 export const QueueName = z
   .string()
-  .regex(/^[a-z0-9][a-z0-9_-]{0,31}$/, "a queue name has 1 to 32 of a-z, 0-9, _ and -, and starts with a letter or digit");
+  .regex(
+    /^[a-z0-9][a-z0-9_-]{0,31}$/,
+    "a queue name has 1 to 32 of a-z, 0-9, _ and -, and starts with a letter or digit",
+  );
 
 /** NUL cannot be stored in Postgres text nor passed in a process's environment. */
-const Text = (max: number) => z.string().max(max).refine((text) => !text.includes("\0"), "must not contain a NUL character");
+const Text = (max: number) =>
+  z
+    .string()
+    .max(max)
+    .refine((text) => !text.includes("\0"), "must not contain a NUL character");
 
 const EnvName = z.string().regex(/^[A-Za-z_][A-Za-z0-9_]*$/, "an environment variable's name has A-Z, a-z, 0-9 and _");
 
@@ -35,7 +42,10 @@ export const BashConfig = z.strictObject({
 
 export const FnConfig = z.strictObject({
   module: z.string().min(1).describe("The module's path, relative to the DAG's own file."),
-  export: z.string().min(1).describe("The exported function; `default.<task>` is a function written inside a builder DAG."),
+  export: z
+    .string()
+    .min(1)
+    .describe("The exported function; `default.<task>` is a function written inside a builder DAG."),
 });
 
 const taskBase = {
@@ -74,5 +84,5 @@ export const SLOT_CLASS_OF = { bash: "process", fn: "function" } as const satisf
 
 /** The same hash means the same behaviour: it covers every field and, through `bundle`, the code. */
 export function specHash(spec: DagSpec): string {
-  return sha256(canonicalJson(spec as Json));
+  return sha256(canonicalJson(spec));
 }

@@ -49,7 +49,13 @@ describe("a definition file", () => {
   });
 
   test("made to harm is refused quickly: alias bombs, NUL, merge keys, size", () => {
-    const bomb = `a: &a [x,x,x,x,x,x,x,x,x]\n${Array.from({ length: 12 }, (_, n) => `k${n}: &k${n} [${Array(9).fill(n === 0 ? "*a" : `*k${n - 1}`)}]`).join("\n")}\n`;
+    const bomb = `a: &a [x,x,x,x,x,x,x,x,x]\n${Array.from(
+      { length: 12 },
+      (_, n) =>
+        `k${n}: &k${n} [${Array<string>(9)
+          .fill(n === 0 ? "*a" : `*k${n - 1}`)
+          .join(",")}]`,
+    ).join("\n")}\n`;
     expect(problems(bomb)[0]).toMatch(/alias/i);
     expect(problems('id: a\ntasks:\n  - id: x\n    bash: "echo \\0"\n')[0]).toMatch(/NUL/);
     expect(problems(`id: a\n#${"x".repeat(1_000_001)}`)[0]).toMatch(/at most 1000000/);
@@ -59,10 +65,13 @@ describe("a definition file", () => {
 
   test("of any text never throws", () => {
     fc.assert(
-      fc.property(fc.string({ unit: fc.constantFrom(..."ab:-[]{}&*!|>'\"#,\n \t0%@`?".split("")), maxLength: 60 }), (text) => {
-        const result = parseDefinition(text, "x.yaml");
-        if (!result.ok) expect(result.problems.length).toBeGreaterThan(0);
-      }),
+      fc.property(
+        fc.string({ unit: fc.constantFrom(..."ab:-[]{}&*!|>'\"#,\n \t0%@`?".split("")), maxLength: 60 }),
+        (text) => {
+          const result = parseDefinition(text, "x.yaml");
+          if (!result.ok) expect(result.problems.length).toBeGreaterThan(0);
+        },
+      ),
       { numRuns: 2_000 },
     );
   });

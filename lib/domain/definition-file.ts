@@ -1,4 +1,4 @@
-import { isCollection, isMap, LineCounter, type Node, parseDocument, type ParsedNode, type Document } from "yaml";
+import { isMap, LineCounter, type Node, parseDocument, type ParsedNode, type Document } from "yaml";
 import { z } from "zod";
 import { BashConfig, dagFields, DagSpec, QueueName, TaskId, type TaskSpec } from "./dag.ts";
 import { graphProblems, type Problem } from "./graph.ts";
@@ -42,7 +42,8 @@ export function parseDefinition(text: string, file: string): DefinitionResult {
     }),
   });
   const bytes = Buffer.byteLength(text);
-  if (bytes > MAX_BYTES) return fail([{ offset: 0, message: `the file has ${bytes} bytes; at most ${MAX_BYTES} are read` }]);
+  if (bytes > MAX_BYTES)
+    return fail([{ offset: 0, message: `the file has ${bytes} bytes; at most ${MAX_BYTES} are read` }]);
 
   const document = parseDocument(text, { lineCounter: lines, prettyErrors: false, merge: false });
   if (document.errors.length > 0) {
@@ -57,7 +58,7 @@ export function parseDefinition(text: string, file: string): DefinitionResult {
       parsed.error.issues.flatMap((issue) =>
         issue.code === "unrecognized_keys"
           ? issue.keys.map((key) => ({
-              offset: offsetOf(document, [...issue.path, key], true),
+              offset: keyOffsetOf(document, issue.path, key),
               message: `unknown key "${key}"`,
             }))
           : [{ offset: offsetOf(document, issue.path), message: describeIssue(issue) }],
@@ -67,7 +68,9 @@ export function parseDefinition(text: string, file: string): DefinitionResult {
   const spec = toSpec(parsed.data);
   const problems = graphProblems(spec.tasks);
   if (problems.length > 0) {
-    return fail(problems.map((problem: Problem) => ({ offset: offsetOf(document, problem.path), message: problem.message })));
+    return fail(
+      problems.map((problem: Problem) => ({ offset: offsetOf(document, problem.path), message: problem.message })),
+    );
   }
   return { ok: true, spec };
 }
@@ -85,20 +88,20 @@ function describeIssue(issue: z.core.$ZodIssue): string {
   return where === "" ? issue.message : `${where}: ${issue.message}`;
 }
 
-/** Start of the deepest node that exists on the path; with `key`, of the last path element's key instead. */
-function offsetOf(document: Document.Parsed, path: readonly PropertyKey[], key = false): number {
+/** Start of the deepest node that exists on the path. */
+function offsetOf(document: Document.Parsed, path: readonly PropertyKey[]): number {
   for (let length = path.length; length > 0; length--) {
-    const parent = document.getIn(path.slice(0, length - 1), true) as ParsedNode | undefined;
-    const last = path[length - 1];
-    if (key && length === path.length && isMap(parent)) {
-      const pair = parent.items.find((item) => String(item.key) === String(last));
-      const range = (pair?.key as Node | undefined)?.range;
-      if (range) return range[0];
-    }
-    const node = isCollection(parent) ? (parent.get(last, true) as Node | undefined) : undefined;
+    const node = document.getIn(path.slice(0, length), true) as ParsedNode | undefined;
     if (node?.range) return node.range[0];
   }
   return document.contents?.range?.[0] ?? 0;
+}
+
+/** Start of a key itself, not of what it holds. */
+function keyOffsetOf(document: Document.Parsed, path: readonly PropertyKey[], key: string): number {
+  const parent = document.getIn(path, true);
+  const pair = isMap(parent) ? parent.items.find((item) => String(item.key) === key) : undefined;
+  return (pair?.key as Node | undefined)?.range?.[0] ?? offsetOf(document, path);
 }
 
 function toSpec(dag: z.infer<typeof FileDag>): DagSpec {

@@ -36,7 +36,9 @@ describe("graph", () => {
         const edges = tasks.flatMap((task) => task.dependsOn.map((parent) => ({ parent, child: task.id })));
         fc.pre(edges.length > 0);
         const { parent, child } = edges[pick % edges.length]!;
-        const closed = tasks.map((task) => (task.id === parent ? { ...task, dependsOn: [...task.dependsOn, child] } : task));
+        const closed = tasks.map((task) =>
+          task.id === parent ? { ...task, dependsOn: [...task.dependsOn, child] } : task,
+        );
         const [problem] = graphProblems(closed);
         const named = problem!.message.split(": ")[1]!.split(" → ");
         expect(named.at(0)).toBe(named.at(-1));

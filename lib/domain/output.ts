@@ -1,16 +1,16 @@
-/** Outputs are kept in the database row by row and read by every child: 1 MiB of JSON is the most. */
+/** Values are kept in the database row by row and read by every child: 1 MiB of JSON is the most. */
 export const MAX_OUTPUT_BYTES = 1024 * 1024;
 
-export type StorableOutput =
+export type StorableJson =
   | { ok: true; json: string | undefined }
   | { ok: false; reason: "RESULT_TOO_LARGE" | "RESULT_UNSTORABLE"; error: string };
 
 /**
- * The JSON text of a task's output, or why it cannot be kept. Postgres' jsonb has no NUL character and no lone
- * surrogate; JSON has no NaN, no function and no circle. `undefined` is "no output".
+ * The JSON text of a task's output or a run's conf, or why it cannot be kept ("it …"). Postgres' jsonb has no NUL character and no lone
+ * surrogate; JSON has no NaN, no function and no circle. `undefined` is "none".
  */
-export function storableOutput(value: unknown): StorableOutput {
-  const unstorable = (error: string): StorableOutput => ({ ok: false, reason: "RESULT_UNSTORABLE", error });
+export function storableJson(value: unknown): StorableJson {
+  const unstorable = (error: string): StorableJson => ({ ok: false, reason: "RESULT_UNSTORABLE", error });
   let trouble: string | undefined;
   let json: string | undefined;
   try {
@@ -19,20 +19,22 @@ export function storableOutput(value: unknown): StorableOutput {
       return member;
     });
   } catch (error) {
-    return unstorable(`the output cannot be written as JSON: ${error instanceof Error ? error.message : String(error)}`);
+    return unstorable(`it cannot be written as JSON: ${error instanceof Error ? error.message : String(error)}`);
   }
   if (trouble !== undefined) return unstorable(trouble);
   const bytes = json === undefined ? 0 : Buffer.byteLength(json);
   if (bytes <= MAX_OUTPUT_BYTES) return { ok: true, json };
-  const error = `the output has ${bytes} bytes of JSON; at most ${MAX_OUTPUT_BYTES} are kept`;
+  const error = `it has ${bytes} bytes of JSON; at most ${MAX_OUTPUT_BYTES} are kept`;
   return { ok: false, reason: "RESULT_TOO_LARGE", error };
 }
 
 function textTrouble(text: string): string | undefined {
-  if (text.includes("\0")) return "the output holds a NUL character, which the database cannot store";
-  return text.isWellFormed() ? undefined : "the output holds half of a surrogate pair, which is not Unicode text";
+  if (text.includes("\0")) return "it holds a NUL character, which the database cannot store";
+  return text.isWellFormed() ? undefined : "it holds half of a surrogate pair, which is not Unicode text";
 }
 
 function numberTrouble(member: unknown): string | undefined {
-  return typeof member === "number" && !Number.isFinite(member) ? `the output holds ${member}, which JSON does not have` : undefined;
+  return typeof member === "number" && !Number.isFinite(member)
+    ? `it holds ${member}, which JSON does not have`
+    : undefined;
 }

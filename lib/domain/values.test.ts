@@ -2,7 +2,7 @@ import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { canonicalJson, type Json } from "./canonical.ts";
 import { isId, MAX_TASKS_PER_RUN, runIdOf, slotOf, taskInstanceId } from "./ids.ts";
-import { MAX_OUTPUT_BYTES, storableOutput } from "./output.ts";
+import { MAX_OUTPUT_BYTES, storableJson } from "./output.ts";
 import { RUN_MOVES, RUN_STATES, TASK_MOVES, TASK_STATES } from "./states.ts";
 
 describe("ids", () => {
@@ -29,9 +29,9 @@ describe("canonical JSON", () => {
   test("is valid JSON of the same value, whatever the order of keys", () => {
     fc.assert(
       fc.property(fc.jsonValue(), (value) => {
-        const text = canonicalJson(value as Json);
+        const text = canonicalJson(value);
         expect(JSON.parse(text)).toEqual(JSON.parse(JSON.stringify(value)));
-        expect(canonicalJson(reversedKeys(value as Json))).toBe(text);
+        expect(canonicalJson(reversedKeys(value))).toBe(text);
       }),
     );
   });
@@ -40,7 +40,7 @@ describe("canonical JSON", () => {
 function reversedKeys(value: Json): Json {
   if (Array.isArray(value)) return value.map((item: Json) => reversedKeys(item));
   if (value === null || typeof value !== "object") return value;
-  const entries = Object.entries(value).map(([key, member]) => [key, reversedKeys(member as Json)] as const);
+  const entries = Object.entries(value).map(([key, member]) => [key, reversedKeys(member ?? null)] as const);
   return Object.fromEntries(entries.toReversed());
 }
 
@@ -50,10 +50,10 @@ describe("outputs", () => {
       fc.property(fc.jsonValue({ stringUnit: "grapheme" }), (value) => {
         const text = JSON.stringify(value);
         fc.pre(!text.includes("\\u0000"));
-        expect(storableOutput(value)).toEqual({ ok: true, json: text });
+        expect(storableJson(value)).toEqual({ ok: true, json: text });
       }),
     );
-    expect(storableOutput(undefined)).toEqual({ ok: true, json: undefined });
+    expect(storableJson(undefined)).toEqual({ ok: true, json: undefined });
   });
 
   const circle: Record<string, unknown> = {};
@@ -67,12 +67,12 @@ describe("outputs", () => {
     ["a circle", circle],
     ["a bigint", 1n],
   ])("%s is refused with its reason", (_, value) => {
-    expect(storableOutput(value)).toMatchObject({ ok: false, reason: "RESULT_UNSTORABLE" });
+    expect(storableJson(value)).toMatchObject({ ok: false, reason: "RESULT_UNSTORABLE" });
   });
 
   test("too much is refused", () => {
-    expect(storableOutput("x".repeat(MAX_OUTPUT_BYTES))).toMatchObject({ ok: false, reason: "RESULT_TOO_LARGE" });
-    expect(storableOutput("x".repeat(MAX_OUTPUT_BYTES - 2))).toMatchObject({ ok: true });
+    expect(storableJson("x".repeat(MAX_OUTPUT_BYTES))).toMatchObject({ ok: false, reason: "RESULT_TOO_LARGE" });
+    expect(storableJson("x".repeat(MAX_OUTPUT_BYTES - 2))).toMatchObject({ ok: true });
   });
 });
 

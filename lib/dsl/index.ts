@@ -33,7 +33,10 @@ export type TaskExecutor<In extends Outputs, Out> =
  * A shell command, run with `bash -euo pipefail`. JSON written to the file `$SLUICE_OUTPUT` is its output;
  * `$SLUICE_INPUTS` is a file with the parents' outputs.
  */
-export function bash<Out = unknown>(command: string, options: { env?: Record<string, string> } = {}): TaskExecutor<Outputs, Out> {
+export function bash<Out = unknown>(
+  command: string,
+  options: { env?: Record<string, string> } = {},
+): TaskExecutor<Outputs, Out> {
   return { type: "bash", config: { command, env: options.env ?? {} } };
 }
 

@@ -3,8 +3,14 @@ import { bash, dag, fn } from "./index.ts";
 
 test("the compiler knows what each parent returns", () => {
   dag("typed")
-    .task("count", fn(() => ({ rows: 3 })))
-    .task("name", fn(async () => "x"))
+    .task(
+      "count",
+      fn(() => ({ rows: 3 })),
+    )
+    .task(
+      "name",
+      fn(async () => "x"),
+    )
     .task(
       "use",
       { dependsOn: ["count", "name"] },
@@ -18,11 +24,23 @@ test("the compiler knows what each parent returns", () => {
 });
 
 test("the compiler refuses an unknown parent, a doubled id and an output of a task that is no parent", () => {
-  const base = dag("refused").task("a", fn(() => 1)).task("b", fn(() => "b"));
+  const base = dag("refused")
+    .task(
+      "a",
+      fn(() => 1),
+    )
+    .task(
+      "b",
+      fn(() => "b"),
+    );
   // @ts-expect-error -- "c" is not a task
   base.task("d", { dependsOn: ["c"] }, bash("true"));
   // @ts-expect-error -- "a" is taken
   base.task("a", bash("true"));
-  // @ts-expect-error -- "b" is not among the parents
-  base.task("d", { dependsOn: ["a"] }, fn(({ outputs }) => outputs.b));
+  base.task(
+    "d",
+    { dependsOn: ["a"] },
+    // @ts-expect-error -- "b" is not among the parents
+    fn(({ outputs }) => void outputs.b),
+  );
 });

@@ -37,12 +37,22 @@ async function pass(deps: EngineDeps): Promise<number> {
       const attempts = await admitReady(tx);
       const lanes = Map.groupBy(attempts, (attempt) => attempt.lane);
       for (const [lane, members] of lanes) {
-        await deps.queue.enqueue(tx, lane, members.map((attempt) => attempt.attemptId));
+        await deps.queue.enqueue(
+          tx,
+          lane,
+          members.map((attempt) => attempt.attemptId),
+        );
       }
       return attempts;
     });
-    deps.notifier.announce("sluice_tasks", admitted.map((attempt) => attempt.lane));
-    deps.notifier.announce("sluice_runs", admitted.map((attempt) => attempt.runId));
+    deps.notifier.announce(
+      "sluice_tasks",
+      admitted.map((attempt) => attempt.lane),
+    );
+    deps.notifier.announce(
+      "sluice_runs",
+      admitted.map((attempt) => attempt.runId),
+    );
     return admitted.length;
   } catch (error) {
     deps.log.warn({ error: messageOf(error) }, "an admission pass failed; the next one covers it");

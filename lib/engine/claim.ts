@@ -17,7 +17,10 @@ export async function claim(deps: EngineDeps, worker: WorkerRef, lane: string, m
       if (taken.length === 0 && !(await isActive(tx, worker))) throw new NotActive();
       return taken;
     });
-    deps.notifier.announce("sluice_runs", claimed.map((attempt) => attempt.runId));
+    deps.notifier.announce(
+      "sluice_runs",
+      claimed.map((attempt) => attempt.runId),
+    );
     return claimed;
   } catch (error) {
     if (error instanceof NotActive) return [];

@@ -60,7 +60,13 @@ describe("a run goes from its roots to its end", () => {
     const runId = await start(deps, "broken");
     const [a, side] = await claimAll(deps, w);
     await finish(deps, [failed(a!)], "worker:w");
-    expect(await states(deps, runId)).toEqual(["failed", "upstream_failed", "upstream_failed", "upstream_failed", "running"]);
+    expect(await states(deps, runId)).toEqual([
+      "failed",
+      "upstream_failed",
+      "upstream_failed",
+      "upstream_failed",
+      "running",
+    ]);
     expect(await runState(deps, runId)).toBe("running");
     await finish(deps, [success(side!)], "worker:w");
     expect(await runState(deps, runId)).toBe("failed");
@@ -233,7 +239,9 @@ describe("starting a run", () => {
     const runs = await Promise.all(Array.from({ length: 5 }, () => startRun(deps, request)));
     expect(new Set(runs.map((run) => run.runId)).size).toBe(1);
     expect(runs.filter((run) => run.created)).toHaveLength(1);
-    await expect(startRun(deps, { ...request, conf: { n: 2 } })).rejects.toMatchObject({ code: "idempotency_key_reused" });
+    await expect(startRun(deps, { ...request, conf: { n: 2 } })).rejects.toMatchObject({
+      code: "idempotency_key_reused",
+    });
   });
 
   test("an unknown DAG is refused", async () => {

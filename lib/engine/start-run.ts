@@ -1,5 +1,6 @@
 import { canonicalJson, type Json, sha256 } from "#lib/domain/canonical.ts";
 import { AppError } from "#lib/domain/errors.ts";
+import { storableJson } from "#lib/domain/output.ts";
 import { insertRun, insertRunKey, lockRunKey, type NewRun } from "#lib/db/runs.ts";
 import { inTx } from "#lib/db/tx.ts";
 import { admit } from "./admit.ts";
@@ -12,9 +13,12 @@ export type StartRun = NewRun & {
 
 /**
  * Starts a run of the DAG's current version. Once this answers, the run exists and will end.
- * Throws `dag_not_found`, and `idempotency_key_reused` when the key was used with another request.
+ * Throws `dag_not_found`, `invalid_request` when `conf` holds what the database cannot store, and
+ * `idempotency_key_reused` when the key was used with another request.
  */
 export async function startRun(deps: EngineDeps, request: StartRun): Promise<{ runId: string; created: boolean }> {
+  const conf = storableJson(request.conf);
+  if (!conf.ok) throw new AppError("invalid_request", `conf: ${conf.error}`);
   const started = await inTx(deps.pool, async (tx) => {
     const { idempotencyKey: key, ...run } = request;
     const requestHash = hashOf(run);

@@ -1,5 +1,11 @@
 import type { WorkerRef } from "#lib/db/claims.ts";
-import { releaseDrained, type Released, releaseExpired, releasePredecessors, staleQueued } from "#lib/db/lost-attempts.ts";
+import {
+  releaseDrained,
+  type Released,
+  releaseExpired,
+  releasePredecessors,
+  staleQueued,
+} from "#lib/db/lost-attempts.ts";
 import { unsettledRuns } from "#lib/db/settling.ts";
 import { inTx, retried } from "#lib/db/tx.ts";
 import { admit } from "./admit.ts";
@@ -47,7 +53,13 @@ async function takeBack(deps: EngineDeps, released: Released): Promise<void> {
 async function redeliver(deps: EngineDeps): Promise<void> {
   const stale = await staleQueued(deps.pool, REDELIVER_AFTER_MS);
   for (const [lane, members] of Map.groupBy(stale, (attempt) => attempt.lane)) {
-    await inTx(deps.pool, (tx) => deps.queue.enqueue(tx, lane, members.map((attempt) => attempt.attemptId)));
+    await inTx(deps.pool, (tx) =>
+      deps.queue.enqueue(
+        tx,
+        lane,
+        members.map((attempt) => attempt.attemptId),
+      ),
+    );
     deps.notifier.announce("sluice_tasks", [lane]);
   }
 }

@@ -54,13 +54,13 @@ async function readOutput(file: string): Promise<Outcome> {
     (found) => found.size,
     () => undefined,
   );
-  if (size === undefined || size === 0) return { kind: "success", output: undefined };
+  if (size === undefined || size === 0) return { kind: "success", output: undefined, exitCode: 0 };
   if (size > MAX_OUTPUT_BYTES) {
     const error = `$SLUICE_OUTPUT has ${size} bytes; at most ${MAX_OUTPUT_BYTES} are kept`;
     return { kind: "failed", reason: "RESULT_TOO_LARGE", error };
   }
   try {
-    return { kind: "success", output: JSON.parse(await readFile(file, "utf8")) as unknown };
+    return { kind: "success", output: JSON.parse(await readFile(file, "utf8")) as unknown, exitCode: 0 };
   } catch (error) {
     const detail = error instanceof Error ? error.message : String(error);
     return { kind: "failed", reason: "RESULT_UNSTORABLE", error: `$SLUICE_OUTPUT is not JSON: ${detail}` };

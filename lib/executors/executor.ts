@@ -36,7 +36,7 @@ export type ExecutorContext = {
 
 /** How an attempt ended. Expected ends are values; a throw is a bug in the executor. */
 export type Outcome =
-  | { kind: "success"; output: unknown }
+  | { kind: "success"; output: unknown; exitCode?: number | undefined }
   | { kind: "failed"; reason: string; error: string; exitCode?: number | undefined };
 
 export type Executor<Config> = {

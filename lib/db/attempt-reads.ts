@@ -1,0 +1,64 @@
+import { z } from "zod";
+import type { Attempt } from "#lib/contract/task-instances.ts";
+import { ATTEMPT_STATES } from "#lib/domain/states.ts";
+import type { Db } from "./pool.ts";
+
+const isoTime = z.date().transform((time) => time.toISOString());
+
+const AttemptRows = z.array(
+  z.object({
+    number: z.number().int(),
+    state: z.enum(ATTEMPT_STATES),
+    reason: z.string().nullable(),
+    exitCode: z.number().int().nullable(),
+    error: z.string().nullable(),
+    workerId: z.string().nullable(),
+    queuedAt: isoTime,
+    startedAt: isoTime.nullable(),
+    endedAt: isoTime.nullable(),
+  }),
+);
+
+/** Every attempt of a task instance, oldest first; the live one is last. */
+export async function listAttempts(db: Db, taskInstanceId: string): Promise<Attempt[]> {
+  const { rows } = await db.query({
+    name: "list-attempts",
+    text: `select number, state, reason, exit_code as "exitCode", error, worker_id as "workerId",
+                  queued_at as "queuedAt", started_at as "startedAt", ended_at as "endedAt"
+           from sluice.attempt where task_instance_id = $1::bigint
+           union all
+           select number, state, null, null, null, worker_id, queued_at, started_at, null
+           from sluice.live_attempt where task_instance_id = $1::bigint
+           order by number`,
+    values: [taskInstanceId],
+  });
+  return AttemptRows.parse(rows);
+}
+
+const LogRows = z.array(
+  z.object({
+    seq: z.number().int(),
+    stream: z.enum(["stdout", "stderr", "system"]),
+    at: isoTime,
+    chunk: z.instanceof(Uint8Array),
+  }),
+);
+export type LogRow = z.infer<typeof LogRows>[number];
+
+/** Small enough that a page of the largest chunks does not weigh on the process. */
+const LOG_PAGE = 64;
+
+/** The next chunks of an attempt's log after `seq`; none means that nothing more was written yet. */
+export async function listLogChunks(
+  db: Db,
+  attempt: { taskInstanceId: string; number: number },
+  afterSeq: number,
+): Promise<LogRow[]> {
+  const { rows } = await db.query({
+    name: "list-log-chunks",
+    text: `select seq, stream, at, chunk from sluice.task_log
+           where task_instance_id = $1::bigint and attempt = $2 and seq > $3 order by seq limit ${LOG_PAGE}`,
+    values: [attempt.taskInstanceId, attempt.number, afterSeq],
+  });
+  return LogRows.parse(rows);
+}

@@ -1,0 +1,101 @@
+import { z } from "zod";
+import type { DagRun } from "#lib/contract/dag-runs.ts";
+import type { TaskInstance } from "#lib/contract/task-instances.ts";
+import { RUN_STATES, type RunState, TASK_STATES, TRIGGER_KINDS } from "#lib/domain/states.ts";
+import type { Db } from "./pool.ts";
+
+const isoTime = z.date().transform((time) => time.toISOString());
+
+const RunRow = z.object({
+  id: z.string(),
+  dagId: z.string(),
+  version: z.number().int(),
+  state: z.enum(RUN_STATES),
+  triggerKind: z.enum(TRIGGER_KINDS),
+  logicalDate: isoTime,
+  conf: z.record(z.string(), z.json()),
+  note: z.string().nullable(),
+  actor: z.string(),
+  createdAt: isoTime,
+  startedAt: isoTime.nullable(),
+  endedAt: isoTime.nullable(),
+});
+
+const SELECT_RUN = `
+  select r.id::text, r.dag_id as "dagId", v.number as version, r.state, r.trigger_kind as "triggerKind",
+         r.logical_date as "logicalDate", r.conf, r.note, r.actor, r.created_at as "createdAt",
+         r.started_at as "startedAt", r.ended_at as "endedAt"
+  from sluice.dag_run r join sluice.dag_version v on v.id = r.version_id`;
+
+/** One run. */
+export async function findRun(db: Db, runId: string): Promise<DagRun | undefined> {
+  const text = `${SELECT_RUN} where r.id = $1::bigint`;
+  const { rows } = await db.query({ name: "find-run", text, values: [runId] });
+  return RunRow.optional().parse(rows[0]);
+}
+
+export type RunFilter = {
+  dagId?: string | undefined;
+  state?: RunState | undefined;
+  cursor?: string | undefined;
+  limit: number;
+};
+
+/** Runs, newest first, before `cursor`. */
+export async function listRuns(db: Db, filter: RunFilter): Promise<{ items: DagRun[]; nextCursor: string | null }> {
+  const given = [
+    { condition: "r.dag_id =", value: filter.dagId },
+    { condition: "r.state =", value: filter.state },
+    { condition: "r.id <", value: filter.cursor },
+  ].filter(({ value }) => value !== undefined);
+  const where = given.map(({ condition }, index) => `${condition} $${index + 2}`).join(" and ");
+  const { rows } = await db.query(`${SELECT_RUN} ${where === "" ? "" : `where ${where}`} order by r.id desc limit $1`, [
+    filter.limit + 1,
+    ...given.map(({ value }) => value),
+  ]);
+  const items = z.array(RunRow).parse(rows.slice(0, filter.limit));
+  return { items, nextCursor: rows.length > filter.limit ? (items.at(-1)?.id ?? null) : null };
+}
+
+const TaskRow = z.object({
+  id: z.string(),
+  runId: z.string(),
+  taskId: z.string(),
+  type: z.string(),
+  queue: z.string(),
+  state: z.enum(TASK_STATES),
+  attempt: z.number().int(),
+  lostAttempts: z.number().int(),
+  workerId: z.string().nullable(),
+  readyAt: isoTime.nullable(),
+  startedAt: isoTime.nullable(),
+  endedAt: isoTime.nullable(),
+});
+
+/** Attempts end on or after the day their run was made; the day before it covers a clock set back. */
+const SELECT_TASKS = `
+  select t.id::text, t.run_id::text as "runId", k.task_id as "taskId", k.type, t.queue, t.state,
+         greatest(t.attempts, l.number) as attempt, t.lost_attempts as "lostAttempts",
+         coalesce(l.worker_id, a.worker_id) as "workerId",
+         t.ready_at as "readyAt", t.started_at as "startedAt", t.ended_at as "endedAt"
+  from sluice.task_instance t
+  join sluice.dag_run r on r.id = t.run_id
+  join sluice.dag_task k on k.version_id = r.version_id and k.ord = (t.id & 1048575)::int
+  left join sluice.live_attempt l on l.task_instance_id = t.id
+  left join sluice.attempt a on a.task_instance_id = t.id and a.number = t.attempts
+    and a.day >= (r.created_at at time zone 'UTC')::date - 1`;
+
+/** All task instances of a run, in definition order. */
+export async function listRunTasks(db: Db, runId: string): Promise<TaskInstance[]> {
+  // By range of ids, which is the primary key: there is no index on the run.
+  const text = `${SELECT_TASKS} where t.id >= $1::bigint << 20 and t.id < ($1::bigint + 1) << 20 order by t.id`;
+  const { rows } = await db.query({ name: "list-run-tasks", text, values: [runId] });
+  return z.array(TaskRow).parse(rows);
+}
+
+/** One task instance. */
+export async function findTaskInstance(db: Db, taskInstanceId: string): Promise<TaskInstance | undefined> {
+  const text = `${SELECT_TASKS} where t.id = $1::bigint`;
+  const { rows } = await db.query({ name: "find-task-instance", text, values: [taskInstanceId] });
+  return TaskRow.optional().parse(rows[0]);
+}
