@@ -4,18 +4,27 @@ import { exitWith, settingsWithDatabaseOrExit } from "./settings.ts";
 /** \`sluice migrate\` */
 export function migrateCommand(): Command {
   return new Command("migrate")
-    .description("Bring the database to this version. Safe to run at any time and from several machines at once.")
+    .description(
+      "Bring the database to this version. Safe to run at any time and from several machines at once. With SLUICE_ADMIN_PASSWORD set, the user admin has that password afterwards.",
+    )
     .addHelpText("after", "\nExample:\n  $ DATABASE_URL=postgres://sluice@db/sluice sluice migrate")
     .action(async () => {
       const settings = settingsWithDatabaseOrExit();
-      const [{ createPool }, { install }] = await Promise.all([import("#lib/db/pool.ts"), import("#lib/engine/install.ts")]);
+      const [{ createPool }, { install }, { ensureAdmin }] = await Promise.all([
+        import("#lib/db/pool.ts"),
+        import("#lib/engine/install.ts"),
+        import("#lib/auth/ensure-admin.ts"),
+      ]);
       const pool = createPool({ url: settings.databaseUrl, max: 2, name: "migrate" });
       try {
         const applied = await install(pool);
         for (const name of applied) process.stdout.write(`Applied ${name}\n`);
         if (applied.length === 0) process.stdout.write("The database is up to date\n");
+        if (settings.adminPassword !== undefined) await ensureAdmin(pool, settings.adminPassword);
       } catch (error) {
-        exitWith([`The database could not be migrated: ${error instanceof Error ? error.message || String(error) : String(error)}`]);
+        exitWith([
+          `The database could not be migrated: ${error instanceof Error ? error.message || String(error) : String(error)}`,
+        ]);
       } finally {
         await pool.end();
       }

@@ -4,7 +4,9 @@ import { settingsWithDatabaseOrExit } from "./settings.ts";
 /** \`sluice scheduler\` */
 export function schedulerCommand(): Command {
   return new Command("scheduler")
-    .description("Run a scheduler: fires schedules, admits tasks, takes back what lost workers held. Several may run at once.")
+    .description(
+      "Run a scheduler: fires schedules, admits tasks, takes back what lost workers held. Several may run at once.",
+    )
     .addHelpText("after", "\nExample:\n  $ DATABASE_URL=postgres://sluice@db/sluice sluice scheduler")
     .action(async () => {
       const settings = settingsWithDatabaseOrExit();

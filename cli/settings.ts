@@ -12,7 +12,9 @@ export function settingsOrExit(): Settings {
 export function settingsWithDatabaseOrExit(): WithDatabase {
   const settings = settingsOrExit();
   if (settings.databaseUrl !== undefined) return { ...settings, databaseUrl: settings.databaseUrl };
-  return exitWith(["DATABASE_URL is not set; allowed: a postgres:// or postgresql:// address (only `sluice start` brings a database of its own)"]);
+  return exitWith([
+    "DATABASE_URL is not set; allowed: a postgres:// or postgresql:// address (only `sluice start` brings a database of its own)",
+  ]);
 }
 
 /** Ends this process with one line per problem. */

@@ -14,13 +14,17 @@ if (major > NEEDED[0] || (major === NEEDED[0] && minor >= NEEDED[1])) {
   await main(process.argv);
 } else {
   const file = process.platform === "win32" ? "node.exe" : "node";
-  const newer = [path.join(here, "../node_modules/.bin", file), path.join(here, "../../.bin", file)].find((node) => existsSync(node));
+  const newer = [path.join(here, "../node_modules/.bin", file), path.join(here, "../../.bin", file)].find((node) =>
+    existsSync(node),
+  );
   if (newer === undefined) {
     process.stderr.write(`sluice: Node ${NEEDED.join(".")} or newer is needed; this is ${process.versions.node}\n`);
     process.exit(1);
   }
   // The channel tells the real process when this one is killed.
-  const child = spawn(newer, [path.join(here, "sluice.mjs"), ...process.argv.slice(2)], { stdio: ["inherit", "inherit", "inherit", "ipc"] });
+  const child = spawn(newer, [path.join(here, "sluice.mjs"), ...process.argv.slice(2)], {
+    stdio: ["inherit", "inherit", "inherit", "ipc"],
+  });
   for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"]) process.on(signal, () => child.kill(signal));
   child.on("error", (error) => {
     process.stderr.write(`sluice: ${newer} cannot be run: ${error.message}\n`);

@@ -11,16 +11,25 @@ import { superviseWebServer } from "./web-server.ts";
 export function webCommand(): Command {
   return new Command("web")
     .description("Run the web UI and the REST API. Several may run at once behind one address (SLUICE_URL).")
-    .addHelpText("after", "\nExample:\n  $ DATABASE_URL=postgres://sluice@db/sluice SLUICE_SESSION_SECRET=... SLUICE_API_TOKEN=... sluice web")
+    .addHelpText(
+      "after",
+      "\nExample:\n  $ DATABASE_URL=postgres://sluice@db/sluice SLUICE_SESSION_SECRET=... SLUICE_API_TOKEN=... sluice web",
+    )
     .action(async () => {
       const settings = settingsWithDatabaseOrExit();
       const missing = [
-        settings.sessionSecret === undefined ? "SLUICE_SESSION_SECRET is not set; allowed: at least 32 characters, the same for every web process" : undefined,
-        settings.apiToken === undefined ? "SLUICE_API_TOKEN is not set; allowed: at least 16 printable characters without spaces" : undefined,
+        settings.sessionSecret === undefined
+          ? "SLUICE_SESSION_SECRET is not set; allowed: at least 32 characters, the same for every web process"
+          : undefined,
+        settings.apiToken === undefined
+          ? "SLUICE_API_TOKEN is not set; allowed: at least 16 printable characters without spaces"
+          : undefined,
       ].filter((problem) => problem !== undefined);
       if (missing.length > 0) exitWith(missing);
       const server = path.join(WEB_BUILD, "server.js");
-      await access(server).catch(() => exitWith([`The web UI is not built (${server}): run \`sluice start\` once, or npm run build`]));
+      await access(server).catch(() =>
+        exitWith([`The web UI is not built (${server}): run \`sluice start\` once, or npm run build`]),
+      );
       exportNextAuthUrl(settings);
       superviseWebServer();
       await import(pathToFileURL(server).href);

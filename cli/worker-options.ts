@@ -19,7 +19,10 @@ export function settingsFromOptions(settings: WithDatabase, options: WorkerOptio
     SLUICE_WORKER_NAME: options.name,
   });
   if (!read.ok) {
-    return { ok: false, problems: read.problems.map((problem) => problem.replace(/^\w+/, (name) => OPTION_OF[name] ?? name)) };
+    return {
+      ok: false,
+      problems: read.problems.map((problem) => problem.replace(/^\w+/, (name) => OPTION_OF[name] ?? name)),
+    };
   }
   return {
     ok: true,

@@ -5,9 +5,15 @@ import { exitWith, settingsWithDatabaseOrExit } from "./settings.ts";
 /** \`sluice worker\` */
 export function workerCommand(): Command {
   return new Command("worker")
-    .description("Run a worker: claims tasks of its queues and runs them. Any number, on any machine that reaches Postgres.")
+    .description(
+      "Run a worker: claims tasks of its queues and runs them. Any number, on any machine that reaches Postgres.",
+    )
     .option("-c, --concurrency <count>", "tasks run as processes at once (SLUICE_PROCESS_SLOTS)")
-    .option("-q, --queue <name>", "queue to serve; may be given several times (SLUICE_QUEUES)", (name: string, before: string[] = []) => [...before, name])
+    .option(
+      "-q, --queue <name>",
+      "queue to serve; may be given several times (SLUICE_QUEUES)",
+      (name: string, before: string[] | undefined) => [...(before ?? []), name],
+    )
     .option("-n, --name <name>", "stable name of this worker (SLUICE_WORKER_NAME)")
     .addHelpText("after", "\nExample:\n  $ sluice worker --queue default --queue gpu --concurrency 4 --name gpu-1")
     .action(async (options: WorkerOptions) => {

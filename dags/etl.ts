@@ -11,7 +11,11 @@ export default dag("etl", { description: "The same idea in TypeScript: extract, 
       echo '[{"city":"Berlin","amount":120},{"city":"Oslo","amount":80},{"city":"Berlin","amount":30}]' > "$SLUICE_OUTPUT"
     `),
   )
-  .task("validate", { dependsOn: ["extract"] }, bash(`grep -q amount "$SLUICE_INPUTS" && echo "every row has an amount"`))
+  .task(
+    "validate",
+    { dependsOn: ["extract"] },
+    bash(`grep -q amount "$SLUICE_INPUTS" && echo "every row has an amount"`),
+  )
   .task(
     "transform",
     { dependsOn: ["extract"] },

@@ -42,10 +42,10 @@ describe("readSettings", () => {
   });
 
   test.each([
-    ["PORT", "0", "PORT \"0\" cannot be used; allowed: a whole number from 1 to 65535"],
+    ["PORT", "0", 'PORT "0" cannot be used; allowed: a whole number from 1 to 65535'],
     ["PORT", "65536", "from 1 to 65535"],
-    ["PORT", "80a", "PORT \"80a\""],
-    ["HOST", "a b", "HOST \"a b\""],
+    ["PORT", "80a", 'PORT "80a"'],
+    ["HOST", "a b", 'HOST "a b"'],
     ["SLUICE_URL", "ftp://x", "http:// or https://"],
     ["SLUICE_URL", "nonsense", "http:// or https://"],
     ["LOG_LEVEL", "loud", "trace, debug, info"],

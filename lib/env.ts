@@ -38,7 +38,11 @@ export type SettingsResult = { ok: true; settings: Settings } | { ok: false; pro
 type Help = { allowed: string; fallback: string; about: string; secret?: true };
 
 function wholeNumber(min: number, max: number) {
-  return z.string().regex(/^\d{1,9}$/).transform(Number).pipe(z.number().min(min).max(max));
+  return z
+    .string()
+    .regex(/^\d{1,9}$/)
+    .transform(Number)
+    .pipe(z.number().min(min).max(max));
 }
 
 function urlWith(...protocols: string[]) {
@@ -53,18 +57,31 @@ function isSlugList(text: string): boolean {
 }
 
 function splitList(text: string): string[] {
-  return [...new Set(text.split(",").map((part) => part.trim()).filter((part) => part !== ""))];
+  return [
+    ...new Set(
+      text
+        .split(",")
+        .map((part) => part.trim())
+        .filter((part) => part !== ""),
+    ),
+  ];
 }
 
 const schema = z.object({
   PORT: wholeNumber(1, 65_535).optional(),
-  HOST: z.string().regex(/^[A-Za-z0-9.:_-]+$/).optional(),
+  HOST: z
+    .string()
+    .regex(/^[A-Za-z0-9.:_-]+$/)
+    .optional(),
   SLUICE_URL: urlWith("http:", "https:").optional(),
   DATABASE_URL: urlWith("postgres:", "postgresql:").optional(),
   SLUICE_HOME: z.string().optional(),
   SLUICE_DAGS_DIR: z.string().optional(),
   SLUICE_ADMIN_PASSWORD: z.string().min(8).optional(),
-  SLUICE_API_TOKEN: z.string().regex(/^[\x21-\x7e]{16,}$/).optional(),
+  SLUICE_API_TOKEN: z
+    .string()
+    .regex(/^[\x21-\x7e]{16,}$/)
+    .optional(),
   SLUICE_SESSION_SECRET: z.string().min(32).optional(),
   LOG_LEVEL: z.enum(LOG_LEVELS).optional(),
   SLUICE_HEALTH_PORT: wholeNumber(0, 65_535).optional(),
@@ -80,19 +97,63 @@ type Name = keyof z.infer<typeof schema>;
 export const SETTING_HELP: Record<Name, Help> = {
   PORT: { allowed: "a whole number from 1 to 65535", fallback: "8080", about: "port of the web UI and API" },
   HOST: { allowed: "an address or host name", fallback: "127.0.0.1", about: "address the servers listen on" },
-  SLUICE_URL: { allowed: "an http:// or https:// address", fallback: "http://localhost:PORT", about: "public address of the web UI" },
-  DATABASE_URL: { allowed: "a postgres:// or postgresql:// address", fallback: "embedded Postgres (start only)", about: "the database", secret: true },
+  SLUICE_URL: {
+    allowed: "an http:// or https:// address",
+    fallback: "http://localhost:PORT",
+    about: "public address of the web UI",
+  },
+  DATABASE_URL: {
+    allowed: "a postgres:// or postgresql:// address",
+    fallback: "embedded Postgres (start only)",
+    about: "the database",
+    secret: true,
+  },
   SLUICE_HOME: { allowed: "a folder", fallback: ".sluice", about: "data folder: secrets and the embedded database" },
   SLUICE_DAGS_DIR: { allowed: "a folder", fallback: "dags", about: "where DAG files are read from" },
-  SLUICE_ADMIN_PASSWORD: { allowed: "at least 8 characters", fallback: "made and printed at the first start", about: "password of the user admin", secret: true },
-  SLUICE_API_TOKEN: { allowed: "at least 16 printable characters without spaces", fallback: "made at the first start", about: "bearer token of the REST API", secret: true },
-  SLUICE_SESSION_SECRET: { allowed: "at least 32 characters", fallback: "made at the first start", about: "key that signs browser sessions", secret: true },
+  SLUICE_ADMIN_PASSWORD: {
+    allowed: "at least 8 characters",
+    fallback: "made and printed at the first start",
+    about: "password of the user admin",
+    secret: true,
+  },
+  SLUICE_API_TOKEN: {
+    allowed: "at least 16 printable characters without spaces",
+    fallback: "made at the first start",
+    about: "bearer token of the REST API",
+    secret: true,
+  },
+  SLUICE_SESSION_SECRET: {
+    allowed: "at least 32 characters",
+    fallback: "made at the first start",
+    about: "key that signs browser sessions",
+    secret: true,
+  },
   LOG_LEVEL: { allowed: LOG_LEVELS.join(", "), fallback: "info", about: "least severe log line that is written" },
-  SLUICE_HEALTH_PORT: { allowed: "a whole number from 0 to 65535; 0 is any free port", fallback: "0", about: "health server of scheduler and worker" },
-  SLUICE_WORKER_NAME: { allowed: "lower-case letters, digits, '-', '_' and '.', at most 63", fallback: "made from host and process", about: "stable name of this worker" },
-  SLUICE_QUEUES: { allowed: "queue names separated by commas", fallback: "default", about: "queues this worker serves" },
-  SLUICE_PROCESS_SLOTS: { allowed: "a whole number from 1 to 1000", fallback: "2 x cores", about: "tasks run as processes at once" },
-  SLUICE_FUNCTION_SLOTS: { allowed: "a whole number from 1 to 1000", fallback: "cores", about: "tasks run as functions at once" },
+  SLUICE_HEALTH_PORT: {
+    allowed: "a whole number from 0 to 65535; 0 is any free port",
+    fallback: "0",
+    about: "health server of scheduler and worker",
+  },
+  SLUICE_WORKER_NAME: {
+    allowed: "lower-case letters, digits, '-', '_' and '.', at most 63",
+    fallback: "made from host and process",
+    about: "stable name of this worker",
+  },
+  SLUICE_QUEUES: {
+    allowed: "queue names separated by commas",
+    fallback: "default",
+    about: "queues this worker serves",
+  },
+  SLUICE_PROCESS_SLOTS: {
+    allowed: "a whole number from 1 to 1000",
+    fallback: "2 x cores",
+    about: "tasks run as processes at once",
+  },
+  SLUICE_FUNCTION_SLOTS: {
+    allowed: "a whole number from 1 to 1000",
+    fallback: "cores",
+    about: "tasks run as functions at once",
+  },
 };
 
 type Env = Record<string, string | undefined>;
@@ -103,7 +164,8 @@ export function readSettings(env: Env): SettingsResult {
   const given = Object.fromEntries(Object.entries(env).filter(([, value]) => value !== undefined && value !== ""));
   const parsed = schema.safeParse(given);
   const problems = [...unknownNames(given)];
-  if (!parsed.success) problems.push(...parsed.error.issues.map((issue) => describeBadValue(String(issue.path[0]), given)));
+  if (!parsed.success)
+    problems.push(...parsed.error.issues.map((issue) => describeBadValue(String(issue.path[0]), given)));
   if (problems.length > 0 || !parsed.success) return { ok: false, problems: [...new Set(problems)] };
   return { ok: true, settings: toSettings(parsed.data) };
 }
@@ -190,7 +252,9 @@ export function childEnv(settings: Settings, extra: Record<string, string> = {})
 /** The few variables a foreign program (Postgres and its tools) may see. */
 export function plainEnv(): ProcessEnvironment {
   const names = ["PATH", "HOME", "TMPDIR", "LD_LIBRARY_PATH", "SYSTEMROOT", "TEMP", "TMP"];
-  const present = names.flatMap((name) => (process.env[name] === undefined ? [] : [[name, process.env[name]] as const]));
+  const present = names.flatMap((name) =>
+    process.env[name] === undefined ? [] : [[name, process.env[name]] as const],
+  );
   return { ...Object.fromEntries(present), NODE_ENV: "production" };
 }
 

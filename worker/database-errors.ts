@@ -1,7 +1,19 @@
 const UNREACHABLE_CODES = new Set([
-  "ECONNREFUSED", "ECONNRESET", "ENOTFOUND", "ETIMEDOUT", "EAI_AGAIN", "EHOSTUNREACH", "ENETUNREACH", "EPIPE", "ENOENT",
+  "ECONNREFUSED",
+  "ECONNRESET",
+  "ENOTFOUND",
+  "ETIMEDOUT",
+  "EAI_AGAIN",
+  "EHOSTUNREACH",
+  "ENETUNREACH",
+  "EPIPE",
+  "ENOENT",
   // Postgres: shutting down, crashed, starting, too many connections, not writable (a replica after failover).
-  "57P01", "57P02", "57P03", "53300", "25006",
+  "57P01",
+  "57P02",
+  "57P03",
+  "53300",
+  "25006",
 ]);
 
 /** True when the database could not be reached, which passes, as against a statement it refused, which does not. */

@@ -5,7 +5,9 @@ import { text } from "node:stream/consumers";
 import { expect, test } from "vitest";
 
 async function start() {
-  const child = fork(path.join(import.meta.dirname, "standalone/testing/fake-process.ts"), { stdio: ["ignore", "pipe", "pipe", "ipc"] });
+  const child = fork(path.join(import.meta.dirname, "standalone/testing/fake-process.ts"), {
+    stdio: ["ignore", "pipe", "pipe", "ipc"],
+  });
   if (child.stderr === null || child.stdout === null) throw new Error("no output");
   const errors = text(child.stderr);
   child.stdout.resume();

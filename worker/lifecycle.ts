@@ -86,14 +86,22 @@ function endOnBug(log: Logger): void {
   process.on("uncaughtException", end);
 }
 
-async function untilReachable<T>(log: Logger, what: string, signal: AbortSignal, act: () => Promise<T>): Promise<T | undefined> {
+async function untilReachable<T>(
+  log: Logger,
+  what: string,
+  signal: AbortSignal,
+  act: () => Promise<T>,
+): Promise<T | undefined> {
   let waitMs = FIRST_RETRY_MS;
   while (!signal.aborted) {
     try {
       return await act();
     } catch (error) {
       if (!isDatabaseUnreachable(error)) throw error;
-      log.warn({ service: what, retryInMs: waitMs, reason: textOf(error) }, "the database is not reachable; trying again");
+      log.warn(
+        { service: what, retryInMs: waitMs, reason: textOf(error) },
+        "the database is not reachable; trying again",
+      );
     }
     await pause(waitMs, signal);
     waitMs = Math.min(2 * waitMs, MAX_RETRY_MS);

@@ -44,7 +44,10 @@ async function query(server: EmbeddedPostgres, sql: string): Promise<Record<stri
 test("the first start makes a database on 127.0.0.1 only, with an owner-readable password", async () => {
   const server = await start();
   expect(server.port).not.toBe(5432);
-  const [row] = await query(server, "select current_database() as db, current_setting('listen_addresses') as host, current_setting('server_encoding') as enc");
+  const [row] = await query(
+    server,
+    "select current_database() as db, current_setting('listen_addresses') as host, current_setting('server_encoding') as enc",
+  );
   expect(row).toEqual({ db: "sluice", host: "127.0.0.1", enc: "UTF8" });
   expect((await stat(path.join(root, "pg", "password"))).mode & 0o777).toBe(0o600);
   const wrong = new URL(server.url);
@@ -81,9 +84,13 @@ test("a server whose postmaster was killed starts again", async () => {
 });
 
 test("a server left by a killed owner is stopped and its data adopted", async () => {
-  const owner = spawn(process.execPath, [path.join(import.meta.dirname, "testing-owner.ts"), JSON.stringify(options())], {
-    stdio: ["ignore", "pipe", "inherit"],
-  });
+  const owner = spawn(
+    process.execPath,
+    [path.join(import.meta.dirname, "testing-owner.ts"), JSON.stringify(options())],
+    {
+      stdio: ["ignore", "pipe", "inherit"],
+    },
+  );
   const [line] = (await once(createInterface({ input: owner.stdout }), "line")) as [string];
   const left = JSON.parse(line) as { pid: number; port: number };
   owner.kill("SIGKILL");

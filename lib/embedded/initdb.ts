@@ -13,7 +13,13 @@ const run = promisify(execFile);
 export const SUPERUSER = "sluice";
 
 /** Makes the cluster aside and moves it into place, so that an interrupted initdb never looks finished. */
-export async function initCluster(binaries: Binaries, folder: Folder, owner: Owner, password: string, fsync: boolean): Promise<void> {
+export async function initCluster(
+  binaries: Binaries,
+  folder: Folder,
+  owner: Owner,
+  password: string,
+  fsync: boolean,
+): Promise<void> {
   const draft = path.join(folder.root, "data.new");
   const passwordFile = path.join(folder.root, "initdb-password");
   await makeOwnFolder(draft, owner);
@@ -24,7 +30,9 @@ export async function initCluster(binaries: Binaries, folder: Folder, owner: Own
     await rm(folder.pgData, { recursive: true, force: true });
     await rename(draft, folder.pgData);
   } catch (cause) {
-    throw new EmbeddedPostgresError(`The database could not be created in ${folder.root}: ${lastLine(cause)}`, { cause });
+    throw new EmbeddedPostgresError(`The database could not be created in ${folder.root}: ${lastLine(cause)}`, {
+      cause,
+    });
   } finally {
     await rm(passwordFile, { force: true });
     await rm(draft, { recursive: true, force: true });

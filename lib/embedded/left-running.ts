@@ -20,12 +20,18 @@ export async function stopLeftRunning(binaries: Binaries, folder: Folder, owner:
     return;
   }
   const stop = (mode: string) =>
-    run(binaries.pgCtl, ["stop", "-D", folder.pgData, "-m", mode, "-w", "-t", "5"], { ...owner, env: plainEnv(), cwd: folder.root });
+    run(binaries.pgCtl, ["stop", "-D", folder.pgData, "-m", mode, "-w", "-t", "5"], {
+      ...owner,
+      env: plainEnv(),
+      cwd: folder.root,
+    });
   try {
     await stop("fast").catch(() => stop("immediate"));
   } catch (cause) {
     if (!(await isServerOf(pid, folder.pgData))) return;
-    throw new EmbeddedPostgresError(`A Postgres left running on ${folder.root} (pid ${pid}) could not be stopped`, { cause });
+    throw new EmbeddedPostgresError(`A Postgres left running on ${folder.root} (pid ${pid}) could not be stopped`, {
+      cause,
+    });
   }
 }
 

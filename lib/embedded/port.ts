@@ -5,7 +5,8 @@ const POSTGRES_DEFAULT_PORT = 5432;
 
 /** `preferred` when it is free, else any free port; never the one a Postgres of the machine would take. */
 export async function choosePort(preferred: number | undefined): Promise<number> {
-  if (preferred !== undefined && preferred !== POSTGRES_DEFAULT_PORT && (await tryPort(preferred)) !== undefined) return preferred;
+  if (preferred !== undefined && preferred !== POSTGRES_DEFAULT_PORT && (await tryPort(preferred)) !== undefined)
+    return preferred;
   for (;;) {
     const port = await tryPort(0);
     if (port !== undefined && port !== POSTGRES_DEFAULT_PORT) return port;

@@ -91,7 +91,9 @@ export async function waitUntilReady(server: Server, url: string, logFile: strin
     const outcome = await Promise.race([ended, connects(url)]);
     if (outcome === true) return;
     if (outcome === "ended" || gaveUp.aborted) {
-      throw new EmbeddedPostgresError(`The embedded Postgres did not start: ${await lastFatal(logFile)} (log: ${logFile})`);
+      throw new EmbeddedPostgresError(
+        `The embedded Postgres did not start: ${await lastFatal(logFile)} (log: ${logFile})`,
+      );
     }
     // Postgres announces readiness only in its log file, which it shares with nobody who could signal us.
     await delay(READY_POLL_MS);

@@ -65,7 +65,11 @@ async function prepare(options: EmbeddedPostgresOptions): Promise<Prepared> {
   return { binaries, owner, folder, password };
 }
 
-async function startOnce(prepared: Prepared, options: EmbeddedPostgresOptions, port: number): Promise<EmbeddedPostgres> {
+async function startOnce(
+  prepared: Prepared,
+  options: EmbeddedPostgresOptions,
+  port: number,
+): Promise<EmbeddedPostgres> {
   const server = await openServer(prepared, options, port);
   const urlOf = (database: string) => `postgres://${SUPERUSER}:${prepared.password}@127.0.0.1:${port}/${database}`;
   try {
@@ -86,13 +90,19 @@ async function openServer(prepared: Prepared, options: EmbeddedPostgresOptions, 
     const extraSettings = { ...durability, ...options.settings };
     return await spawnServer({ binaries, owner, pgData: folder.pgData, port, logFile: options.logFile, extraSettings });
   } catch (cause) {
-    throw new EmbeddedPostgresError(`The embedded Postgres cannot write its log ${options.logFile} (${codeOf(cause)})`, { cause });
+    throw new EmbeddedPostgresError(
+      `The embedded Postgres cannot write its log ${options.logFile} (${codeOf(cause)})`,
+      { cause },
+    );
   }
 }
 
 // A port lost to another program between our look and the start, or backends of a killed server that are still leaving.
 function isPassing(error: unknown): boolean {
-  return error instanceof EmbeddedPostgresError && /Address already in use|create any TCP\/IP sockets|shared memory block/.test(error.message);
+  return (
+    error instanceof EmbeddedPostgresError &&
+    /Address already in use|create any TCP\/IP sockets|shared memory block/.test(error.message)
+  );
 }
 
 async function ensureDatabase(adminUrl: string): Promise<void> {

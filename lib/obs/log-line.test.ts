@@ -12,7 +12,10 @@ test.each([
   [{}, "03:04:05.006 INFO  worker claimed"],
   [{ attempt: 2, run: "run_1" }, "03:04:05.006 INFO  worker claimed attempt=2 run=run_1"],
   [{ text: "two words" }, '03:04:05.006 INFO  worker claimed text="two words"'],
-  [{ level: "error", err: { message: "no", stack: "Error: no\nat x" } }, "03:04:05.006 ERROR worker claimed\n    Error: no\n    at x"],
+  [
+    { level: "error", err: { message: "no", stack: "Error: no\nat x" } },
+    "03:04:05.006 ERROR worker claimed\n    Error: no\n    at x",
+  ],
 ])("renders a log line of a child in words (%j)", (fields, expected) => {
   expect(renderLogLine(line(fields), plain)).toBe(expected);
 });

@@ -22,8 +22,8 @@ export function renderLogLine(line: string, options: { color: boolean }): string
   const parts = [
     paint("gray", clockOf(time)),
     paint(LEVEL_STYLE[label] ?? "white", label.toUpperCase().padEnd(5)),
-    String(component ?? ""),
-    String(msg ?? ""),
+    typeof component === "string" ? component : "",
+    typeof msg === "string" ? msg : "",
     ...Object.entries(rest).map(([key, value]) => paint("gray", `${key}=${valueText(value)}`)),
   ];
   return parts.filter((part) => part !== "").join(" ") + errorText(err);

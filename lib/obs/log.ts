@@ -2,7 +2,17 @@ import pino, { type Logger, type LoggerOptions } from "pino";
 import type { LogLevel } from "#lib/env.ts";
 import { renderLogLine } from "./log-line.ts";
 
-const SECRET_KEYS = ["password", "token", "secret", "authorization", "cookie", "databaseUrl", "apiToken", "sessionSecret", "adminPassword"];
+const SECRET_KEYS = [
+  "password",
+  "token",
+  "secret",
+  "authorization",
+  "cookie",
+  "databaseUrl",
+  "apiToken",
+  "sessionSecret",
+  "adminPassword",
+];
 
 const REDACT = {
   paths: SECRET_KEYS.flatMap((key) => [key, `*.${key}`, `*.*.${key}`]),

@@ -20,7 +20,8 @@ export function createBundleStore(
     const draft = await mkdtemp(path.join(folder, ".draft-"));
     for (const [name, text] of Object.entries({ "package.json": '{"type":"module"}', ...files })) {
       const file = path.join(draft, name);
-      if (!file.startsWith(draft + path.sep)) throw new Error(`the code bundle ${hash} holds a path outside itself: ${name}`);
+      if (!file.startsWith(draft + path.sep))
+        throw new Error(`the code bundle ${hash} holds a path outside itself: ${name}`);
       await mkdir(path.dirname(file), { recursive: true });
       await writeFile(file, text);
     }

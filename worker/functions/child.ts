@@ -4,7 +4,7 @@
  */
 import { pathToFileURL } from "node:url";
 import { isDag } from "#lib/dsl/index.ts";
-import { storableOutput } from "#lib/domain/output.ts";
+import { storableJson } from "#lib/domain/output.ts";
 import type { FromFunctionChild, ToFunctionChild } from "./protocol.ts";
 import { registerDagHooks } from "./resolve-hook.ts";
 
@@ -42,8 +42,9 @@ function describe(error: unknown): string {
 async function call({ file, export: name, argument }: ToFunctionChild): Promise<FromFunctionChild> {
   try {
     const run = await find(file, name);
-    const output = storableOutput(await run({ ...argument, signal: stopping.signal }));
-    if (!output.ok) return { kind: "unstorable", reason: output.reason, error: output.error };
+    const output = storableJson(await run({ ...argument, signal: stopping.signal }));
+    if (!output.ok)
+      return { kind: "unstorable", reason: output.reason, error: `the output cannot be kept: ${output.error}` };
     return { kind: "returned", json: output.json };
   } catch (error) {
     return { kind: "threw", error: describe(error) };

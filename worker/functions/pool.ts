@@ -64,7 +64,12 @@ export function createFunctionPool(options: {
     async call(call, signal, onData) {
       const folder = await options.folderOf(call.bundle);
       const warm = take(call.bundle, folder);
-      const message = { file: path.join(folder, call.module), module: call.module, export: call.export, argument: call.argument };
+      const message = {
+        file: path.join(folder, call.module),
+        module: call.module,
+        export: call.export,
+        argument: call.argument,
+      };
       const result = await exchange(warm.child, message, signal, onData);
       giveBack(warm);
       return result;

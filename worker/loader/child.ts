@@ -9,39 +9,47 @@ import type { Evaluated, EvaluateRequest } from "./protocol.ts";
 const dagsDir = process.argv[2]!;
 const dagsUrl = pathToFileURL(`${dagsDir}/`).href;
 
-/** Every file below the DAGs folder that was loaded, with what it loaded in turn. */
-const loaded = new Set<string>();
-registerDagHooks(dagsDir, (url) => {
-  if (url.startsWith(dagsUrl) && !url.includes("/node_modules/")) loaded.add(url);
+/** Who imports whom among the files of the DAGs folder. Kept over all requests: a module is resolved only once. */
+const imports = new Map<string, Set<string>>();
+registerDagHooks(dagsDir, (from, to) => {
+  if (!to.startsWith(dagsUrl) || to.includes("/node_modules/")) return;
+  imports.set(from, (imports.get(from) ?? new Set()).add(to));
 });
 
+const urlOf = (file: string): string => pathToFileURL(path.join(dagsDir, file)).href;
+
 async function load(file: string): Promise<Record<string, unknown>> {
-  return (await import(pathToFileURL(path.join(dagsDir, file)).href)) as Record<string, unknown>;
+  return (await import(urlOf(file))) as Record<string, unknown>;
 }
 
 async function evaluate(request: EvaluateRequest): Promise<Evaluated> {
-  loaded.clear();
   try {
     if (request.kind === "modules") {
       for (const { module, export: name } of request.references) {
         const exports = await load(module);
         if (typeof exports[name] !== "function") {
           const known = Object.keys(exports).filter((key) => typeof exports[key] === "function");
-          return { ok: false, message: `${module} exports no function "${name}"; it exports: ${known.join(", ") || "none"}` };
+          return {
+            ok: false,
+            message: `${module} exports no function "${name}"; it exports: ${known.join(", ") || "none"}`,
+          };
         }
       }
-      return { ok: true, files: await sources() };
+      return { ok: true, files: await sources(request.references.map((reference) => reference.module)) };
     }
     const dag = (await load(request.file)).default;
     if (!isDag(dag)) return { ok: true, files: {} };
-    return { ok: true, spec: dag.toSpec(request.file), files: await sources() };
+    return { ok: true, spec: dag.toSpec(request.file), files: await sources([request.file]) };
   } catch (error) {
     return { ok: false, message: error instanceof Error ? (error.stack ?? error.message) : String(error) };
   }
 }
 
-async function sources(): Promise<Record<string, string>> {
-  const entries = [...loaded].toSorted().map(async (url) => {
+/** The text of these modules and of all they import, directly or not. */
+async function sources(modules: readonly string[]): Promise<Record<string, string>> {
+  const reached = new Set(modules.map(urlOf));
+  for (const url of reached) imports.get(url)?.forEach((imported) => reached.add(imported));
+  const entries = [...reached].toSorted().map(async (url) => {
     const file = fileURLToPath(url);
     return [path.relative(dagsDir, file).split(path.sep).join("/"), await readFile(file, "utf8")] as const;
   });

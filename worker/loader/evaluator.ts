@@ -16,7 +16,12 @@ export type Evaluator = { evaluate(request: EvaluateRequest): Promise<Evaluated>
 export function createEvaluator(dagsDir: string, env: Record<string, string>): Evaluator {
   let child: ChildProcess | undefined;
   const launch = (): ChildProcess =>
-    fork(CHILD, [dagsDir], { cwd: dagsDir, env: env as NodeJS.ProcessEnv, serialization: "advanced", stdio: ["ignore", "ignore", "ignore", "ipc"] });
+    fork(CHILD, [dagsDir], {
+      cwd: dagsDir,
+      env: env as NodeJS.ProcessEnv,
+      serialization: "advanced",
+      stdio: ["ignore", "ignore", "ignore", "ipc"],
+    });
 
   return {
     evaluate(request) {

@@ -6,7 +6,10 @@ import { type FileProblem, parseDefinition } from "#lib/domain/definition-file.t
 import type { Evaluator } from "./evaluator.ts";
 
 export type LoadedDag = { spec: DagSpec; files: Record<string, string> };
-export type LoadResult = { kind: "dag"; dag: LoadedDag } | { kind: "none" } | { kind: "broken"; problems: FileProblem[] };
+export type LoadResult =
+  | { kind: "dag"; dag: LoadedDag }
+  | { kind: "none" }
+  | { kind: "broken"; problems: FileProblem[] };
 
 /** Reads one definition file. `file` is relative to the DAGs folder; functions are named the same way. */
 export async function loadFile(dagsDir: string, file: string, evaluator: Evaluator): Promise<LoadResult> {

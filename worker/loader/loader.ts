@@ -40,7 +40,8 @@ export function createLoader(options: { deps: EngineDeps; dagsDir: string; env: 
         const { id } = result.dag.spec;
         const other = dags.get(id)?.file;
         if (other === undefined) dags.set(id, { file, dag: result.dag });
-        else errors.set(file, [{ file, line: 1, column: 1, message: `the DAG id "${id}" is already used by ${other}` }]);
+        else
+          errors.set(file, [{ file, line: 1, column: 1, message: `the DAG id "${id}" is already used by ${other}` }]);
       }
     } finally {
       evaluator.stop();
@@ -74,16 +75,26 @@ async function publish(
   }
   for (const [file, problems] of errors) {
     const [first] = problems;
-    deps.log.warn({ file, line: first?.line, problem: first?.message.split("\n", 1)[0] }, "a DAG file cannot be loaded");
+    deps.log.warn(
+      { file, line: first?.line, problem: first?.message.split("\n", 1)[0] },
+      "a DAG file cannot be loaded",
+    );
   }
   await inTx(deps.pool, async (tx) => {
-    await replaceImportErrors(tx, [...errors].map(([file, problems]) => ({ file, problems })));
+    await replaceImportErrors(
+      tx,
+      [...errors].map(([file, problems]) => ({ file, problems })),
+    );
     await markMissing(tx, files);
   });
 }
 
 function isDefinition(name: string): boolean {
-  return /\.(ya?ml|json|ts)$/.test(name) && !/\.(test|spec|d)\.ts$/.test(name) && !NOT_DEFINITIONS.has(path.posix.basename(name));
+  return (
+    /\.(ya?ml|json|ts)$/.test(name) &&
+    !/\.(test|spec|d)\.ts$/.test(name) &&
+    !NOT_DEFINITIONS.has(path.posix.basename(name))
+  );
 }
 
 /** Every source file below the folder with a mark that changes with its content, sorted by name. */

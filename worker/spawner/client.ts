@@ -26,7 +26,11 @@ export function createSpawner(env: Record<string, string>): Spawner {
   let child = launch();
 
   function launch(): ChildProcess {
-    const process_ = fork(MAIN, [], { serialization: "advanced", env: env as NodeJS.ProcessEnv, stdio: ["ignore", "inherit", "inherit", "ipc"] });
+    const process_ = fork(MAIN, [], {
+      serialization: "advanced",
+      env: env as NodeJS.ProcessEnv,
+      stdio: ["ignore", "inherit", "inherit", "ipc"],
+    });
     process_.on("message", (message: FromSpawner) => {
       const task = running.get(message.id);
       if (message.kind === "data") task?.onData(message.stream, Buffer.from(message.bytes));

@@ -35,7 +35,12 @@ function forward(id: number, stream: "stdout" | "stderr", source: Readable): voi
 }
 
 function start({ id, file, args, cwd, env }: Extract<ToSpawner, { kind: "spawn" }>): void {
-  const child = spawn(file, args, { cwd, env: env as NodeJS.ProcessEnv, detached: true, stdio: ["ignore", "pipe", "pipe"] });
+  const child = spawn(file, args, {
+    cwd,
+    env: env as NodeJS.ProcessEnv,
+    detached: true,
+    stdio: ["ignore", "pipe", "pipe"],
+  });
   children.set(id, child);
   forward(id, "stdout", child.stdout);
   forward(id, "stderr", child.stderr);

@@ -51,7 +51,9 @@ export function superviseChild(spec: ChildSpec, hooks: ChildHooks): SupervisedCh
     child.on("message", onMessage);
     const onEnd = (how: string) => {
       current = undefined;
-      void recorded.then(() => (current === undefined ? hooks.records.remove(spec.name) : undefined)).finally(exited.resolve);
+      void recorded
+        .then(() => (current === undefined ? hooks.records.remove(spec.name) : undefined))
+        .finally(exited.resolve);
       afterEnd(how, performance.now() - startedAtMs);
     };
     child.once("exit", (code, signal) => onEnd(signal ?? `exit code ${code}`));

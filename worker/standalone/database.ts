@@ -1,6 +1,6 @@
 import { setTimeout as delay } from "node:timers/promises";
 import path from "node:path";
-import pg from "pg";
+import { probeDatabase } from "#lib/db/probe.ts";
 import { type EmbeddedPostgres, startEmbeddedPostgres } from "#lib/embedded/start.ts";
 import { nextBackoffMs } from "./backoff.ts";
 import type { Home } from "./home.ts";
@@ -18,16 +18,13 @@ export async function openDatabase(databaseUrl: string | undefined, home: Home, 
 }
 
 async function assertAnswers(url: string): Promise<void> {
-  const client = new pg.Client({ connectionString: url, connectionTimeoutMillis: 5_000 });
-  client.on("error", () => undefined);
   try {
-    await client.connect();
-    await client.query("select 1");
+    await probeDatabase(url);
   } catch (cause) {
     const { host, pathname } = new URL(url);
-    throw new StartupError(`The database ${host}${pathname} (DATABASE_URL) cannot be used: ${reasonOf(cause)}`, { cause });
-  } finally {
-    await client.end().catch(() => undefined);
+    throw new StartupError(`The database ${host}${pathname} (DATABASE_URL) cannot be used: ${reasonOf(cause)}`, {
+      cause,
+    });
   }
 }
 

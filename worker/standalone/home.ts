@@ -36,18 +36,30 @@ export async function makeHome(root: string): Promise<Home> {
     return home;
   } catch (cause) {
     const code = cause instanceof Error && "code" in cause ? String(cause.code) : String(cause);
-    throw new StartupError(`The data folder ${root} cannot be written (${code}): make it writable, or set SLUICE_HOME to another folder`, { cause });
+    throw new StartupError(
+      `The data folder ${root} cannot be written (${code}): make it writable, or set SLUICE_HOME to another folder`,
+      { cause },
+    );
   }
 }
 
 // Node's recursive mkdir never returns below a folder such as /proc, which exists and says ENOENT to every new name.
 async function makeFolders(folder: string): Promise<void> {
   if (folder !== path.dirname(folder)) {
-    const parentExists = await stat(path.dirname(folder)).then(() => true, () => false);
+    const parentExists = await stat(path.dirname(folder)).then(
+      () => true,
+      () => false,
+    );
     if (!parentExists) await makeFolders(path.dirname(folder));
   }
   await mkdir(folder).catch(async (error: unknown) => {
-    if (!(await stat(folder).then((info) => info.isDirectory(), () => false))) throw error;
+    if (
+      !(await stat(folder).then(
+        (info) => info.isDirectory(),
+        () => false,
+      ))
+    )
+      throw error;
   });
 }
 

@@ -15,7 +15,9 @@ export async function lockHome(home: string, runFolder: string): Promise<() => P
       if (await takes(draft, file)) return () => rm(file, { force: true });
       const owner = await readIdentity(file);
       if (owner !== undefined && (await isAlive(owner))) {
-        throw new StartupError(`Another Sluice (pid ${owner.pid}) runs on ${home}: stop it, or set SLUICE_HOME to another folder`);
+        throw new StartupError(
+          `Another Sluice (pid ${owner.pid}) runs on ${home}: stop it, or set SLUICE_HOME to another folder`,
+        );
       }
       await setAside(file, draft);
     }

@@ -84,7 +84,11 @@ async function openHome(run: Run): Promise<Home> {
 
 async function startChildren(run: Run, home: Home, settings: Settings): Promise<void> {
   const { console } = run;
-  const hooks: ChildHooks = { onLine: console.forward, say: console.say, records: await openChildRecords(home.children) };
+  const hooks: ChildHooks = {
+    onLine: console.forward,
+    say: console.say,
+    records: await openChildRecords(home.children),
+  };
   // Only the web process answers people and programs, so only it is handed what opens the door.
   const closed = { ...settings, apiToken: undefined, sessionSecret: undefined };
   const open = {
@@ -99,7 +103,10 @@ async function startChildren(run: Run, home: Home, settings: Settings): Promise<
     env: childEnv(own, extra),
   });
   // A worker that comes back under its old name takes its tasks over at once instead of waiting for leases to end.
-  const worker = specOf("worker", closed, { SLUICE_WORKER_NAME: settings.workerName ?? "standalone", SLUICE_HEALTH_PORT: "0" });
+  const worker = specOf("worker", closed, {
+    SLUICE_WORKER_NAME: settings.workerName ?? "standalone",
+    SLUICE_HEALTH_PORT: "0",
+  });
   const children: SupervisedChild[] = [];
   const supervise = (spec: ChildSpec, graceMs: number) => {
     const child = superviseChild(spec, hooks);
@@ -121,8 +128,11 @@ function aborted(signal: AbortSignal): Promise<never> {
 
 function greet(run: Run, home: Home, generatedPassword: string | undefined): void {
   const { print } = run.console;
-  if (generatedPassword !== undefined) print(`Sign in as admin with the password ${generatedPassword} (shown only this once)`);
-  print(run.settings.apiToken === undefined ? `API token: in ${home.apiTokenFile}` : "API token: from SLUICE_API_TOKEN");
+  if (generatedPassword !== undefined)
+    print(`Sign in as admin with the password ${generatedPassword} (shown only this once)`);
+  print(
+    run.settings.apiToken === undefined ? `API token: in ${home.apiTokenFile}` : "API token: from SLUICE_API_TOKEN",
+  );
   print(`DAGs folder: ${run.settings.dagsDir}`);
   print(`Sluice is ready at ${run.settings.url}`);
 }

@@ -17,7 +17,8 @@ export async function assertPortFree(host: string, port: number): Promise<void> 
 
 function explain(host: string, port: number, error: unknown): string {
   const code = error instanceof Error && "code" in error ? String(error.code) : String(error);
-  if (code === "EADDRINUSE") return `Port ${port} on ${host} is in use: stop the program that holds it, or set PORT to another one`;
+  if (code === "EADDRINUSE")
+    return `Port ${port} on ${host} is in use: stop the program that holds it, or set PORT to another one`;
   if (code === "EACCES") return `Port ${port} on ${host} is not allowed for this user: set PORT to one above 1023`;
   return `Port ${port} on ${host} cannot be used (${code}): check HOST and PORT`;
 }

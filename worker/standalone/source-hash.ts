@@ -8,6 +8,7 @@ const SOURCES = [
   "lib",
   "public",
   "next.config.mjs",
+  "proxy.ts",
   "package.json",
   "package-lock.json",
   "postcss.config.mjs",
@@ -24,7 +25,11 @@ export async function hashWebSources(root: string): Promise<string> {
   const hash = createHash("sha256");
   for (const file of files) {
     if (LEFT_OUT.test(file)) continue;
-    hash.update(`${file}\0`).update(createHash("sha256").update(await readFile(path.join(root, file))).digest());
+    hash.update(`${file}\0`).update(
+      createHash("sha256")
+        .update(await readFile(path.join(root, file)))
+        .digest(),
+    );
   }
   return hash.digest("hex");
 }

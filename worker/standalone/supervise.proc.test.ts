@@ -78,7 +78,9 @@ test("a child that does not stop is killed when its time is over", async () => {
 });
 
 test("the children of a killed supervisor are ended by the next one, which takes the home over", async () => {
-  const owner = spawn(process.execPath, [path.join(TESTING, "fake-supervisor.ts"), folder], { stdio: ["ignore", "pipe", "inherit"] });
+  const owner = spawn(process.execPath, [path.join(TESTING, "fake-supervisor.ts"), folder], {
+    stdio: ["ignore", "pipe", "inherit"],
+  });
   const [line] = (await once(createInterface({ input: owner.stdout }), "line")) as [string];
   const left = await identify(Number(line));
   await expect(lockHome(folder, folder)).rejects.toThrow(`Another Sluice (pid ${owner.pid})`);
@@ -94,7 +96,10 @@ test("the children of a killed supervisor are ended by the next one, which takes
 
 test("a number that another program has now is left alone", async () => {
   await openChildRecords(path.join(folder, "children"));
-  await writeFile(path.join(folder, "children", "web.json"), JSON.stringify({ pid: process.pid, startedAt: "long ago" }));
+  await writeFile(
+    path.join(folder, "children", "web.json"),
+    JSON.stringify({ pid: process.pid, startedAt: "long ago" }),
+  );
   expect(await endLeftovers(path.join(folder, "children"))).toEqual([]);
 });
 

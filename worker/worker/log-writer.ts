@@ -30,7 +30,10 @@ export function createLogWriter(deps: EngineDeps): LogWriter {
     for (let failures = 0; failures < MAX_FAILURES; failures++) {
       try {
         await insertLogChunks(deps.pool, chunks);
-        deps.notifier.announce("sluice_runs", chunks.map((chunk) => runIdOf(chunk.taskInstanceId)));
+        deps.notifier.announce(
+          "sluice_runs",
+          chunks.map((chunk) => runIdOf(chunk.taskInstanceId)),
+        );
         return;
       } catch (error) {
         deps.log.warn({ error: messageOf(error) }, "task output could not be stored; trying again");
@@ -66,7 +69,8 @@ export function createLogWriter(deps: EngineDeps): LogWriter {
           const kept = bytes.subarray(0, LOG_CAP_BYTES - total);
           total += kept.length;
           push(stream, kept);
-          if (total >= LOG_CAP_BYTES) push("system", Buffer.from(`\n[log cut here: ${LOG_CAP_BYTES} bytes are kept]\n`));
+          if (total >= LOG_CAP_BYTES)
+            push("system", Buffer.from(`\n[log cut here: ${LOG_CAP_BYTES} bytes are kept]\n`));
         },
       };
     },

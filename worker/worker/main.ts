@@ -25,8 +25,11 @@ import { createWorkerLoop, type WorkerLoop } from "./worker-loop.ts";
 
 type RunningSettings = Settings & { databaseUrl: string };
 
-/** Under a supervisor that must be gone within 10 s; elsewhere as long as the platform usually gives. */
-const GRACE_MS = { supervised: 4_000, alone: 30_000 };
+/**
+ * How long running tasks may go on after SIGTERM. A supervisor kills after 5 s, and stopping a task that ignores
+ * SIGTERM takes 2 s of them; elsewhere the platform usually gives more than half a minute.
+ */
+const GRACE_MS = { supervised: 2_500, alone: 30_000 };
 
 /** The worker process: claims attempts of its queues, runs them, hands their ends in. Returns never. */
 export async function runWorker(settings: RunningSettings): Promise<void> {
@@ -39,10 +42,10 @@ export async function runWorker(settings: RunningSettings): Promise<void> {
     return {
       services: [
         engineService(deps),
-        worker,
-        // Stopped after the drain, in which leases must still be renewed: a service that starts earlier stops later.
-        healthService({ host: settings.host, port: settings.healthPort, duties, log }),
+        // Before the worker, and so stopped after it: leases must still be renewed while it drains.
         heartbeat,
+        worker,
+        healthService({ host: settings.host, port: settings.healthPort, duties, log }),
       ],
     };
   };
@@ -95,7 +98,8 @@ function workerService(
         channel: "sluice_tasks",
         onValue: () => loop.wake(),
         onReconnect: () => loop.wake(),
-        onError: (error) => deps.log.warn({ error: messageOf(error) }, "lost the connection that hears of tasks; polling"),
+        onError: (error) =>
+          deps.log.warn({ error: messageOf(error) }, "lost the connection that hears of tasks; polling"),
       });
       running = { loop, listener, done: loop.run() };
       deps.log.info({ worker: worker.id, queues: settings.queues }, "taking tasks");
@@ -127,7 +131,9 @@ function attemptTools(settings: RunningSettings, deps: EngineDeps): AttemptTools
 }
 
 async function registration(settings: RunningSettings): Promise<Parameters<typeof registerWorker>[1]> {
-  const manifest = JSON.parse(await readFile(new URL("../../package.json", import.meta.url), "utf8")) as { version: string };
+  const manifest = JSON.parse(await readFile(new URL("../../package.json", import.meta.url), "utf8")) as {
+    version: string;
+  };
   return {
     id: workerName(settings),
     host: os.hostname(),

@@ -2,7 +2,7 @@ import { mkdir, rm } from "node:fs/promises";
 import path from "node:path";
 import { messageOf } from "#lib/domain/errors.ts";
 import { TaskSpec } from "#lib/domain/dag.ts";
-import { storableOutput } from "#lib/domain/output.ts";
+import { storableJson } from "#lib/domain/output.ts";
 import type { Claimed } from "#lib/db/claims.ts";
 import type { Finish } from "#lib/db/finishes.ts";
 import { parentOutputs } from "#lib/db/xcoms.ts";
@@ -79,7 +79,8 @@ function toFinish({ taskInstanceId, token }: Claimed, outcome: Outcome): Finish 
     const { reason, error, exitCode } = outcome;
     return { ...attempt, state: "failed", reason, exitCode, error: error.replaceAll("\0", "\uFFFD").toWellFormed() };
   }
-  const output = storableOutput(outcome.output);
-  if (!output.ok) return { ...attempt, state: "failed", reason: output.reason, error: output.error };
-  return { ...attempt, state: "success", reason: "EXIT", output: output.json };
+  const output = storableJson(outcome.output);
+  if (!output.ok)
+    return { ...attempt, state: "failed", reason: output.reason, error: `the output cannot be kept: ${output.error}` };
+  return { ...attempt, state: "success", reason: "EXIT", exitCode: outcome.exitCode, output: output.json };
 }

@@ -52,7 +52,11 @@ export function createWorkerLoop(options: {
   };
 
   const free = (slotClass: SlotClass): number =>
-    slots[slotClass] - held.values().filter((attempt) => attempt.slotClass === slotClass).toArray().length;
+    slots[slotClass] -
+    held
+      .values()
+      .filter((attempt) => attempt.slotClass === slotClass)
+      .toArray().length;
 
   const carry = async (claimed: Claimed, stop: AbortController): Promise<void> => {
     const log = options.logs.open(claimed);
@@ -61,13 +65,16 @@ export function createWorkerLoop(options: {
     // Stopped from outside: not this worker's verdict any more. A drained attempt is handed back, a fenced one is gone.
     if (stop.signal.aborted) return;
     const result = await options.finisher.submit(end);
-    if (result === "fenced") deps.log.info({ attempt: claimed.attemptId }, "a late result was refused: the attempt is no longer ours");
+    if (result === "fenced")
+      deps.log.info({ attempt: claimed.attemptId }, "a late result was refused: the attempt is no longer ours");
   };
 
   const start = (claimed: Claimed, slotClass: SlotClass): void => {
     const stop = new AbortController();
     const ended = carry(claimed, stop)
-      .catch((error: unknown) => deps.log.error({ error: messageOf(error) }, "an attempt could not be carried to its end"))
+      .catch((error: unknown) =>
+        deps.log.error({ error: messageOf(error) }, "an attempt could not be carried to its end"),
+      )
       .finally(() => {
         held.delete(claimed.attemptId);
         wake();
@@ -121,7 +128,8 @@ export function createWorkerLoop(options: {
           if (lost) attempt.stop.abort(new Error("the attempt is no longer this worker's"));
         }
       } catch (error) {
-        if (performance.now() - confirmedAt > SELF_FENCE_MS) stopAll("the lease could not be renewed in time", () => true);
+        if (performance.now() - confirmedAt > SELF_FENCE_MS)
+          stopAll("the lease could not be renewed in time", () => true);
         throw error;
       }
     },
@@ -142,4 +150,3 @@ export function createWorkerLoop(options: {
     },
   };
 }
-

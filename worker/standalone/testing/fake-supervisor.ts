@@ -8,7 +8,12 @@ const folder = process.argv[2] ?? "";
 await lockHome(folder, folder);
 const records = await openChildRecords(path.join(folder, "children"));
 const child = superviseChild(
-  { name: "worker", modulePath: path.join(import.meta.dirname, "fake-child.ts"), args: ["orphan"], env: { NODE_ENV: "production" } },
+  {
+    name: "worker",
+    modulePath: path.join(import.meta.dirname, "fake-child.ts"),
+    args: ["orphan"],
+    env: { NODE_ENV: "production" },
+  },
   {
     onLine: () => undefined,
     say: () => undefined,

@@ -1,0 +1,139 @@
+import { mkdir, mkdtemp, rename, rm, writeFile } from "node:fs/promises";
+import os from "node:os";
+import path from "node:path";
+import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { plainEnv } from "#lib/env.ts";
+import { testDatabase } from "#lib/testing/database.ts";
+import { createLoader, type Loader } from "./loader.ts";
+
+const database = testDatabase();
+let dagsDir: string;
+let loader: Loader;
+
+beforeEach(async () => {
+  dagsDir = await mkdtemp(path.join(os.tmpdir(), "sluice-dags-"));
+  loader = createLoader({ deps: database.deps, dagsDir, env: plainEnv() });
+  await database.pool.query(
+    "truncate sluice.dag, sluice.dag_version, sluice.dag_task, sluice.dag_edge, sluice.bundle, sluice.import_error",
+  );
+});
+afterEach(() => rm(dagsDir, { recursive: true, force: true }));
+
+async function write(file: string, text: string): Promise<void> {
+  await mkdir(path.dirname(path.join(dagsDir, file)), { recursive: true });
+  await writeFile(path.join(dagsDir, file), text);
+}
+
+async function versions(): Promise<
+  { id: string; number: number; missing: boolean; files: Record<string, string> | null }[]
+> {
+  const { rows } = await database.pool.query<{
+    id: string;
+    number: number;
+    missing: boolean;
+    files: Record<string, string> | null;
+  }>(
+    `select d.id, v.number, d.missing, b.files from sluice.dag d join sluice.dag_version v on v.id = d.current_version_id
+       left join sluice.bundle b on b.hash = v.bundle order by 1`,
+  );
+  return rows;
+}
+
+async function importErrors(): Promise<Record<string, string>> {
+  const { rows } = await database.pool.query<{ file: string; problems: { message: string; line: number }[] }>(
+    "select file, problems from sluice.import_error order by 1",
+  );
+  return Object.fromEntries(
+    rows.map((row) => [row.file, `${row.problems[0]!.line}: ${row.problems[0]!.message.split("\n")[0]}`]),
+  );
+}
+
+const yaml = (id: string, command = "true"): string => `id: ${id}\ntasks:\n  - id: only\n    bash: "${command}"\n`;
+
+describe("the loader", () => {
+  test("makes a version only of what changed", async () => {
+    await write("a.yaml", yaml("a"));
+    await write("team/b.json", JSON.stringify({ id: "b", tasks: [{ id: "only", bash: "true" }] }));
+    await loader.pass();
+    await write("a.yaml", `# a comment changes no behaviour\n${yaml("a")}`);
+    await write("team/b.json", JSON.stringify({ id: "b", tasks: [{ id: "only", bash: "echo new" }] }));
+    await loader.pass();
+    expect((await versions()).map(({ id, number }) => [id, number])).toEqual([
+      ["a", 1],
+      ["b", 2],
+    ]);
+  });
+
+  test("keeps the last good version of a broken file and tells where it is broken", async () => {
+    await write("a.yaml", yaml("a"));
+    await loader.pass();
+    await write("a.yaml", "id: a\ntasks:\n  - id: only\n    bsh: oops\n");
+    await write("c.ts", 'import { dag } from "sluice";\nexport default dag("c");\n');
+    await write("d.ts", 'import { dag } from "sluice";\nthrow new Error("at import");\n');
+    await write("e.ts", 'import "sluice";\nprocess.exit(7);\n');
+    await loader.pass();
+    expect(await versions()).toMatchObject([{ id: "a", number: 1, missing: false }]);
+    expect(await importErrors()).toEqual({
+      "a.yaml": expect.stringMatching(/^4: unknown key "bsh"/),
+      "c.ts": expect.stringContaining("1:"),
+      "d.ts": "1: Error: at import",
+      "e.ts": "1: the file ended the process that evaluates it (exit code 7)",
+    });
+    await write("a.yaml", yaml("a"));
+    for (const file of ["c.ts", "d.ts", "e.ts"]) await rm(path.join(dagsDir, file));
+    await loader.pass();
+    expect(await importErrors()).toEqual({});
+  });
+
+  test("takes the code of functions into the version, with everything it imports", async () => {
+    await write("lib/helper.ts", "export const one = 1;\n");
+    await write(
+      "functions.ts",
+      'import { one } from "./lib/helper.ts";\nimport type { FnContext } from "sluice";\nexport function go(_: FnContext<{}>): number { return one; }\n',
+    );
+    await write("f.yaml", "id: f\ntasks:\n  - id: only\n    fn: ./functions.ts#go\n");
+    await write(
+      "g.ts",
+      'import { dag, fn } from "sluice";\nimport { one } from "./lib/helper.ts";\nexport default dag("g").task("only", fn(() => one));\n',
+    );
+    await loader.pass();
+    expect(await importErrors()).toEqual({});
+    expect((await versions()).map(({ id, files }) => [id, Object.keys(files!)])).toEqual([
+      ["f", ["functions.ts", "lib/helper.ts"]],
+      ["g", ["g.ts", "lib/helper.ts"]],
+    ]);
+    await write("lib/helper.ts", "export const one = 2;\n");
+    await loader.pass();
+    expect((await versions()).map(({ id, number }) => [id, number])).toEqual([
+      ["f", 2],
+      ["g", 2],
+    ]);
+  });
+
+  test("refuses a function that is not there and code outside the folder", async () => {
+    await write("functions.ts", "export const go = () => 1;\n");
+    await write("a.yaml", "id: a\ntasks:\n  - id: only\n    fn: ./functions.ts#stop\n");
+    await write("b.yaml", "id: b\ntasks:\n  - id: only\n    fn: ../elsewhere.ts#go\n");
+    await loader.pass();
+    expect(await importErrors()).toEqual({
+      "a.yaml": '1: functions.ts exports no function "stop"; it exports: go',
+      "b.yaml": "1: the module ../elsewhere.ts is outside the DAGs folder",
+    });
+  });
+
+  test("a moved file keeps its DAG, a vanished one marks it missing, and a doubled id is told", async () => {
+    await write("a.yaml", yaml("a"));
+    await write("b.yaml", yaml("b"));
+    await loader.pass();
+    await mkdir(path.join(dagsDir, "moved"));
+    await rename(path.join(dagsDir, "a.yaml"), path.join(dagsDir, "moved/a.yaml"));
+    await rm(path.join(dagsDir, "b.yaml"));
+    await write("z.yaml", yaml("a", "false"));
+    await loader.pass();
+    expect(await versions()).toMatchObject([
+      { id: "a", number: 1, missing: false },
+      { id: "b", number: 1, missing: true },
+    ]);
+    expect(await importErrors()).toEqual({ "z.yaml": '1: the DAG id "a" is already used by moved/a.yaml' });
+  });
+});
