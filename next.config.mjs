@@ -1,7 +1,10 @@
+import { securityHeaders } from "./app/headers.mjs";
+
 /** @type {import("next").NextConfig} */
 export default {
   output: "standalone",
   poweredByHeader: false,
+  headers: async () => [{ source: "/:path*", headers: securityHeaders }],
   // `npm run check` type-checks everything with the native compiler; Next would need the JavaScript one.
   typescript: { ignoreBuildErrors: true },
   serverExternalPackages: ["pg", "pg-boss", "pino", "@prisma/client", "@prisma/adapter-pg"],

@@ -1,1 +1,16 @@
-export default function Layout({ children }: { children: React.ReactNode }) { return <html><body>{children}</body></html>; }
+import type { Metadata } from "next";
+import { connection } from "next/server";
+import type { ReactNode } from "react";
+import "./globals.css";
+
+export const metadata: Metadata = { title: { default: "Sluice", template: "%s · Sluice" } };
+
+export default async function RootLayout({ children }: { children: ReactNode }) {
+  // Every page is made per request: a page made at build time could not carry the nonce of its policy.
+  await connection();
+  return (
+    <html lang="en">
+      <body>{children}</body>
+    </html>
+  );
+}

@@ -23,7 +23,9 @@ export async function authenticate(request: Request, credentials: Credentials): 
 
 function byToken(authorization: string, expected: Buffer): Actor {
   const [, token] = /^Bearer +([\x21-\x7e]+) *$/i.exec(authorization) ?? [];
-  const hash = createHash("sha256").update(token ?? "").digest();
+  const hash = createHash("sha256")
+    .update(token ?? "")
+    .digest();
   if (token === undefined || hash.length !== expected.length || !timingSafeEqual(hash, expected)) {
     throw new AppError("unauthenticated", "The `Authorization` header holds no valid bearer token.");
   }
@@ -35,7 +37,8 @@ function requireSameOrigin(request: Request, publicUrl: string): void {
   const site = request.headers.get("sec-fetch-site");
   const origin = request.headers.get("origin");
   const sameSite = site === null || site === "same-origin";
-  const ownOrigin = origin === null || origin === new URL(publicUrl).origin || hostOf(origin) === request.headers.get("host");
+  const ownOrigin =
+    origin === null || origin === new URL(publicUrl).origin || hostOf(origin) === request.headers.get("host");
   if ((site === null && origin === null) || !sameSite || !ownOrigin) {
     throw new AppError("forbidden", "A request with a session cookie must come from this site itself.");
   }

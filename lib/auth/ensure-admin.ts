@@ -9,7 +9,10 @@ const ADMIN = "admin";
  * Makes the first user, and keeps a configured password in force: one that no longer matches replaces the
  * stored one and ends the sessions made under it. A generated password is answered once and stored nowhere.
  */
-export async function ensureAdmin(pool: pg.Pool, password: string | undefined): Promise<{ generatedPassword?: string }> {
+export async function ensureAdmin(
+  pool: pg.Pool,
+  password: string | undefined,
+): Promise<{ generatedPassword?: string }> {
   if (await hasNoUser(pool)) {
     const generatedPassword = password === undefined ? makePassword() : undefined;
     const passwordHash = await hashPassword(password ?? generatedPassword!);

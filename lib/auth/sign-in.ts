@@ -17,7 +17,8 @@ export async function signIn(pool: pg.Pool, attempt: SignInTry): Promise<SignInR
   const counts = await countSignInTry(pool, [name, address]);
   const user = await findUserByName(pool, attempt.name);
   const matches = await verifyPassword(attempt.password, user?.passwordHash);
-  if ((counts.get(name) ?? 0) > MAX_PER_NAME || (counts.get(address) ?? 0) > MAX_PER_ADDRESS) return { kind: "too_many" };
+  if ((counts.get(name) ?? 0) > MAX_PER_NAME || (counts.get(address) ?? 0) > MAX_PER_ADDRESS)
+    return { kind: "too_many" };
   if (user === undefined || !matches) return { kind: "wrong" };
   await forgetSignInTry(pool, name, address);
   return { kind: "signed_in", user };

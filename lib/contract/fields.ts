@@ -1,7 +1,10 @@
 import { z } from "zod";
 import { isId } from "#lib/domain/ids.ts";
 
-export const Id = z.string().refine(isId, "an id is a positive decimal number").describe("A 64-bit id as decimal text.");
+export const Id = z
+  .string()
+  .refine(isId, "an id is a positive decimal number")
+  .describe("A 64-bit id as decimal text.");
 export const Time = z.iso.datetime().describe("ISO 8601 in UTC.");
 
 /** Free JSON object, as `conf` of a run. */

@@ -20,5 +20,3 @@ export const operations = {
 
 export type Operations = typeof operations;
 export type OperationName = keyof Operations;
-
-export const API_BASE = "/api/v1";

@@ -71,10 +71,23 @@ export const readTaskLog = op({
   access: "viewer",
   params: taskParams,
   query: z.strictObject({
-    attempt: z.coerce.number().int().min(1).max(2 ** 31 - 1).optional().describe("The latest one when absent."),
+    attempt: z.coerce
+      .number()
+      .int()
+      .min(1)
+      .max(2 ** 31 - 1)
+      .optional()
+      .describe("The latest one when absent."),
     follow: z.enum(["true", "false"]).optional(),
   }),
-  headers: z.object({ accept: z.string().optional(), "last-event-id": z.string().regex(/^[0-9]{1,10}$/).optional().catch(undefined) }),
+  headers: z.object({
+    accept: z.string().optional(),
+    "last-event-id": z
+      .string()
+      .regex(/^[0-9]{1,10}$/)
+      .optional()
+      .catch(undefined),
+  }),
   returns: { 200: [PLAIN_TEXT, EVENT_STREAM] },
   errors: ["invalid_request", "unauthenticated", "task_instance_not_found"],
 });

@@ -1,0 +1,3 @@
+import { serveAuth } from "#lib/auth/serve.ts";
+
+export { serveAuth as GET, serveAuth as POST };

@@ -1,0 +1,3 @@
+import { unknownRoutes } from "#lib/api/routes.ts";
+
+export const { GET, POST, PUT, PATCH, DELETE } = unknownRoutes();

@@ -1,0 +1,39 @@
+import { AppError } from "#lib/domain/errors.ts";
+
+/** Longest body that is read. */
+const MAX_BODY_BYTES = 1024 * 1024;
+
+/** The JSON body; an empty one counts as `{}`. Refuses before it reads more than it may. */
+export async function readJsonBody(request: Request): Promise<unknown> {
+  const declared = Number(request.headers.get("content-length") ?? 0);
+  if (declared > MAX_BODY_BYTES) throw tooLarge();
+  const type = request.headers.get("content-type")?.split(";")[0]?.trim().toLowerCase();
+  if (type !== undefined && type !== "application/json") throw wrongType();
+  const bytes = await readAtMost(request.body, MAX_BODY_BYTES);
+  if (bytes.length === 0) return {};
+  if (type === undefined) throw wrongType();
+  try {
+    return JSON.parse(new TextDecoder("utf-8", { fatal: true }).decode(bytes));
+  } catch {
+    throw new AppError("invalid_request", "The body is not valid JSON in UTF-8.");
+  }
+}
+
+async function readAtMost(body: ReadableStream<Uint8Array> | null, limit: number): Promise<Uint8Array> {
+  const parts: Uint8Array[] = [];
+  let size = 0;
+  for await (const part of body ?? []) {
+    size += part.length;
+    if (size > limit) throw tooLarge();
+    parts.push(part);
+  }
+  return Buffer.concat(parts);
+}
+
+function wrongType(): AppError {
+  return new AppError("unsupported_media_type", "Send the body as `Content-Type: application/json`.");
+}
+
+function tooLarge(): AppError {
+  return new AppError("payload_too_large", `A body may have at most ${MAX_BODY_BYTES} bytes.`);
+}

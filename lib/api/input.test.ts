@@ -1,0 +1,40 @@
+import { expect, test } from "vitest";
+import { operations } from "#lib/contract/index.ts";
+import { readJsonBody } from "./body.ts";
+import { parseBody, parseHeaders, parseParams, parseQuery } from "./input.ts";
+
+const post = (body: string | undefined, type = "application/json"): Request =>
+  new Request("http://x/", {
+    method: "POST",
+    ...(body === undefined ? {} : { body, headers: { "content-type": type } }),
+  });
+
+test("a malformed id is as unknown as an id of nothing", () => {
+  for (const runId of ["0", "-1", "1e3", "99999999999999999999", "abc"]) {
+    expect(() => parseParams(operations.getDagRun, { runId })).toThrow(
+      expect.objectContaining({ code: "run_not_found" }),
+    );
+  }
+});
+
+test.each(["nope=1", "limit=0", "limit=1&limit=2", "cursor=x"])("query %s is refused", (query) => {
+  const parse = () => parseQuery(operations.listDagRuns, new URLSearchParams(query));
+  expect(parse).toThrow(expect.objectContaining({ code: "invalid_request" }));
+});
+
+test("an unknown key in a body is refused, a key of 256 characters too", () => {
+  expect(() => parseBody(operations.triggerDag, { config: {} })).toThrow(
+    expect.objectContaining({ code: "invalid_request" }),
+  );
+  const headers = new Headers({ "idempotency-key": "k".repeat(256) });
+  expect(() => parseHeaders(operations.triggerDag, headers)).toThrow(
+    expect.objectContaining({ code: "invalid_request" }),
+  );
+});
+
+test("bodies: nothing counts as empty, bad JSON, a wrong type and too much are told apart", async () => {
+  expect(await readJsonBody(post(undefined))).toEqual({});
+  await expect(readJsonBody(post("{"))).rejects.toMatchObject({ code: "invalid_request" });
+  await expect(readJsonBody(post("{}", "text/plain"))).rejects.toMatchObject({ code: "unsupported_media_type" });
+  await expect(readJsonBody(post(`"${"x".repeat(1024 * 1024)}"`))).rejects.toMatchObject({ code: "payload_too_large" });
+});

@@ -1,0 +1,57 @@
+import type { z } from "zod";
+import type { Operation } from "#lib/contract/op.ts";
+import { AppError } from "#lib/domain/errors.ts";
+
+type Parsed<S> = S extends z.ZodType ? z.infer<S> : undefined;
+type Part<O extends Operation, K extends keyof Operation> = O extends Record<K, infer S> ? Parsed<S> : undefined;
+
+/** What a handler gets of its request, each part as its schema made it. */
+export type Input<O extends Operation> = {
+  params: Part<O, "params">;
+  query: Part<O, "query">;
+  headers: Part<O, "headers">;
+  body: Part<O, "body">;
+};
+
+/** The path's parameters; one that cannot exist is as absent as one that does not. */
+export function parseParams(operation: Operation, raw: unknown): unknown {
+  const parsed = operation.params?.safeParse(raw);
+  if (parsed === undefined || parsed.success) return parsed?.data;
+  const code = operation.errors.find((error) => error.endsWith("_not_found")) ?? "not_found";
+  throw new AppError(code, "Nothing has this id.");
+}
+
+/** A repeated query parameter is refused: guessing which one was meant would be wrong half of the time. */
+export function parseQuery(operation: Operation, search: URLSearchParams): unknown {
+  if (operation.query === undefined && search.size === 0) return undefined;
+  const repeated = [...search.keys()].find((key) => search.getAll(key).length > 1);
+  if (repeated !== undefined) throw invalid([{ path: `query.${repeated}`, message: "is given twice" }]);
+  const unknown = operation.query === undefined ? [...search.keys()] : [];
+  if (unknown.length > 0) throw invalid(unknown.map((key) => ({ path: `query.${key}`, message: "is not known here" })));
+  return parsePart("query", operation.query, Object.fromEntries(search));
+}
+
+/** Only the headers the operation names. */
+export function parseHeaders(operation: Operation, headers: Headers): unknown {
+  const names = Object.keys(operation.headers?.shape ?? {});
+  const given = names.flatMap((name) => (headers.has(name) ? [[name, headers.get(name)] as const] : []));
+  return parsePart("headers", operation.headers, Object.fromEntries(given));
+}
+
+/** The body, already JSON. */
+export function parseBody(operation: Operation, json: unknown): unknown {
+  return parsePart("body", operation.body, json);
+}
+
+function parsePart(part: string, schema: z.ZodObject | undefined, raw: unknown): unknown {
+  const parsed = schema?.safeParse(raw);
+  if (parsed === undefined || parsed.success) return parsed?.data;
+  throw invalid(
+    parsed.error.issues.map((issue) => ({ path: [part, ...issue.path].map(String).join("."), message: issue.message })),
+  );
+}
+
+function invalid(errors: { path: string; message: string }[]): AppError {
+  const detail = errors.map(({ path, message }) => `${path}: ${message}`).join("; ");
+  return new AppError("invalid_request", detail, { errors });
+}
