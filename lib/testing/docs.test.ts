@@ -1,0 +1,32 @@
+import { existsSync, readFileSync } from "node:fs";
+import path from "node:path";
+import { expect, test } from "vitest";
+import { DOCUMENT, refreshed } from "./docs.ts";
+
+const ROOT = path.dirname(DOCUMENT);
+const DOCUMENTS = ["ARCHITECTURE.md", "CONTRIBUTING.md", "DECISIONS.md", "CHANGELOG.md"];
+const text = (file: string) => readFileSync(path.join(ROOT, file), "utf8");
+
+test("the drawings and the rooms of ARCHITECTURE.md are those of the code (node lib/testing/docs.ts)", () => {
+  expect(text("ARCHITECTURE.md")).toBe(refreshed(text("ARCHITECTURE.md")));
+});
+
+test.for(DOCUMENTS)("every file that %s names exists", (document) => {
+  const named = [...text(document).matchAll(/`((?:app|cli|components|dags|e2e|lib|prisma|worker|\.ci)\/[\w./-]+)`/g)];
+  const missing = named.map((match) => match[1] ?? "").filter((file) => !existsSync(path.join(ROOT, file)));
+  expect(missing).toEqual([]);
+});
+
+test("every npm script the documents name is in package.json", () => {
+  const { scripts } = JSON.parse(text("package.json")) as { scripts: Record<string, string> };
+  const named = DOCUMENTS.flatMap((file) => [...text(file).matchAll(/npm run ([a-z:]+)/g)].map((match) => match[1]));
+  for (const name of named) expect(Object.keys(scripts)).toContain(name);
+});
+
+test("decisions are numbered in order and dated", () => {
+  const heads = text("DECISIONS.md").match(/^## .*$/gm) ?? [];
+  heads.forEach((head, index) =>
+    expect(head).toMatch(new RegExp(`^## ${index + 1}\\. .+ \\(\\d{4}-\\d{2}-\\d{2}\\)$`)),
+  );
+  expect(heads.length).toBeGreaterThan(10);
+});

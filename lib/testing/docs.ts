@@ -1,0 +1,52 @@
+/** The parts of the documents that come from code: `node lib/testing/docs.ts` writes them into ARCHITECTURE.md. */
+import { readFileSync, writeFileSync } from "node:fs";
+import path from "node:path";
+import { ATTEMPT_MOVES, RUN_MOVES, TASK_MOVES } from "../domain/states.ts";
+import { ROOMS } from "./rooms-table.ts";
+
+export const DOCUMENT = path.resolve(import.meta.dirname, "../../ARCHITECTURE.md");
+
+/** Placed in the tables for what is to come; nothing enters them yet, so the drawings leave them out. */
+const NOT_ENTERED_YET = new Set(["skipped", "cancelled", "retrying", "deferred"]);
+
+function stateDrawing(moves: Record<string, readonly string[]>, first: string): string {
+  const lines = ["```mermaid", "stateDiagram-v2", `  [*] --> ${first}`];
+  for (const [from, targets] of Object.entries(moves)) {
+    if (NOT_ENTERED_YET.has(from)) continue;
+    for (const to of targets.filter((state) => !NOT_ENTERED_YET.has(state))) lines.push(`  ${from} --> ${to}`);
+    if (targets.length === 0) lines.push(`  ${from} --> [*]`);
+  }
+  return [...lines, "```"].join("\n");
+}
+
+function roomsTable(): string {
+  const rows = ROOMS.filter((room) => !["tests", "generated", "config", "auth-route"].includes(room.name)).map(
+    (room) => {
+      const types = (room.types ?? []).map((name) => `${name} (types)`);
+      const allowed = [...room.may.filter((name) => name !== "generated"), ...types];
+      return `| ${room.name} | ${allowed.length === 0 ? "nothing of ours" : allowed.join(", ")} |`;
+    },
+  );
+  return ["| room | may import |", "|---|---|", ...rows].join("\n");
+}
+
+const PARTS: Record<string, () => string> = {
+  rooms: roomsTable,
+  "run states": () => stateDrawing(RUN_MOVES, "running"),
+  "task states": () => stateDrawing(TASK_MOVES, "waiting"),
+  "attempt states": () => stateDrawing(ATTEMPT_MOVES, "queued"),
+};
+
+/** The document with every generated part as the code has it now. */
+export function refreshed(text: string): string {
+  let result = text;
+  for (const [name, make] of Object.entries(PARTS)) {
+    const [start, end] = [`<!-- ${name} -->`, `<!-- end of ${name} -->`];
+    const [from, to] = [result.indexOf(start), result.indexOf(end)];
+    if (from < 0 || to < from) throw new Error(`the document has no part between ${start} and ${end}`);
+    result = `${result.slice(0, from + start.length)}\n\n${make()}\n\n${result.slice(to)}`;
+  }
+  return result;
+}
+
+if (import.meta.main) writeFileSync(DOCUMENT, refreshed(readFileSync(DOCUMENT, "utf8")));

@@ -1,0 +1,48 @@
+import { defineConfig } from "vitest/config";
+
+const everywhere = ["{app,components,lib,worker,cli,bench}/**", "dags/**"];
+const named = (ending: string) => everywhere.map((folder) => `${folder}/*${ending}`);
+const never = ["**/node_modules/**", ".next/**", ".sluice/**", "e2e/**"];
+
+/** No retries anywhere: a flaky test is a bug with an owner. */
+export default defineConfig({
+  test: {
+    pool: "forks",
+    maxWorkers: 2,
+    projects: [
+      {
+        extends: true,
+        test: {
+          name: "unit",
+          include: named(".test.{ts,tsx}"),
+          exclude: [...never, "**/*.{db,proc}.test.ts"],
+          testTimeout: 10_000,
+        },
+      },
+      {
+        extends: true,
+        test: {
+          name: "db",
+          include: named(".db.test.ts"),
+          exclude: never,
+          globalSetup: ["lib/testing/postgres.global.ts"],
+          testTimeout: 30_000,
+          hookTimeout: 60_000,
+        },
+      },
+      {
+        extends: true,
+        test: {
+          name: "proc",
+          include: named(".proc.test.ts"),
+          exclude: never,
+          globalSetup: ["lib/testing/postgres.global.ts"],
+          // Whole processes are started and killed here: one file at a time.
+          fileParallelism: false,
+          testTimeout: 120_000,
+          hookTimeout: 120_000,
+        },
+      },
+    ],
+  },
+});
