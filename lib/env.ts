@@ -183,8 +183,9 @@ function toSettings(env: z.infer<typeof schema>): Settings {
     host: env.HOST ?? "127.0.0.1",
     url: (env.SLUICE_URL ?? `http://localhost:${port}`).replace(/\/+$/, ""),
     databaseUrl: env.DATABASE_URL,
-    home: path.resolve(env.SLUICE_HOME ?? ".sluice"),
-    dagsDir: path.resolve(env.SLUICE_DAGS_DIR ?? "dags"),
+    // Unmarked, the bundler takes these for files of the web build and traces the whole folder into it.
+    home: path.resolve(/*turbopackIgnore: true*/ env.SLUICE_HOME ?? ".sluice"),
+    dagsDir: path.resolve(/*turbopackIgnore: true*/ env.SLUICE_DAGS_DIR ?? "dags"),
     adminPassword: env.SLUICE_ADMIN_PASSWORD,
     apiToken: env.SLUICE_API_TOKEN,
     sessionSecret: env.SLUICE_SESSION_SECRET,

@@ -15,7 +15,15 @@ export const SessionUser = z.object({
 });
 export type SessionUser = z.infer<typeof SessionUser>;
 
-const SignInForm = z.object({ name: z.string().min(1).max(256), password: z.string().min(1).max(1024) });
+const SignInForm = z.object({
+  // Postgres text cannot hold a NUL.
+  name: z
+    .string()
+    .min(1)
+    .max(256)
+    .regex(/^[^\0]*$/),
+  password: z.string().min(1).max(1024),
+});
 
 const SESSION_SECONDS = 12 * 60 * 60;
 
