@@ -1,7 +1,7 @@
 import os from "node:os";
 import path from "node:path";
 import { z } from "zod";
-import { nearestName } from "./env-names.ts";
+import { nearestName } from "#lib/domain/nearest.ts";
 
 const LOG_LEVELS = ["trace", "debug", "info", "warn", "error", "fatal", "silent"] as const;
 export type LogLevel = (typeof LOG_LEVELS)[number];
@@ -203,7 +203,7 @@ function unknownNames(env: Env): string[] {
   return Object.keys(env)
     .filter((name) => name.startsWith("SLUICE_") && !known.includes(name))
     .map((name) => {
-      const nearest = nearestName(name, known);
+      const nearest = nearestName(name, known, "SLUICE_");
       return nearest === undefined
         ? `${name} is not a setting of Sluice; \`sluice --help\` lists them`
         : `${name} is not a setting of Sluice; did you mean ${nearest}?`;

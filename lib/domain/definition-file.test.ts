@@ -33,8 +33,8 @@ describe("a definition file", () => {
   test("with mistakes tells each one with its line and column", () => {
     expect(problems("id: Bad Id\nowners: me\ntasks:\n  - id: x\n    dependOn: [y]\n    bash: 'true'\n")).toEqual([
       expect.stringMatching(/^1:5 id: a DAG id has/),
-      '5:5 unknown key "dependOn"',
-      '2:1 unknown key "owners"',
+      '5:5 unknown key "dependOn"; did you mean "dependsOn"?',
+      '2:1 unknown key "owners"; did you mean "owner"?',
     ]);
     expect(problems("id: a\ntasks:\n  - id: x\n    dependsOn: [nope]\n    bash: 'true'\n")).toEqual([
       '4:17 task "x" depends on "nope", which is not a task of this DAG',

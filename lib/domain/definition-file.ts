@@ -2,6 +2,7 @@ import { isMap, LineCounter, type Node, parseDocument, type ParsedNode, type Doc
 import { z } from "zod";
 import { BashConfig, dagFields, DagSpec, QueueName, TaskId, type TaskSpec } from "./dag.ts";
 import { graphProblems, type Problem } from "./graph.ts";
+import { nearestName } from "./nearest.ts";
 
 /** The YAML and JSON face of a DAG (JSON is read as the YAML it also is). */
 
@@ -59,7 +60,7 @@ export function parseDefinition(text: string, file: string): DefinitionResult {
         issue.code === "unrecognized_keys"
           ? issue.keys.map((key) => ({
               offset: keyOffsetOf(document, issue.path, key),
-              message: `unknown key "${key}"`,
+              message: unknownKey(key, issue.path),
             }))
           : [{ offset: offsetOf(document, issue.path), message: describeIssue(issue) }],
       ),
@@ -81,6 +82,20 @@ function toPlainValue(document: Document.Parsed): { ok: true; data: unknown } | 
   } catch (error) {
     return { ok: false, message: error instanceof Error ? error.message : "the document cannot be read" };
   }
+}
+
+/** The keys that a mapping at this depth of the file may have. */
+function knownKeys(path: readonly PropertyKey[]): string[] {
+  const shapes = [FileDag.shape, undefined, FileTask.shape, BashConfig.shape];
+  return Object.keys(shapes[path.length] ?? {});
+}
+
+function unknownKey(key: string, path: readonly PropertyKey[]): string {
+  const known = knownKeys(path);
+  const near = nearestName(key, known);
+  return near === undefined
+    ? `unknown key "${key}"; allowed here: ${known.join(", ")}`
+    : `unknown key "${key}"; did you mean "${near}"?`;
 }
 
 function describeIssue(issue: z.core.$ZodIssue): string {

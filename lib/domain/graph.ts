@@ -1,3 +1,5 @@
+import { nearestName } from "./nearest.ts";
+
 /** The shape of a DAG: which tasks it has and which wait for which. All in O(V+E), none of it recursive. */
 
 export type GraphTask = { readonly id: string; readonly dependsOn: readonly string[] };
@@ -28,7 +30,10 @@ export function graphProblems(tasks: readonly GraphTask[]): Problem[] {
     task.dependsOn.forEach((parent, at) => {
       const path = ["tasks", index, "dependsOn", at];
       if (!firstIndex.has(parent)) {
-        problems.push({ path, message: `task "${task.id}" depends on "${parent}", which is not a task of this DAG` });
+        problems.push({
+          path,
+          message: `task "${task.id}" depends on "${parent}", ${unknownTask(parent, firstIndex)}`,
+        });
       } else if (seen.has(parent)) {
         problems.push({ path, message: `task "${task.id}" names "${parent}" twice` });
       }
@@ -46,6 +51,14 @@ export function graphProblems(tasks: readonly GraphTask[]): Problem[] {
       message: `tasks wait for each other in a circle: ${[...cycle, cycle[0]!].map((ord) => graph.ids[ord]).join(" → ")}`,
     },
   ];
+}
+
+/** Comparing with every name is quadratic over a file full of mistakes; beyond this many the hint is left out. */
+const MAX_NAMES_COMPARED = 1_000;
+
+function unknownTask(id: string, known: ReadonlyMap<string, number>): string {
+  const near = known.size > MAX_NAMES_COMPARED ? undefined : nearestName(id, [...known.keys()]);
+  return `which is not a task of this DAG${near === undefined ? "" : `; did you mean "${near}"?`}`;
 }
 
 /** Expects tasks without `graphProblems`; an unknown parent is a bug and throws. */
