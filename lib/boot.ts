@@ -15,9 +15,12 @@ import { createTaskQueue } from "#lib/queue/task-queue.ts";
 /** Connections per process. With three processes on Postgres' default of 100 this leaves most for the user. */
 const POOL_SIZE = 10;
 
+/** Above the server's own limit for a statement, so it only counts when the server does not answer. */
+const QUERY_TIMEOUT_MS = 17_000;
+
 /** The engine on `url`. The caller starts `queue` before its first use and ends `pool` last. */
 export function engineDeps(url: string, name: string, log: Logger): EngineDeps {
-  const pool = createPool({ url, max: POOL_SIZE, name });
+  const pool = createPool({ url, max: POOL_SIZE, name, queryTimeoutMs: QUERY_TIMEOUT_MS });
   const onError = (error: unknown): void =>
     log.warn({ error: messageOf(error) }, "a database call in the background failed");
   return {

@@ -22,6 +22,11 @@ export function isDatabaseUnreachable(error: unknown): boolean {
   if (!(error instanceof Error)) return false;
   const code = "code" in error && typeof error.code === "string" ? error.code : "";
   if (UNREACHABLE_CODES.has(code) || /^08...$/.test(code)) return true;
-  if (/Connection terminated|timeout exceeded when trying to connect|timeout expired/.test(error.message)) return true;
+  if (
+    /Connection terminated|timeout exceeded when trying to connect|timeout expired|Query read timeout/.test(
+      error.message,
+    )
+  )
+    return true;
   return error.cause !== undefined && isDatabaseUnreachable(error.cause);
 }

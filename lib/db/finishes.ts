@@ -92,7 +92,8 @@ export async function finishRunning(db: Db, batch: readonly Finish[], actor: str
       progress as (
         update sluice.run_progress p
            set open = p.open - t.n, failed_leaves = p.failed_leaves + t.failed_leaves,
-               unsettled = p.unsettled or t.unsettled
+               -- With nothing open there is nothing left to settle.
+               unsettled = (p.unsettled or t.unsettled) and p.open > t.n
           from tally t, plk where p.run_id = t.run_id and plk.run_id = p.run_id
         returning p.run_id, p.open, p.failed_leaves, p.unsettled),
       closed as (

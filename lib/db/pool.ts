@@ -8,9 +8,10 @@ export type Tx = pg.PoolClient;
 
 /**
  * A connection pool on `url`. No statement may wait for ever, neither for a lock nor for a client that has
- * forgotten its transaction: limits are set at connect.
+ * forgotten its transaction: limits are set at connect. `queryTimeoutMs` is our own limit on top, for a server that
+ * no longer answers at all.
  */
-export function createPool(options: { url: string; max: number; name: string }): pg.Pool {
+export function createPool(options: { url: string; max: number; name: string; queryTimeoutMs?: number }): pg.Pool {
   const pool = new pg.Pool({
     connectionString: options.url,
     max: options.max,
@@ -21,6 +22,7 @@ export function createPool(options: { url: string; max: number; name: string }):
     lock_timeout: 2_000,
     statement_timeout: 15_000,
     idle_in_transaction_session_timeout: 10_000,
+    ...(options.queryTimeoutMs === undefined ? {} : { query_timeout: options.queryTimeoutMs }),
   });
   // A broken idle connection is replaced by the pool at the next use; without a listener it would end the process.
   pool.on("error", () => undefined);

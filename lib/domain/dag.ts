@@ -35,9 +35,16 @@ const Text = (max: number) =>
 
 const EnvName = z.string().regex(/^[A-Za-z_][A-Za-z0-9_]*$/, "an environment variable's name has A-Z, a-z, 0-9 and _");
 
+/** Linux takes at most 128 KiB for one argument or variable of a program. */
+const MAX_ARGUMENT_BYTES = 100_000;
+const Argument = Text(MAX_ARGUMENT_BYTES).refine(
+  (text) => Buffer.byteLength(text) <= MAX_ARGUMENT_BYTES,
+  `must not have more than ${MAX_ARGUMENT_BYTES} bytes`,
+);
+
 export const BashConfig = z.strictObject({
-  command: Text(65_536).min(1).describe("The shell text; runs with `bash -euo pipefail`."),
-  env: z.record(EnvName, Text(32_768)).default({}).describe("Environment variables of the task."),
+  command: Argument.min(1).describe("The shell text; runs with `bash -euo pipefail`."),
+  env: z.record(EnvName, Argument).default({}).describe("Environment variables of the task."),
 });
 
 export const FnConfig = z.strictObject({
@@ -65,7 +72,7 @@ export const dagFields = {
   id: DagId,
   description: Text(4_096).optional(),
   owner: Text(128).optional(),
-  tags: z.array(z.string().min(1).max(64)).max(32).default([]),
+  tags: z.array(Text(64).min(1)).max(32).default([]),
 };
 
 export const DagSpec = z.strictObject({

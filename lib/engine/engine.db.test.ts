@@ -2,6 +2,7 @@ import { beforeEach, describe, expect, test } from "vitest";
 import { admitReady, lockAdmission } from "#lib/db/admission.ts";
 import { finishRunning } from "#lib/db/finishes.ts";
 import { releaseExpired } from "#lib/db/lost-attempts.ts";
+import { unsettledRuns } from "#lib/db/settling.ts";
 import { renewLeases } from "#lib/db/workers.ts";
 import { inTx } from "#lib/db/tx.ts";
 import { testDatabase } from "#lib/testing/database.ts";
@@ -70,6 +71,19 @@ describe("a run goes from its roots to its end", () => {
     expect(await runState(deps, runId)).toBe("running");
     await finish(deps, [success(side!)], "worker:w");
     expect(await runState(deps, runId)).toBe("failed");
+  });
+
+  test("a second failure that closes the run leaves nothing to settle", async () => {
+    const { deps } = database;
+    await publish(deps, "double", { a: [], b: [], c: ["a", "b"] });
+    const w = await worker(deps, "w");
+    const runId = await start(deps, "double");
+    const [a, b] = await claimAll(deps, w);
+    await finish(deps, [failed(a!)], "worker:w");
+    await finish(deps, [failed(b!)], "worker:w");
+    expect(await states(deps, runId)).toEqual(["failed", "failed", "upstream_failed"]);
+    expect(await runState(deps, runId)).toBe("failed");
+    expect(await unsettledRuns(database.pool, 10)).toEqual([]);
   });
 
   test("a run left unsettled by a process that died is settled by the sweep", async () => {

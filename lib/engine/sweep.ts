@@ -1,3 +1,4 @@
+import { messageOf } from "#lib/domain/errors.ts";
 import type { WorkerRef } from "#lib/db/claims.ts";
 import {
   releaseDrained,
@@ -22,17 +23,31 @@ const SETTLE_BATCH = 100;
 export async function sweep(deps: EngineDeps): Promise<void> {
   await takeBack(deps, await retried(() => releaseExpired(deps.pool, LEASE_MS, LOST_ALLOWANCE)));
   await redeliver(deps);
-  for (const runId of await unsettledRuns(deps.pool, SETTLE_BATCH)) await settleRun(deps, runId);
+  for (const runId of await unsettledRuns(deps.pool, SETTLE_BATCH)) {
+    // One run that cannot be settled must not keep the others from it.
+    await settleRun(deps, runId).catch((error: unknown) => {
+      deps.log.error({ runId, error: messageOf(error) }, "a run could not be settled");
+    });
+  }
 }
 
 /** What earlier processes under this worker's name left running starts again at once, without waiting for a lease. */
 export async function takeOverFromPredecessors(deps: EngineDeps, worker: WorkerRef): Promise<void> {
-  await takeBack(deps, await retried(() => releasePredecessors(deps.pool, worker, LOST_ALLOWANCE)));
+  await takeBackAll(deps, () => releasePredecessors(deps.pool, worker, LOST_ALLOWANCE));
 }
 
 /** A stopping worker's attempts go to others at once and without using up anything. Its processes must be dead. */
 export async function handBack(deps: EngineDeps, worker: WorkerRef): Promise<void> {
-  await takeBack(deps, await retried(() => releaseDrained(deps.pool, worker)));
+  await takeBackAll(deps, () => releaseDrained(deps.pool, worker));
+}
+
+/** One release is a batch; this repeats it until nothing is left. */
+async function takeBackAll(deps: EngineDeps, release: () => Promise<Released>): Promise<void> {
+  for (;;) {
+    const released = await retried(release);
+    if (released.runs.length === 0 && released.exhausted.length === 0) return;
+    await takeBack(deps, released);
+  }
 }
 
 async function takeBack(deps: EngineDeps, released: Released): Promise<void> {

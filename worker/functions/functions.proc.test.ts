@@ -19,6 +19,7 @@ const FILES = {
     export const fails = () => { throw new TypeError("no such thing"); };
     export const exits = () => process.exit(9);
     export const hangs = () => { console.log("hanging"); for (;;); };
+    export const chats = () => { process.send?.("ready"); process.send?.({ kind: "threw" }); return "said"; };
     export const nan = () => ({ value: NaN });
     export const environment = () => Object.keys(process.env).filter((name) => /SLUICE|DATABASE|SECRET|TOKEN/.test(name));
     export default dag("inline").task("hello", fn(({ run }) => \`hello \${run.id}\`));
@@ -98,6 +99,10 @@ describe("functions", () => {
       error: expect.stringContaining("has no function missing"),
     });
     expect(await call("add")).toMatchObject({ ok: true, value: 41 });
+  });
+
+  test("that send messages of their own harm nobody", async () => {
+    expect(await call("chats")).toMatchObject({ ok: true, value: "said" });
   });
 
   test("that block their event loop are stopped all the same", async () => {

@@ -2,7 +2,7 @@ import { type ChildProcess, fork } from "node:child_process";
 import path from "node:path";
 import { fileURLToPath } from "node:url";
 import type { CallResult, FunctionCall, Stream } from "#lib/executors/executor.ts";
-import type { FromFunctionChild, ToFunctionChild } from "./protocol.ts";
+import { isFromFunctionChild, type ToFunctionChild } from "./protocol.ts";
 
 const CHILD = fileURLToPath(new URL("./child.ts", import.meta.url));
 
@@ -42,6 +42,8 @@ export function createFunctionPool(options: {
     child.on("error", () => undefined);
     child.on("exit", () => {
       all.delete(child);
+      // Whatever the function started ends with its process.
+      killGroup(child);
       warm.unguard();
       const at = idle.indexOf(warm);
       if (at >= 0) idle.splice(at, 1);
@@ -50,14 +52,15 @@ export function createFunctionPool(options: {
   };
 
   const take = (bundle: string, cwd: string): Warm => {
-    const at = idle.findLastIndex((warm) => warm.bundle === bundle);
+    const at = idle.findLastIndex((warm) => warm.bundle === bundle && isUsable(warm.child));
     return at >= 0 ? idle.splice(at, 1)[0]! : launch(bundle, cwd);
   };
 
   const giveBack = (warm: Warm): void => {
-    if (!warm.child.connected) return;
+    if (!isUsable(warm.child)) return;
     idle.push(warm);
-    if (idle.length > MAX_IDLE) idle.shift()?.child.kill("SIGKILL");
+    const oldest = idle.length > MAX_IDLE ? idle.shift() : undefined;
+    if (oldest) killGroup(oldest.child);
   };
 
   return {
@@ -76,10 +79,25 @@ export function createFunctionPool(options: {
     },
     async stop() {
       const ended = [...all].map((child) => new Promise((resolve) => child.once("exit", resolve)));
-      for (const child of all) child.kill("SIGKILL");
+      for (const child of all) killGroup(child);
       await Promise.all(ended);
     },
   };
+}
+
+/** A process may have ended although its channel still holds unread messages. */
+function isUsable(child: ChildProcess): boolean {
+  return child.connected && child.exitCode === null && child.signalCode === null;
+}
+
+/** The child leads a group of its own. */
+function killGroup({ pid }: ChildProcess): void {
+  if (pid === undefined) return;
+  try {
+    process.kill(-pid, "SIGKILL");
+  } catch {
+    // The group is empty already.
+  }
 }
 
 /** Sends one call and waits for its answer, for the child's death, or for `signal`, which kills the child. */
@@ -90,10 +108,11 @@ async function exchange(
   onData: (stream: Stream, bytes: Buffer) => void,
 ): Promise<CallResult> {
   const done = Promise.withResolvers<CallResult>();
-  const onMessage = (answer: FromFunctionChild): void => {
+  const onMessage = (answer: unknown): void => {
+    if (!isFromFunctionChild(answer)) return;
     if (answer.kind === "log") onData(answer.stream, Buffer.from(answer.bytes));
     else if (answer.kind === "returned") {
-      done.resolve({ ok: true, value: answer.json === undefined ? undefined : (JSON.parse(answer.json) as unknown) });
+      done.resolve({ ok: true, value: parsed(answer.json) });
     } else {
       // The log shows where a function failed; the attempt's error is the first line of it.
       onData("stderr", Buffer.from(`${answer.error}\n`));
@@ -104,17 +123,31 @@ async function exchange(
     const how = killedBy === null ? `exit code ${code}` : killedBy;
     done.resolve({ ok: false, error: `the function's process ended with ${how}` });
   };
-  const kill = (): void => void child.kill("SIGKILL");
+  const kill = (): void => killGroup(child);
   child.on("message", onMessage);
   child.once("exit", onExit);
   signal.addEventListener("abort", kill, { once: true });
+  const unsent = (error: Error | null): void => {
+    if (error) done.resolve({ ok: false, error: `the function's process could not be called: ${error.message}` });
+  };
   if (signal.aborted) kill();
-  else if (child.connected) child.send(message);
+  else if (isUsable(child)) child.send(message, unsent);
+  else unsent(new Error("it has ended"));
   try {
     return await done.promise;
   } finally {
     child.off("message", onMessage);
     child.off("exit", onExit);
     signal.removeEventListener("abort", kill);
+  }
+}
+
+/** Text that is not JSON did not come from our side of the child; it is taken as it is. */
+function parsed(json: string | undefined): unknown {
+  if (json === undefined) return undefined;
+  try {
+    return JSON.parse(json) as unknown;
+  } catch {
+    return json;
   }
 }

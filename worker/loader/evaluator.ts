@@ -1,6 +1,6 @@
 import { type ChildProcess, fork } from "node:child_process";
 import { fileURLToPath } from "node:url";
-import type { Evaluated, EvaluateRequest } from "./protocol.ts";
+import { type Evaluated, type EvaluateRequest, isEvaluated } from "./protocol.ts";
 
 const CHILD = fileURLToPath(new URL("./child.ts", import.meta.url));
 
@@ -15,36 +15,61 @@ export type Evaluator = { evaluate(request: EvaluateRequest): Promise<Evaluated>
  */
 export function createEvaluator(dagsDir: string, env: Record<string, string>): Evaluator {
   let child: ChildProcess | undefined;
-  const launch = (): ChildProcess =>
-    fork(CHILD, [dagsDir], {
+
+  const launch = (): ChildProcess => {
+    const launched = fork(CHILD, [dagsDir], {
       cwd: dagsDir,
       env: env as NodeJS.ProcessEnv,
       serialization: "advanced",
       stdio: ["ignore", "ignore", "ignore", "ipc"],
     });
+    // A file may leave something behind that ends the child between two requests.
+    const forget = (): void => {
+      if (child === launched) child = undefined;
+    };
+    launched.on("exit", forget);
+    launched.on("error", forget);
+    return launched;
+  };
 
-  return {
+  /** Files that the present child has been given before. */
+  let served = 0;
+
+  const evaluator: Evaluator = {
     evaluate(request) {
+      if (child === undefined) served = 0;
       const current = (child ??= launch());
+      const isFirst = served++ === 0;
       return new Promise((resolve) => {
         const settle = (answer: Evaluated): void => {
           clearTimeout(timer);
-          current.off("message", settle);
+          current.off("message", onMessage);
           current.off("exit", onExit);
           resolve(answer);
         };
+        const onMessage = (message: unknown): void => {
+          // The file shares the channel and may send anything.
+          if (isEvaluated(message)) settle(message);
+        };
         const onExit = (code: number | null): void => {
-          child = undefined;
+          if (!isFirst) {
+            // It may be an earlier file whose leavings ended the child: this one gets a child to itself.
+            child = undefined;
+            clearTimeout(timer);
+            void evaluator.evaluate(request).then(settle);
+            return;
+          }
           settle({ ok: false, message: `the file ended the process that evaluates it (exit code ${code})` });
         };
         const timer = setTimeout(() => {
-          child = undefined;
           settle({ ok: false, message: `the file was not evaluated within ${TIME_LIMIT_MS / 1000} s` });
+          child = undefined;
           current.kill("SIGKILL");
         }, TIME_LIMIT_MS);
-        current.on("message", settle);
+        current.on("message", onMessage);
         current.on("exit", onExit);
-        current.send(request);
+        // A child that is gone by now is told by its exit.
+        current.send(request, () => undefined);
       });
     },
     stop() {
@@ -52,4 +77,5 @@ export function createEvaluator(dagsDir: string, env: Record<string, string>): E
       child = undefined;
     },
   };
+  return evaluator;
 }

@@ -70,6 +70,10 @@ describe("the loader", () => {
     await write("a.yaml", "id: a\ntasks:\n  - id: only\n    bsh: oops\n");
     await write("c.ts", 'import { dag } from "sluice";\nexport default dag("c");\n');
     await write("d.ts", 'import { dag } from "sluice";\nthrow new Error("at import");\n');
+    await write(
+      "b-late.ts",
+      'import "sluice";\nprocess.send?.("noise");\nsetTimeout(() => Promise.reject(new Error("late")), 1);\n',
+    );
     await write("e.ts", 'import "sluice";\nprocess.exit(7);\n');
     await loader.pass();
     expect(await versions()).toMatchObject([{ id: "a", number: 1, missing: false }]);
@@ -80,7 +84,7 @@ describe("the loader", () => {
       "e.ts": "1: the file ended the process that evaluates it (exit code 7)",
     });
     await write("a.yaml", yaml("a"));
-    for (const file of ["c.ts", "d.ts", "e.ts"]) await rm(path.join(dagsDir, file));
+    for (const file of ["b-late.ts", "c.ts", "d.ts", "e.ts"]) await rm(path.join(dagsDir, file));
     await loader.pass();
     expect(await importErrors()).toEqual({});
   });

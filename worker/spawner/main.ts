@@ -13,8 +13,8 @@ const STRAY_PIPE_MS = 1_000;
 const children = new Map<number, ChildProcess>();
 const guarded = new Set<number>();
 
-function send(message: FromSpawner, sent?: () => void): void {
-  if (process.connected) process.send?.(message, undefined, {}, () => sent?.());
+function send(message: FromSpawner): void {
+  if (process.connected) process.send?.(message);
 }
 
 function killGroup(pid: number | undefined, signal: NodeJS.Signals): void {
@@ -26,11 +26,11 @@ function killGroup(pid: number | undefined, signal: NodeJS.Signals): void {
   }
 }
 
-/** Reads on only when the worker has taken the last piece: a flood of output waits in the pipe. */
+/** Reads on only when the worker asks for more: a flood of output waits in the pipe. */
 function forward(id: number, stream: "stdout" | "stderr", source: Readable): void {
   source.on("data", (bytes: Buffer) => {
     source.pause();
-    send({ kind: "data", id, stream, bytes }, () => source.resume());
+    send({ kind: "data", id, stream, bytes });
   });
 }
 
@@ -42,12 +42,14 @@ function start({ id, file, args, cwd, env }: Extract<ToSpawner, { kind: "spawn" 
     stdio: ["ignore", "pipe", "pipe"],
   });
   children.set(id, child);
-  forward(id, "stdout", child.stdout);
-  forward(id, "stderr", child.stderr);
   const end = (message: Omit<Extract<FromSpawner, { kind: "exit" }>, "kind" | "id">): void => {
     if (children.delete(id)) send({ kind: "exit", id, ...message });
   };
   child.on("error", (error) => end({ code: null, signal: null, error: error.message }));
+  if (child.pid === undefined) return;
+  send({ kind: "started", id, pid: child.pid });
+  forward(id, "stdout", child.stdout);
+  forward(id, "stderr", child.stderr);
   child.on("exit", (code, signal) => {
     // What the command left behind in its group ends with it.
     killGroup(child.pid, "SIGKILL");
@@ -62,10 +64,24 @@ function start({ id, file, args, cwd, env }: Extract<ToSpawner, { kind: "spawn" 
   });
 }
 
+/** An argument list that is too long, or too many open files, makes `spawn` throw instead of report. */
+function startOrTell(request: Extract<ToSpawner, { kind: "spawn" }>): void {
+  try {
+    start(request);
+  } catch (error) {
+    children.delete(request.id);
+    const message = error instanceof Error ? error.message : String(error);
+    send({ kind: "exit", id: request.id, code: null, signal: null, error: message });
+  }
+}
+
 process.on("message", (message: ToSpawner) => {
   switch (message.kind) {
     case "spawn":
-      start(message);
+      startOrTell(message);
+      break;
+    case "more":
+      children.get(message.id)?.[message.stream]?.resume();
       break;
     case "kill":
       killGroup(children.get(message.id)?.pid, message.signal);

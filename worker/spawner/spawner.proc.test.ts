@@ -30,7 +30,7 @@ async function run(
 ): Promise<Exit & { text: string }> {
   let text = "";
   const request = { file: "bash", args: ["-c", command], cwd: folder, env: { PATH: "/usr/bin:/bin" } };
-  const exit = await spawner.run(request, signal, (_, bytes) => {
+  const exit = await spawner.run(request, signal, async (_, bytes) => {
     text += bytes.toString("latin1");
     onText(text);
   });
@@ -46,8 +46,17 @@ describe("the spawner", () => {
 
   test("tells why a process could not be started", async () => {
     const request = { file: "/no/such/program", args: [], cwd: folder, env: {} };
-    const exit = await spawner.run(request, new AbortController().signal, () => undefined);
+    const exit = await spawner.run(request, new AbortController().signal, async () => undefined);
     expect(exit).toMatchObject({ code: null, error: expect.stringContaining("ENOENT") });
+  });
+
+  test("survives a command that is too long for the system, and tells so", async () => {
+    const beside = run("sleep 0.2; echo fine");
+    expect(await run(`: ${"x".repeat(200_000)}`)).toMatchObject({
+      code: null,
+      error: expect.stringContaining("E2BIG"),
+    });
+    expect(await beside).toMatchObject({ code: 0, text: "fine\n" });
   });
 
   test("gives the process nothing of the worker's environment", async () => {
@@ -91,7 +100,7 @@ describe("the spawner", () => {
       cwd: folder,
       env: { PATH: "/usr/bin:/bin" },
     };
-    await spawner.run(request, new AbortController().signal, (_, chunk) => {
+    await spawner.run(request, new AbortController().signal, async (_, chunk) => {
       bytes += chunk.length;
     });
     expect(bytes).toBe(50_000_000);
@@ -109,8 +118,7 @@ describe("the spawner", () => {
       cwd: folder,
       env: { PATH: "/usr/bin:/bin" },
     });
-    const [message] = (await once(child, "message")) as [FromSpawner];
-    expect(message.kind).toBe("data");
+    for (let kind = ""; kind !== "data";) [{ kind }] = (await once(child, "message")) as [FromSpawner];
     const pid = Number(await readFile(pidFile, "utf8"));
     expect(isRunning(pid)).toBe(true);
     // What the kernel does to the channel when the worker dies.

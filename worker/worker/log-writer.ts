@@ -7,11 +7,17 @@ import type { EngineDeps } from "#lib/engine/deps.ts";
 const FLUSH_MS = 100;
 const MAX_CHUNK_BYTES = 64 * 1024;
 /** Bytes of log kept per attempt; the rest is dropped with a mark. */
-export const LOG_CAP_BYTES = 64 * 1024 * 1024;
+const LOG_CAP_BYTES = 64 * 1024 * 1024;
 const MAX_FAILURES = 50;
 
+/** Bytes in one INSERT; they travel as text of twice the size. */
+const MAX_INSERT_BYTES = 4 * 1024 * 1024;
+/** Bytes held for all attempts together; beyond it, whoever writes waits. */
+const MAX_PENDING_BYTES = 32 * 1024 * 1024;
+
 export type AttemptLog = {
-  write(stream: LogStream, bytes: Buffer): void;
+  /** Resolves when more may be written: at once, but for a database that cannot keep up. */
+  write(stream: LogStream, bytes: Buffer): Promise<void>;
 };
 
 export type LogWriter = {
@@ -20,9 +26,10 @@ export type LogWriter = {
   flush(): Promise<void>;
 };
 
-/** Gathers the output of all attempts and stores it in batches, in order; one statement per flush. */
+/** Gathers the output of all attempts and stores it in batches, in order. */
 export function createLogWriter(deps: EngineDeps): LogWriter {
   let pending: LogChunk[] = [];
+  let pendingBytes = 0;
   let timer: NodeJS.Timeout | undefined;
   let flushing: Promise<void> = Promise.resolve();
 
@@ -40,16 +47,20 @@ export function createLogWriter(deps: EngineDeps): LogWriter {
         await new Promise((resolve) => setTimeout(resolve, FLUSH_MS * 2 ** Math.min(failures, 5)));
       }
     }
+    deps.log.error({ chunks: chunks.length }, "task output was given up: the database refused it too often");
   };
 
   const flush = (): Promise<void> => {
     clearTimeout(timer);
     timer = undefined;
-    if (pending.length > 0) {
-      const chunks = pending;
-      pending = [];
-      flushing = flushing.then(() => store(chunks));
+    for (const chunks of batches(pending)) {
+      flushing = flushing
+        .then(() => store(chunks))
+        .then(() => {
+          pendingBytes -= sizeOf(chunks);
+        });
     }
+    pending = [];
     return flushing;
   };
 
@@ -61,19 +72,40 @@ export function createLogWriter(deps: EngineDeps): LogWriter {
         for (let at = 0; at < bytes.length; at += MAX_CHUNK_BYTES) {
           pending.push({ ...attempt, seq: seq++, stream, bytes: bytes.subarray(at, at + MAX_CHUNK_BYTES) });
         }
+        pendingBytes += bytes.length;
         timer ??= setTimeout(() => void flush(), FLUSH_MS);
       };
       return {
-        write(stream, bytes) {
+        async write(stream, bytes) {
           if (total >= LOG_CAP_BYTES) return;
           const kept = bytes.subarray(0, LOG_CAP_BYTES - total);
           total += kept.length;
           push(stream, kept);
           if (total >= LOG_CAP_BYTES)
             push("system", Buffer.from(`\n[log cut here: ${LOG_CAP_BYTES} bytes are kept]\n`));
+          if (pendingBytes > MAX_PENDING_BYTES) await flush();
         },
       };
     },
     flush,
   };
+}
+
+function sizeOf(chunks: readonly LogChunk[]): number {
+  return chunks.reduce((total, chunk) => total + chunk.bytes.length, 0);
+}
+
+/** Consecutive chunks in as few batches as an INSERT's size allows. */
+function batches(chunks: readonly LogChunk[]): LogChunk[][] {
+  const result: LogChunk[][] = [];
+  let size = Number.POSITIVE_INFINITY;
+  for (const chunk of chunks) {
+    if (size + chunk.bytes.length > MAX_INSERT_BYTES) {
+      result.push([]);
+      size = 0;
+    }
+    result.at(-1)!.push(chunk);
+    size += chunk.bytes.length;
+  }
+  return result;
 }

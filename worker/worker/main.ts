@@ -20,7 +20,7 @@ import { runProcess, type Service } from "../lifecycle.ts";
 import { createSpawner } from "../spawner/client.ts";
 import { createFinisher } from "./finisher.ts";
 import { createLogWriter } from "./log-writer.ts";
-import type { AttemptTools } from "./run-attempt.ts";
+import { type AttemptTools, untilReachable } from "./run-attempt.ts";
 import { createWorkerLoop, type WorkerLoop } from "./worker-loop.ts";
 
 type RunningSettings = Settings & { databaseUrl: string };
@@ -117,10 +117,15 @@ function workerService(
   };
 }
 
+/** A bundle is read for all attempts that wait for it, so none of them may end the reading. */
+const NEVER = new AbortController().signal;
+
 function attemptTools(settings: RunningSettings, deps: EngineDeps): AttemptTools {
   const env = plainEnv();
   const spawner = createSpawner(env);
-  const bundles = createBundleStore(path.join(settings.home, "bundles"), (hash) => readBundle(deps.pool, hash));
+  const bundles = createBundleStore(path.join(settings.home, "bundles"), (hash) =>
+    untilReachable(NEVER, () => readBundle(deps.pool, hash)),
+  );
   const functions = createFunctionPool({
     dagsDir: settings.dagsDir,
     env,

@@ -1,5 +1,6 @@
 import { mkdir, rm } from "node:fs/promises";
 import path from "node:path";
+import { setTimeout as delay } from "node:timers/promises";
 import { messageOf } from "#lib/domain/errors.ts";
 import { TaskSpec } from "#lib/domain/dag.ts";
 import { storableJson } from "#lib/domain/output.ts";
@@ -9,9 +10,12 @@ import { parentOutputs } from "#lib/db/xcoms.ts";
 import type { EngineDeps } from "#lib/engine/deps.ts";
 import type { ExecutorContext, Outcome } from "#lib/executors/executor.ts";
 import { EXECUTORS } from "#lib/executors/registry.ts";
+import { isDatabaseUnreachable } from "../database-errors.ts";
 import type { FunctionPool } from "../functions/pool.ts";
 import type { Spawner } from "../spawner/client.ts";
 import type { AttemptLog } from "./log-writer.ts";
+
+const ASK_AGAIN_MS = 500;
 
 export type AttemptTools = { deps: EngineDeps; spawner: Spawner; functions: FunctionPool; workFolder: string };
 
@@ -65,12 +69,24 @@ function contextOf(
       logicalDate: claimed.logicalDate.toISOString(),
       bundle: claimed.bundle ?? undefined,
     },
-    inputs: () => parentOutputs(deps.pool, taskInstanceId),
+    inputs: () => untilReachable(signal, () => parentOutputs(deps.pool, taskInstanceId)),
     signal,
     workDir,
     spawn: (request) => spawner.run(request, signal, log.write),
-    call: (call) => functions.call(call, signal, log.write),
+    call: (call) => functions.call(call, signal, (stream, bytes) => void log.write(stream, bytes)),
   };
+}
+
+/** A database that is away while a task starts is not the task's failure: it is asked again until the attempt ends. */
+export async function untilReachable<T>(signal: AbortSignal, ask: () => Promise<T>): Promise<T> {
+  for (;;) {
+    try {
+      return await ask();
+    } catch (error) {
+      if (!isDatabaseUnreachable(error)) throw error;
+      await delay(ASK_AGAIN_MS, undefined, { signal });
+    }
+  }
 }
 
 function toFinish({ taskInstanceId, token }: Claimed, outcome: Outcome): Finish {

@@ -1,6 +1,6 @@
 import { setTimeout as delay } from "node:timers/promises";
 import { messageOf } from "#lib/domain/errors.ts";
-import type { SlotClass } from "#lib/domain/states.ts";
+import { SLOT_CLASSES, type SlotClass } from "#lib/domain/states.ts";
 import type { Claimed, WorkerRef } from "#lib/db/claims.ts";
 import { renewLeases, setWorkerState } from "#lib/db/workers.ts";
 import { claim } from "#lib/engine/claim.ts";
@@ -15,6 +15,7 @@ import { type AttemptTools, runAttempt } from "./run-attempt.ts";
 /** The floor under NOTIFY: a missed announcement costs this much at most. */
 const POLL_MS = 2_000;
 const ERROR_PAUSE_MS = 500;
+const WATCHDOG_MS = 500;
 
 export type WorkerLoop = {
   run(): Promise<void>;
@@ -44,7 +45,8 @@ export function createWorkerLoop(options: {
   const draining = new AbortController();
   let confirmedAt = performance.now();
   let woken = Promise.withResolvers<void>();
-  let handingBack = false;
+  let looping: Promise<void> = Promise.resolve();
+  let stopped = false;
 
   const wake = (): void => {
     woken.resolve();
@@ -80,6 +82,8 @@ export function createWorkerLoop(options: {
         wake();
       });
     held.set(claimed.attemptId, { claimed, slotClass, stop, ended });
+    // Claimed while everything was being stopped: it goes back with the rest.
+    if (stopped) stop.abort(new Error("the worker stops"));
   };
 
   const claimLane = async (lane: Lane): Promise<boolean> => {
@@ -90,60 +94,77 @@ export function createWorkerLoop(options: {
     return claimed.length === room;
   };
 
-  const stopAll = (reason: string, isStopped: (attempt: Held) => boolean): void => {
-    for (const attempt of held.values()) if (isStopped(attempt)) attempt.stop.abort(new Error(reason));
+  const stopAll = (reason: string): void => {
+    for (const attempt of held.values()) attempt.stop.abort(new Error(reason));
+  };
+
+  /** Lanes of one class share its slots, so they are asked in turn; each time another one first. */
+  let turn = 0;
+  const claimClass = async (slotClass: SlotClass): Promise<boolean> => {
+    const lanes = options.lanes.filter((lane) => lane.slotClass === slotClass);
+    let full = false;
+    for (const at of lanes.keys()) full = (await claimLane(lanes[(at + turn) % lanes.length]!)) || full;
+    return full;
+  };
+
+  // Apart from the heartbeat: one that hangs must not keep the worker from noticing.
+  const watchdog = setInterval(() => {
+    if (performance.now() - confirmedAt > SELF_FENCE_MS) stopAll("the lease could not be renewed in time");
+  }, WATCHDOG_MS);
+
+  const loop = async (): Promise<void> => {
+    while (!draining.signal.aborted) {
+      const next = woken.promise;
+      try {
+        turn++;
+        const full = await Promise.all(SLOT_CLASSES.map(claimClass));
+        options.duties.done("claim");
+        if (full.some(Boolean)) continue;
+      } catch (error) {
+        deps.log.warn({ error: messageOf(error) }, "could not claim; trying again");
+        await delay(ERROR_PAUSE_MS);
+      }
+      const poll = new AbortController();
+      await Promise.race([next, delay(POLL_MS, undefined, { signal: poll.signal }).catch(() => undefined)]);
+      poll.abort();
+    }
   };
 
   return {
     wake,
-    async run() {
-      while (!draining.signal.aborted) {
-        const next = woken.promise;
-        try {
-          const full = await Promise.all(options.lanes.map(claimLane));
-          options.duties.done("claim");
-          if (full.some(Boolean)) continue;
-        } catch (error) {
-          deps.log.warn({ error: messageOf(error) }, "could not claim; trying again");
-          await delay(ERROR_PAUSE_MS);
-        }
-        const poll = new AbortController();
-        await Promise.race([next, delay(POLL_MS, undefined, { signal: poll.signal }).catch(() => undefined)]);
-        poll.abort();
-      }
+    run() {
+      looping = loop();
+      return looping;
     },
     async heartbeat() {
-      if (handingBack) return;
+      if (stopped) return;
       const sentAt = performance.now();
       const known = [...held.values()];
-      try {
-        const attempts = known.map(({ claimed }) => ({ id: claimed.attemptId, token: claimed.token }));
-        const beat = await renewLeases(deps.pool, worker, attempts, LEASE_MS);
-        // From before it was sent: our own view of the lease must end first.
-        confirmedAt = sentAt;
-        if (beat.workerState === undefined) options.onReplaced();
-        const ours = new Set(beat.held);
-        for (const attempt of known) {
-          const lost = held.has(attempt.claimed.attemptId) && !ours.has(attempt.claimed.attemptId);
-          if (lost) attempt.stop.abort(new Error("the attempt is no longer this worker's"));
-        }
-      } catch (error) {
-        if (performance.now() - confirmedAt > SELF_FENCE_MS)
-          stopAll("the lease could not be renewed in time", () => true);
-        throw error;
+      const attempts = known.map(({ claimed }) => ({ id: claimed.attemptId, token: claimed.token }));
+      const beat = await renewLeases(deps.pool, worker, attempts, LEASE_MS);
+      // From before it was sent: our own view of the lease must end first.
+      confirmedAt = sentAt;
+      if (beat.workerState === undefined) options.onReplaced();
+      const ours = new Set(beat.held);
+      for (const attempt of known) {
+        const lost = held.has(attempt.claimed.attemptId) && !ours.has(attempt.claimed.attemptId);
+        if (lost) attempt.stop.abort(new Error("the attempt is no longer this worker's"));
       }
     },
     async drain(graceMs) {
       draining.abort();
       wake();
       await setWorkerState(deps.pool, worker, "draining").catch(() => undefined);
+      // A claim under way may still bring something.
+      await looping;
       const ended = Promise.all([...held.values()].map((attempt) => attempt.ended));
       const timeout = new AbortController();
       await Promise.race([ended, delay(graceMs, undefined, { signal: timeout.signal }).catch(() => undefined)]);
       timeout.abort();
-      stopAll("the worker stops", () => true);
+      stopped = true;
+      stopAll("the worker stops");
       await ended;
-      handingBack = true;
+      clearInterval(watchdog);
       await handBack(deps, worker);
       await setWorkerState(deps.pool, worker, "stopped");
       await deps.notifier.flush();
