@@ -5,7 +5,7 @@ import { settingsWithDatabaseOrExit } from "./settings.ts";
 export function schedulerCommand(): Command {
   return new Command("scheduler")
     .description(
-      "Run a scheduler: fires schedules, admits tasks, takes back what lost workers held. Several may run at once.",
+      "Run a scheduler: loads DAG files, admits tasks, takes back what lost workers held. Several may run at once.",
     )
     .addHelpText("after", "\nExample:\n  $ DATABASE_URL=postgres://sluice@db/sluice sluice scheduler")
     .action(async () => {

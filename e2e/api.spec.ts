@@ -67,6 +67,8 @@ test("bad requests get a clear problem and never a 5xx", async () => {
     [trigger, { method: "POST", body: '{"conf":{"a":"\\u0000"}}' }, 400],
     [trigger, { method: "POST", body: "{}", headers: { "content-type": "text/plain" } }, 415],
     [trigger, { method: "POST", body: `{"note":"${"x".repeat(1_100_000)}"}` }, 413],
+    [trigger, { method: "POST", body: `{"conf":{"a":${"[".repeat(20_000)}${"]".repeat(20_000)}}}` }, 400],
+    ["/dags/%ff", {}, 400],
     ["/dags/nowhere/trigger", { method: "POST", body: "{}" }, 404],
     ["/dags/hello/trigger", { method: "GET" }, 405],
     ["/dag-runs/abc", {}, 404],

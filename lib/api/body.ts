@@ -2,6 +2,7 @@ import { AppError } from "#lib/domain/errors.ts";
 
 /** Longest body that is read. */
 const MAX_BODY_BYTES = 1024 * 1024;
+const MAX_DEPTH = 100;
 
 /** The JSON body; an empty one counts as `{}`. Refuses before it reads more than it may. */
 export async function readJsonBody(request: Request): Promise<unknown> {
@@ -12,11 +13,44 @@ export async function readJsonBody(request: Request): Promise<unknown> {
   const bytes = await readAtMost(request.body, MAX_BODY_BYTES);
   if (bytes.length === 0) return {};
   if (type === undefined) throw wrongType();
-  try {
-    return JSON.parse(new TextDecoder("utf-8", { fatal: true }).decode(bytes));
-  } catch {
-    throw new AppError("invalid_request", "The body is not valid JSON in UTF-8.");
+  return parseJson(bytes);
+}
+
+function parseJson(bytes: Uint8Array): unknown {
+  const text = decodeUtf8(bytes);
+  if (text === undefined) throw notJson();
+  // Before the parse: everything behind it, the schemas too, walks nested values by recursion.
+  if (depthOf(text) > MAX_DEPTH) {
+    throw new AppError("invalid_request", `The body is nested deeper than ${MAX_DEPTH} levels.`);
   }
+  try {
+    return JSON.parse(text);
+  } catch {
+    throw notJson();
+  }
+}
+
+function notJson(): AppError {
+  return new AppError("invalid_request", "The body is not valid JSON in UTF-8.");
+}
+
+function decodeUtf8(bytes: Uint8Array): string | undefined {
+  try {
+    return new TextDecoder("utf-8", { fatal: true }).decode(bytes);
+  } catch {
+    return undefined;
+  }
+}
+
+/** The deepest nesting of brackets outside strings, in one pass. */
+function depthOf(json: string): number {
+  let depth = 0;
+  let deepest = 0;
+  for (const [token] of json.matchAll(/"(?:[^"\\]|\\.)*"|[[\]{}]/gs)) {
+    if (token === "[" || token === "{") deepest = Math.max(deepest, ++depth);
+    else if (token === "]" || token === "}") depth--;
+  }
+  return deepest;
 }
 
 async function readAtMost(body: ReadableStream<Uint8Array> | null, limit: number): Promise<Uint8Array> {

@@ -2,7 +2,7 @@ import type { NextAuthOptions } from "next-auth";
 import credentials from "next-auth/providers/credentials";
 import type pg from "pg";
 import { z } from "zod";
-import { ROLES } from "#lib/db/users.ts";
+import { endSessions, ROLES } from "#lib/db/users.ts";
 import { defaultOf } from "./interop.ts";
 import { signIn } from "./sign-in.ts";
 
@@ -39,6 +39,13 @@ export function authOptions(deps: { pool: pg.Pool; sessionSecret: string }): Nex
     secret: deps.sessionSecret,
     pages: { signIn: "/login", error: "/login" },
     session: { strategy: "jwt", maxAge: SESSION_SECONDS },
+    events: {
+      // A signed cookie cannot be taken back, so signing out ends what it stands for: every session of the user.
+      signOut: async ({ token }) => {
+        const session = SessionUser.safeParse(token?.["sluice"]);
+        if (session.success) await endSessions(deps.pool, session.data.id);
+      },
+    },
     callbacks: {
       jwt: ({ token, user }) => (user ? { ...token, sluice: SessionUser.parse(user) } : token),
       session: ({ session, token }) => ({ ...session, user: token["sluice"] as SessionUser }),
@@ -55,7 +62,7 @@ async function authorize(pool: pg.Pool, form: unknown, headers: unknown): Promis
   return result.kind === "signed_in" ? SessionUser.parse(result.user) : null;
 }
 
-/** The last hop is the one the nearest proxy (or Next itself) wrote; earlier ones are the client's own words. */
+/** The last hop is what `cli/web-server.ts` has seen itself; earlier ones are the client's own words. */
 function addressOf(headers: unknown): string {
   const forwarded = z.object({ "x-forwarded-for": z.string() }).safeParse(headers);
   const hops = forwarded.success ? forwarded.data["x-forwarded-for"].split(",") : [];

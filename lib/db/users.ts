@@ -49,6 +49,11 @@ export async function hasNoUser(pool: pg.Pool): Promise<boolean> {
   return rowCount === 0;
 }
 
+/** Ends every session of the user. */
+export async function endSessions(pool: pg.Pool, id: string): Promise<void> {
+  await pool.query("update sluice.app_user set session_version = session_version + 1 where id = $1::bigint", [id]);
+}
+
 /** Replaces the password unless somebody else just did; sessions made before are over. */
 export async function replacePasswordIfCurrent(
   pool: pg.Pool,

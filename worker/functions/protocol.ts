@@ -1,3 +1,4 @@
+import { z } from "zod";
 import type { FunctionCall } from "#lib/executors/executor.ts";
 
 export type ToFunctionChild = Omit<FunctionCall, "bundle"> & { file: string };
@@ -9,18 +10,14 @@ export type FromFunctionChild =
   | { kind: "unstorable"; reason: string; error: string }
   | { kind: "threw"; error: string };
 
+const messages = z.discriminatedUnion("kind", [
+  z.object({ kind: z.literal("log"), stream: z.enum(["stdout", "stderr"]), bytes: z.instanceof(Uint8Array) }),
+  z.object({ kind: z.literal("returned"), json: z.string().optional() }),
+  z.object({ kind: z.literal("unstorable"), reason: z.string(), error: z.string() }),
+  z.object({ kind: z.literal("threw"), error: z.string() }),
+]);
+
 /** True for a message of ours: the code that runs in the child shares the channel and may send anything. */
 export function isFromFunctionChild(message: unknown): message is FromFunctionChild {
-  if (typeof message !== "object" || message === null || !("kind" in message)) return false;
-  switch (message.kind) {
-    case "log":
-      return "bytes" in message && message.bytes instanceof Uint8Array && "stream" in message;
-    case "returned":
-      return "json" in message && (message.json === undefined || typeof message.json === "string");
-    case "threw":
-    case "unstorable":
-      return "error" in message && typeof message.error === "string";
-    default:
-      return false;
-  }
+  return messages.safeParse(message).success;
 }

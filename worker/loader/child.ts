@@ -41,8 +41,18 @@ async function evaluate(request: EvaluateRequest): Promise<Evaluated> {
     if (!isDag(dag)) return { ok: true, files: {} };
     return { ok: true, spec: dag.toSpec(request.file), files: await sources([request.file]) };
   } catch (error) {
-    return { ok: false, message: error instanceof Error ? (error.stack ?? error.message) : String(error) };
+    return { ok: false, message: describe(error) };
   }
+}
+
+/** What went wrong, with the places in the user's own files and none of ours or Node's. */
+function describe(error: unknown): string {
+  if (!(error instanceof Error)) return String(error);
+  const text = `${error.name}: ${error.message}`
+    .replaceAll(`${dagsDir}/`, "")
+    .replace(/ imported from .*child\.ts$/, "");
+  const frames = (error.stack ?? "").split("\n").filter((line) => line.includes(dagsUrl));
+  return [text, ...frames.map((line) => line.replace(dagsUrl, ""))].join("\n");
 }
 
 /** The text of these modules and of all they import, directly or not. */
