@@ -66,6 +66,16 @@ test("a failed task shows its log, what waits for it ends upstream failed, and t
   await expect(page.getByTestId("log")).toContainText("about to fail");
 });
 
+test("signing out ends the session, also for a copy of its cookie", async ({ page, playwright }) => {
+  await signIn(page);
+  const copy = await playwright.request.newContext({ storageState: await page.context().storageState() });
+  expect((await copy.get(`${url}/api/v1/dags`)).status()).toBe(200);
+  await page.getByRole("button", { name: "Sign out" }).click();
+  await page.waitForURL(/\/login/);
+  expect((await copy.get(`${url}/api/v1/dags`)).status()).toBe(401);
+  await copy.dispose();
+});
+
 test("the first page paints in under a second", async ({ page }) => {
   await signIn(page);
   await page.goto(`${url}/dags`);

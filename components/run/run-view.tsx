@@ -19,6 +19,8 @@ export function RunView({ initial, graph, serverNow }: Props) {
   const { taskId, attempt, selectTask, selectAttempt } = useSelection();
   const instances = useMemo(() => new Map(snapshot.tasks.map((task) => [task.taskId, task])), [snapshot.tasks]);
   const selected = taskId === undefined ? undefined : instances.get(taskId);
+  // Who opens a failed run wants to know why.
+  const shown = selected ?? snapshot.tasks.find((task) => task.state === "failed");
   return (
     <div className="grid gap-4">
       <RunHeader run={snapshot.run} connection={connection} serverNow={serverNow} />
@@ -39,7 +41,7 @@ export function RunView({ initial, graph, serverNow }: Props) {
           </CardHeader>
           <TaskTable tasks={snapshot.tasks} selected={selected?.taskId} serverNow={serverNow} onSelect={selectTask} />
         </Card>
-        <TaskLog task={selected} attempt={attempt} onAttempt={selectAttempt} />
+        <TaskLog task={shown} attempt={attempt} onAttempt={selectAttempt} />
       </div>
     </div>
   );

@@ -26,9 +26,9 @@ export const dagRunHandlers: Handlers<Operations> = {
     return { status: 200, body: { items: await readTasks(deps.engine.pool, params.runId) } };
   },
 
-  async watchDagRun({ params, signal }, deps) {
+  async watchDagRun({ params, signal, actor }, deps) {
     await requireRun(deps, params.runId);
-    return watchRun(deps, params.runId, signal);
+    return watchRun(deps, params.runId, signal, actor);
   },
 };
 

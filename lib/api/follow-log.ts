@@ -1,3 +1,4 @@
+import type { Actor } from "#lib/auth/authenticate.ts";
 import type { WebDeps } from "#lib/boot.ts";
 import type { Attempt, LogEnd } from "#lib/contract/task-instances.ts";
 import { listAttempts, listLogChunks } from "#lib/db/attempt-reads.ts";
@@ -16,8 +17,8 @@ const POLL_MS = 500;
 const REREAD_CHUNKS = 16;
 
 /** An attempt's log as it grows: `chunk` events, then `end` once the attempt has ended. */
-export function followLog(deps: WebDeps, followed: Followed, signal: AbortSignal): Response {
-  return eventStream([signal, deps.changes.closing], async (send, stop) => {
+export function followLog(deps: WebDeps, followed: Followed, signal: AbortSignal, actor: Actor): Response {
+  return eventStream([signal, deps.changes.closing], actor.stillAllowed, async (send, stop) => {
     const wake = runWake(deps.changes, followed.runId, stop);
     try {
       await sendUntilEnd(deps.engine.pool, followed, send, stop, wake.next);

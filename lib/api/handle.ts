@@ -1,6 +1,6 @@
 import { randomUUID } from "node:crypto";
 import { type Actor, authenticate } from "#lib/auth/authenticate.ts";
-import { sessionUser } from "#lib/auth/session.ts";
+import { sessionActor } from "#lib/auth/session.ts";
 import { type WebDeps, webDeps } from "#lib/boot.ts";
 import type { Operation } from "#lib/contract/op.ts";
 import { AppError } from "#lib/domain/errors.ts";
@@ -47,7 +47,7 @@ function authenticated(request: Request, deps: WebDeps): Promise<Actor> {
   return authenticate(request, {
     apiTokenHash: deps.apiTokenHash,
     publicUrl: deps.settings.url,
-    sessionUser: () => sessionUser(deps),
+    sessionUser: () => sessionActor(deps),
   });
 }
 

@@ -7,12 +7,14 @@ export type ServerEvent = { event: string; data: unknown; id?: string };
 export type Send = (event: ServerEvent) => Promise<void>;
 
 /**
- * A `text/event-stream` answer. `produce` sends until it returns or `stop` aborts: the reader is gone, or the
+ * A `text/event-stream` answer. It ends when `stillAllowed`, asked at each heartbeat, says no. `produce` sends until it returns or `stop` aborts: the reader is gone, or the
  * process ends (then the browser reconnects, to whoever serves next).
  */
 export function eventStream(
   signals: AbortSignal[],
+  stillAllowed: () => Promise<boolean>,
   produce: (send: Send, stop: AbortSignal) => Promise<void>,
+  heartbeatMs = HEARTBEAT_MS,
 ): Response {
   const gone = new AbortController();
   const stop = AbortSignal.any([...signals, gone.signal]);
@@ -27,7 +29,10 @@ export function eventStream(
   const work = async (): Promise<void> => {
     try {
       await write(`retry: ${RETRY_MS}\n\n`);
-      await Promise.race([produce((event) => write(format(event)), stop), beating(write, stop)]);
+      await Promise.race([
+        produce((event) => write(format(event)), stop),
+        beating(write, stop, stillAllowed, heartbeatMs),
+      ]);
     } finally {
       gone.abort();
       await writer.close();
@@ -45,10 +50,16 @@ export function eventStream(
 }
 
 /** Comments keep proxies from closing a quiet stream, and find out that a reader is gone. */
-async function beating(write: (text: string) => Promise<void>, stop: AbortSignal): Promise<void> {
+async function beating(
+  write: (text: string) => Promise<void>,
+  stop: AbortSignal,
+  stillAllowed: () => Promise<boolean>,
+  heartbeatMs: number,
+): Promise<void> {
   while (!stop.aborted) {
-    await delay(HEARTBEAT_MS, undefined, { signal: stop }).catch(() => undefined);
-    if (!stop.aborted) await write(": still here\n\n");
+    await delay(heartbeatMs, undefined, { signal: stop }).catch(() => undefined);
+    if (stop.aborted || !(await stillAllowed())) return;
+    await write(": still here\n\n");
   }
 }
 

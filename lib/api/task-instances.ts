@@ -20,13 +20,13 @@ export const taskInstanceHandlers: Handlers<Operations> = {
     return { status: 200, body: { ...task, dagId: run?.dagId ?? "", history } };
   },
 
-  async readTaskLog({ params, query, headers, signal }, deps) {
+  async readTaskLog({ params, query, headers, signal, actor }, deps) {
     const task = await requireTaskInstance(deps, params.taskInstanceId);
     const number = query.attempt ?? Math.max(task.attempt, 1);
     const follow = query.follow === undefined ? headers.accept?.includes(EVENT_STREAM) : query.follow === "true";
     if (!follow) return wholeLog(deps, { taskInstanceId: task.id, number });
     const afterSeq = Number(headers["last-event-id"] ?? -1);
-    return followLog(deps, { taskInstanceId: task.id, runId: task.runId, number, afterSeq }, signal);
+    return followLog(deps, { taskInstanceId: task.id, runId: task.runId, number, afterSeq }, signal, actor);
   },
 };
 

@@ -1,3 +1,4 @@
+import type { Actor } from "#lib/auth/authenticate.ts";
 import { setTimeout as delay } from "node:timers/promises";
 import type { WebDeps } from "#lib/boot.ts";
 import type { RunSnapshot } from "#lib/contract/dag-runs.ts";
@@ -14,8 +15,8 @@ const MIN_INTERVAL_MS = 50;
 const POLL_MS = 2_000;
 
 /** A run's live state: all of it once, then what changes, until the run has ended. */
-export function watchRun(deps: WebDeps, runId: string, signal: AbortSignal): Response {
-  return eventStream([signal, deps.changes.closing], async (send, stop) => {
+export function watchRun(deps: WebDeps, runId: string, signal: AbortSignal, actor: Actor): Response {
+  return eventStream([signal, deps.changes.closing], actor.stillAllowed, async (send, stop) => {
     // Subscribed before the first read, so that no change falls between the two.
     const wake = runWake(deps.changes, runId, stop);
     try {

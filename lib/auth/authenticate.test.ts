@@ -6,7 +6,7 @@ const TOKEN = "a-token-of-enough-length";
 const credentials: Credentials = {
   apiTokenHash: createHash("sha256").update(TOKEN).digest(),
   publicUrl: "https://sluice.example/",
-  sessionUser: () => Promise.resolve({ name: "ada", role: "operator" }),
+  sessionUser: () => Promise.resolve({ name: "ada", role: "operator", stillAllowed: () => Promise.resolve(true) }),
 };
 const nobody: Credentials = { ...credentials, sessionUser: () => Promise.resolve(undefined) };
 
@@ -15,8 +15,8 @@ const request = (method: string, headers: Record<string, string>): Request =>
 
 test("the token is let in, whatever the case of the scheme", async () => {
   const actor = { kind: "token", name: "api-token", role: "admin" };
-  expect(await authenticate(request("POST", { authorization: `Bearer ${TOKEN}` }), nobody)).toEqual(actor);
-  expect(await authenticate(request("POST", { authorization: `bearer ${TOKEN}` }), nobody)).toEqual(actor);
+  expect(await authenticate(request("POST", { authorization: `Bearer ${TOKEN}` }), nobody)).toMatchObject(actor);
+  expect(await authenticate(request("POST", { authorization: `bearer ${TOKEN}` }), nobody)).toMatchObject(actor);
 });
 
 test.each([`Bearer ${TOKEN}x`, `Bearer ${TOKEN.slice(1)}`, "Bearer", "Bearer ", `Basic ${TOKEN}`, TOKEN, ""])(
@@ -44,7 +44,7 @@ test.each<Record<string, string>>([
 
 test("the console's own page may change, and anybody's link may read", async () => {
   const own = { "sec-fetch-site": "same-origin", origin: "https://sluice.example" };
-  expect(await authenticate(request("POST", own), credentials)).toEqual({
+  expect(await authenticate(request("POST", own), credentials)).toMatchObject({
     kind: "user",
     name: "ada",
     role: "operator",

@@ -2,13 +2,19 @@ import { createHash, timingSafeEqual } from "node:crypto";
 import type { Role } from "#lib/db/users.ts";
 import { AppError } from "#lib/domain/errors.ts";
 
-export type Actor = { kind: "token" | "user"; name: string; role: Role };
+export type Actor = {
+  kind: "token" | "user";
+  name: string;
+  role: Role;
+  /** Asks again whether the credentials still hold; for answers that go on for long. */
+  stillAllowed: () => Promise<boolean>;
+};
 
 export type Credentials = {
   apiTokenHash: Buffer;
   publicUrl: string;
   /** Reads the session; only asked when the request brings no `Authorization`. */
-  sessionUser: () => Promise<{ name: string; role: Role } | undefined>;
+  sessionUser: () => Promise<Omit<Actor, "kind"> | undefined>;
 };
 
 /** Who calls: the bearer of the API token, or the console's own browser. Anybody else is refused. */
@@ -18,7 +24,7 @@ export async function authenticate(request: Request, credentials: Credentials): 
   const user = await credentials.sessionUser();
   if (user === undefined) throw new AppError("unauthenticated", "Sign in, or send `Authorization: Bearer <token>`.");
   if (request.method !== "GET" && request.method !== "HEAD") requireSameOrigin(request, credentials.publicUrl);
-  return { kind: "user", name: user.name, role: user.role };
+  return { kind: "user", ...user };
 }
 
 function byToken(authorization: string, expected: Buffer): Actor {
@@ -29,7 +35,7 @@ function byToken(authorization: string, expected: Buffer): Actor {
   if (token === undefined || hash.length !== expected.length || !timingSafeEqual(hash, expected)) {
     throw new AppError("unauthenticated", "The `Authorization` header holds no valid bearer token.");
   }
-  return { kind: "token", name: "api-token", role: "admin" };
+  return { kind: "token", name: "api-token", role: "admin", stillAllowed: async () => true };
 }
 
 /** A cookie is sent by any site's form: a change must come from a page of our own. */
