@@ -79,8 +79,16 @@ test("signing out ends the session, also for a copy of its cookie", async ({ pag
 test("the first page paints in under a second", async ({ page }) => {
   await signIn(page);
   await page.goto(`${url}/dags`);
+  // The entry may come after the load event; a buffered observer hears of it whenever it does.
   const paint = await page.evaluate(
-    () => performance.getEntriesByName("first-contentful-paint")[0]?.startTime ?? Number.POSITIVE_INFINITY,
+    () =>
+      new Promise<number>((resolve) => {
+        const observer = new PerformanceObserver((list) => {
+          const [entry] = list.getEntriesByName("first-contentful-paint");
+          if (entry) resolve(entry.startTime);
+        });
+        observer.observe({ type: "paint", buffered: true });
+      }),
   );
   expect(paint).toBeLessThan(1_000);
 });
