@@ -44,11 +44,12 @@ test("a run is triggered, followed and read by the API", async () => {
 });
 
 test("the same idempotency key gives the same run", async () => {
+  const key = crypto.randomUUID();
   const send = (body: object): Promise<Response> =>
     api(sluice, "/dags/failing/trigger", {
       method: "POST",
       body: JSON.stringify(body),
-      headers: { "idempotency-key": "once" },
+      headers: { "idempotency-key": key },
     });
   const [first, second] = [await send({ conf: { n: 1 } }), await send({ conf: { n: 1 } })];
   expect([first.status, second.status]).toEqual([201, 200]);
