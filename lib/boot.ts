@@ -3,7 +3,7 @@ import type { Logger } from "pino";
 import { listen } from "#lib/db/listen.ts";
 import { createNotifier } from "#lib/db/notify.ts";
 import { createPool } from "#lib/db/pool.ts";
-import { createPrisma, type PrismaClient } from "#lib/db/prisma.ts";
+import type { PrismaClient } from "#lib/db/prisma.ts";
 import { messageOf } from "#lib/domain/errors.ts";
 import type { EngineDeps } from "#lib/engine/deps.ts";
 import { processSettings, type Settings } from "#lib/env.ts";
@@ -74,6 +74,8 @@ async function buildWebDeps(): Promise<WebDeps> {
   const log = createLogger({ level: read.settings.logLevel, component: "web" });
   const engine = engineDeps(databaseUrl, "web", log);
   await engine.queue.start();
+  // Here and not above: worker and scheduler load this module too and have no use for Prisma.
+  const { createPrisma } = await import("#lib/db/prisma.ts");
   return {
     settings: { ...read.settings, sessionSecret },
     engine,

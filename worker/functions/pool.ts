@@ -2,6 +2,7 @@ import { type ChildProcess, fork } from "node:child_process";
 import path from "node:path";
 import { fileURLToPath } from "node:url";
 import type { CallResult, FunctionCall, Stream } from "#lib/executors/executor.ts";
+import { killGroup } from "../kill-group.ts";
 import { isFromFunctionChild, type ToFunctionChild } from "./protocol.ts";
 
 const CHILD = fileURLToPath(new URL("./child.ts", import.meta.url));
@@ -43,7 +44,7 @@ export function createFunctionPool(options: {
     child.on("exit", () => {
       all.delete(child);
       // Whatever the function started ends with its process.
-      killGroup(child);
+      killGroup(child.pid);
       warm.unguard();
       const at = idle.indexOf(warm);
       if (at >= 0) idle.splice(at, 1);
@@ -60,7 +61,7 @@ export function createFunctionPool(options: {
     if (!isUsable(warm.child)) return;
     idle.push(warm);
     const oldest = idle.length > MAX_IDLE ? idle.shift() : undefined;
-    if (oldest) killGroup(oldest.child);
+    if (oldest) killGroup(oldest.child.pid);
   };
 
   return {
@@ -79,7 +80,7 @@ export function createFunctionPool(options: {
     },
     async stop() {
       const ended = [...all].map((child) => new Promise((resolve) => child.once("exit", resolve)));
-      for (const child of all) killGroup(child);
+      for (const child of all) killGroup(child.pid);
       await Promise.all(ended);
     },
   };
@@ -88,16 +89,6 @@ export function createFunctionPool(options: {
 /** A process may have ended although its channel still holds unread messages. */
 function isUsable(child: ChildProcess): boolean {
   return child.connected && child.exitCode === null && child.signalCode === null;
-}
-
-/** The child leads a group of its own. */
-function killGroup({ pid }: ChildProcess): void {
-  if (pid === undefined) return;
-  try {
-    process.kill(-pid, "SIGKILL");
-  } catch {
-    // The group is empty already.
-  }
 }
 
 /** Sends one call and waits for its answer, for the child's death, or for `signal`, which kills the child. */
@@ -123,7 +114,7 @@ async function exchange(
     const how = killedBy === null ? `exit code ${code}` : killedBy;
     done.resolve({ ok: false, error: `the function's process ended with ${how}` });
   };
-  const kill = (): void => killGroup(child);
+  const kill = (): void => killGroup(child.pid);
   child.on("message", onMessage);
   child.once("exit", onExit);
   signal.addEventListener("abort", kill, { once: true });

@@ -5,11 +5,11 @@ import { LEASE_MS } from "#lib/engine/lease.ts";
 import { sweep } from "#lib/engine/sweep.ts";
 import { plainEnv, type Settings } from "#lib/env.ts";
 import { createLogger } from "#lib/obs/log.ts";
+import { engineService } from "../engine-service.ts";
 import { everyService } from "../every.ts";
 import { createDuties, healthService } from "../health.ts";
 import { runProcess, type Service } from "../lifecycle.ts";
 import { createLoader } from "../loader/loader.ts";
-import { engineService } from "../worker/main.ts";
 
 const LOAD_EVERY_MS = 1_000;
 const ADMIT_EVERY_MS = 1_000;

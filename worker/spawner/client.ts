@@ -1,6 +1,7 @@
 import { type ChildProcess, fork } from "node:child_process";
 import { fileURLToPath } from "node:url";
 import type { Exit, SpawnRequest } from "#lib/executors/executor.ts";
+import { killGroup } from "../kill-group.ts";
 import type { FromSpawner, ToSpawner } from "./protocol.ts";
 
 const MAIN = fileURLToPath(new URL("./main.ts", import.meta.url));
@@ -115,12 +116,3 @@ export function createSpawner(env: Record<string, string>): Spawner {
 }
 
 const LOST: Exit = { code: null, signal: null, error: "the spawner process was lost" };
-
-function killGroup(pid: number | undefined): void {
-  if (pid === undefined) return;
-  try {
-    process.kill(-pid, "SIGKILL");
-  } catch {
-    // The group is empty already.
-  }
-}

@@ -5,6 +5,7 @@
  */
 import { type ChildProcess, spawn } from "node:child_process";
 import type { Readable } from "node:stream";
+import { killGroup } from "../kill-group.ts";
 import type { FromSpawner, ToSpawner } from "./protocol.ts";
 
 /** A grandchild that left the process group may keep the pipes open; the attempt does not wait for it longer. */
@@ -15,15 +16,6 @@ const guarded = new Set<number>();
 
 function send(message: FromSpawner): void {
   if (process.connected) process.send?.(message);
-}
-
-function killGroup(pid: number | undefined, signal: NodeJS.Signals): void {
-  if (pid === undefined) return;
-  try {
-    process.kill(-pid, signal);
-  } catch {
-    // The group is empty already.
-  }
 }
 
 /** Reads on only when the worker asks for more: a flood of output waits in the pipe. */

@@ -12,6 +12,7 @@ import { registerWorker } from "#lib/engine/register-worker.ts";
 import { plainEnv, type Settings } from "#lib/env.ts";
 import { createLogger } from "#lib/obs/log.ts";
 import { lanesOf } from "#lib/queue/task-queue.ts";
+import { engineService } from "../engine-service.ts";
 import { everyService } from "../every.ts";
 import { createBundleStore } from "../functions/bundle-store.ts";
 import { createFunctionPool } from "../functions/pool.ts";
@@ -23,7 +24,7 @@ import { createLogWriter } from "./log-writer.ts";
 import { type AttemptTools, untilReachable } from "./run-attempt.ts";
 import { createWorkerLoop, type WorkerLoop } from "./worker-loop.ts";
 
-type RunningSettings = Settings & { databaseUrl: string };
+type RunningSettings = Settings & { databaseUrl: string; workerName: string };
 
 /**
  * How long running tasks may go on after SIGTERM. A supervisor kills after 5 s, and stopping a task that ignores
@@ -32,7 +33,8 @@ type RunningSettings = Settings & { databaseUrl: string };
 const GRACE_MS = { supervised: 2_500, alone: 30_000 };
 
 /** The worker process: claims attempts of its queues, runs them, hands their ends in. Returns never. */
-export async function runWorker(settings: RunningSettings): Promise<void> {
+export async function runWorker(given: Settings & { databaseUrl: string }): Promise<void> {
+  const settings = { ...given, workerName: given.workerName ?? anonymousName() };
   const log = createLogger({ level: settings.logLevel, component: "worker" });
   const build = async (): Promise<{ services: Service[] }> => {
     const deps = engineDeps(settings.databaseUrl, "worker", log);
@@ -50,19 +52,6 @@ export async function runWorker(settings: RunningSettings): Promise<void> {
     };
   };
   await runProcess("worker", build, log);
-}
-
-/** Starts delivery; at the stop, ends what talks to the database last. */
-export function engineService(deps: EngineDeps): Service {
-  return {
-    name: "engine",
-    start: () => deps.queue.start(),
-    async stop() {
-      await deps.notifier.flush();
-      await deps.queue.stop();
-      await deps.pool.end();
-    },
-  };
 }
 
 function workerService(
@@ -132,7 +121,7 @@ function attemptTools(settings: RunningSettings, deps: EngineDeps): AttemptTools
     folderOf: bundles.folderOf,
     guard: spawner.guard,
   });
-  return { deps, spawner, functions, workFolder: path.join(settings.home, "work", workerName(settings)) };
+  return { deps, spawner, functions, workFolder: path.join(settings.home, "work", settings.workerName) };
 }
 
 async function registration(settings: RunningSettings): Promise<Parameters<typeof registerWorker>[1]> {
@@ -140,7 +129,7 @@ async function registration(settings: RunningSettings): Promise<Parameters<typeo
     version: string;
   };
   return {
-    id: workerName(settings),
+    id: settings.workerName,
     host: os.hostname(),
     pid: process.pid,
     version: manifest.version,
@@ -151,8 +140,6 @@ async function registration(settings: RunningSettings): Promise<Parameters<typeo
 }
 
 /** Without a name of its own a worker is a new one at each start, and its leases run out instead of moving over. */
-const anonymousName = `${os.hostname()}-${process.pid}-${randomUUID().slice(0, 8)}`;
-
-function workerName(settings: RunningSettings): string {
-  return settings.workerName ?? anonymousName;
+function anonymousName(): string {
+  return `${os.hostname()}-${process.pid}-${randomUUID().slice(0, 8)}`;
 }
