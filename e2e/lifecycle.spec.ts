@@ -4,6 +4,7 @@ import { mkdtemp, readFile, writeFile } from "node:fs/promises";
 import path from "node:path";
 import {
   api,
+  BY_NPM,
   freePort,
   logHolds,
   makeFolder,
@@ -87,6 +88,13 @@ test("SIGTERM ends every process within 10 s, hands running tasks back, and the 
   await pid(2);
   await writeFile(path.join(held, "go"), "");
   expect(await runEnd(second, runId)).toBe("success");
+});
+
+test("SIGTERM to `npm start` reaches everything behind it", async () => {
+  running = await startSluice(folder, await freePort(), BY_NPM);
+  const pids = await childPids(running);
+  await running.stop();
+  expect(await allEnded(pids, 10_000)).toBe(true);
 });
 
 test("a supervisor killed with SIGKILL leaves nothing that the next start does not clean up", async () => {

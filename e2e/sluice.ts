@@ -49,10 +49,19 @@ export async function freePort(): Promise<number> {
   return port;
 }
 
-/** `npm start` on `folder`; fails with the whole output when it ends before it is ready. */
-export async function startSluice(folder: string, port: number): Promise<Sluice> {
+const DIRECTLY = [process.execPath, path.join(ROOT, "cli/sluice.mjs"), "start"] as const;
+/** As people type it: npm and its shell stand between the signal and the supervisor. */
+export const BY_NPM = ["npm", "start"] as const;
+
+/** Starts Sluice on `folder`; fails with the whole output when it ends before it is ready. */
+export async function startSluice(
+  folder: string,
+  port: number,
+  command: readonly [string, ...string[]] = DIRECTLY,
+): Promise<Sluice> {
   const startedAt = performance.now();
-  const child = spawn(process.execPath, [path.join(ROOT, "cli/sluice.mjs"), "start"], {
+  const [program, ...args] = command;
+  const child = spawn(program, args, {
     cwd: ROOT,
     env: {
       PATH: process.env.PATH,
