@@ -28,6 +28,7 @@ export type Settings = {
   queues: readonly string[];
   processSlots: number;
   functionSlots: number;
+  inlineSlots: number;
 };
 
 /** What a child process is given. Next's types want NODE_ENV in every environment, and ours always is the built product. */
@@ -89,6 +90,7 @@ const schema = z.object({
   SLUICE_QUEUES: z.string().refine(isSlugList).transform(splitList).optional(),
   SLUICE_PROCESS_SLOTS: wholeNumber(1, 1000).optional(),
   SLUICE_FUNCTION_SLOTS: wholeNumber(1, 1000).optional(),
+  SLUICE_INLINE_SLOTS: wholeNumber(1, 10_000).optional(),
 });
 
 type Name = keyof z.infer<typeof schema>;
@@ -154,6 +156,11 @@ export const SETTING_HELP: Record<Name, Help> = {
     fallback: "cores",
     about: "tasks run as functions at once",
   },
+  SLUICE_INLINE_SLOTS: {
+    allowed: "a whole number from 1 to 10000",
+    fallback: "256",
+    about: "tasks run inside the worker at once",
+  },
 };
 
 type Env = Record<string, string | undefined>;
@@ -195,6 +202,7 @@ function toSettings(env: z.infer<typeof schema>): Settings {
     queues: env.SLUICE_QUEUES ?? ["default"],
     processSlots: env.SLUICE_PROCESS_SLOTS ?? 2 * cores,
     functionSlots: env.SLUICE_FUNCTION_SLOTS ?? cores,
+    inlineSlots: env.SLUICE_INLINE_SLOTS ?? 256,
   };
 }
 
@@ -238,6 +246,7 @@ function toEnv(settings: Settings): Record<string, string> {
     ["SLUICE_QUEUES", settings.queues.join(",")],
     ["SLUICE_PROCESS_SLOTS", String(settings.processSlots)],
     ["SLUICE_FUNCTION_SLOTS", String(settings.functionSlots)],
+    ["SLUICE_INLINE_SLOTS", String(settings.inlineSlots)],
   ];
   return Object.fromEntries(entries.flatMap(([name, value]) => (value === undefined ? [] : [[name, value]])));
 }

@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { DagId } from "#lib/domain/dag.ts";
+import { DagId } from "#lib/domain/model/names.ts";
 import { RUN_STATES, TRIGGER_KINDS } from "#lib/domain/states.ts";
 import { Id, JsonObject, pageOf, pageQuery, Time } from "./fields.ts";
 import { EVENT_STREAM, op } from "./op.ts";

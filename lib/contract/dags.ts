@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { DagId } from "#lib/domain/dag.ts";
+import { DagId } from "#lib/domain/model/names.ts";
 import { DagRun } from "./dag-runs.ts";
 import { JsonObject, pageOf, pageQuery, Time } from "./fields.ts";
 import { op } from "./op.ts";

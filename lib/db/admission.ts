@@ -1,4 +1,4 @@
-import type { Tx } from "./pool.ts";
+import type { Db, Tx } from "./pool.ts";
 
 /** Any number that no other user of advisory locks in this database takes: "sluice" in ASCII, shortened. */
 const ADMISSION_LOCK = 0x736c7569;
@@ -24,7 +24,8 @@ export async function admitReady(tx: Tx): Promise<Admitted[]> {
       with lane as (
         select q.queue, c.slot_class, sum(c.slots)::int as slots
           from sluice.worker w, unnest(w.queues) q(queue),
-               lateral (values ('process', w.process_slots), ('function', w.function_slots)) c(slot_class, slots)
+               lateral (values ('process', w.process_slots), ('function', w.function_slots),
+                                ('inline', w.inline_slots)) c(slot_class, slots)
          where w.state = 'active' and w.lease_until > (select sluice.clock()) and c.slots > 0
          group by 1, 2),
       live as (select queue, slot_class, count(*)::int as taken from sluice.live_attempt group by 1, 2),
@@ -35,13 +36,13 @@ export async function admitReady(tx: Tx): Promise<Admitted[]> {
       pick as materialized (
         select t.id from room cross join lateral (
           select t.id from sluice.task_instance t
-           where t.state = 'ready' and t.queue = room.queue and t.slot_class = room.slot_class
+           where t.state = 'ready' and not t.held and t.queue = room.queue and t.slot_class = room.slot_class
            order by t.id limit greatest(room.free, 0)
              for update skip locked) t
          where room.free > 0),
       moved as (
         update sluice.task_instance t set state = 'queued', attempts = t.attempts + 1
-          from pick where t.id = pick.id and t.state = 'ready'
+          from pick where t.id = pick.id and t.state = 'ready' and not t.held
         returning t.id, t.run_id, t.attempts, t.queue, t.slot_class),
       born as (
         insert into sluice.live_attempt (task_instance_id, number, id, state, queue, slot_class)
@@ -54,4 +55,23 @@ export async function admitReady(tx: Tx): Promise<Admitted[]> {
         from born b order by b.task_instance_id`,
   });
   return rows;
+}
+
+/** `retrying` → `ready` for tasks whose time has come; answers how many. Several callers at once are safe. */
+export async function readyRetries(db: Db): Promise<number> {
+  const { rowCount } = await db.query({
+    name: "ready-retries",
+    text: `
+      with due as materialized (
+        select id from sluice.task_instance
+         where state = 'retrying' and retry_at <= (select sluice.clock())
+         order by id limit 1000 for update skip locked),
+      moved as (
+        update sluice.task_instance t set state = 'ready', ready_at = sluice.clock(), retry_at = null
+          from due where t.id = due.id and t.state = 'retrying'
+        returning t.id, t.run_id, t.attempts)
+      insert into sluice.event (run_id, task_instance_id, attempt, from_state, to_state, actor)
+      select run_id, id, attempts, 'retrying', 'ready', 'retry' from moved`,
+  });
+  return rowCount ?? 0;
 }

@@ -1,4 +1,3 @@
-import type { TaskType } from "#lib/domain/dag.ts";
 import type { Tx } from "./pool.ts";
 
 export type WorkerRef = { id: string; epoch: string };
@@ -12,10 +11,14 @@ export type Claimed = {
   number: number;
   dagId: string;
   taskId: string;
-  type: TaskType;
-  config: unknown;
+  /** The task as its version has it, in the compact form. */
+  task: unknown;
   bundle: string | null;
   conf: Record<string, unknown>;
+  /** What the task sees of conf. */
+  params: Record<string, unknown>;
+  /** Failed attempts before this one. */
+  failures: number;
   logicalDate: Date;
 };
 
@@ -48,14 +51,15 @@ export async function claimQueued(
       moved as (
         update sluice.task_instance t set state = 'running', started_at = got.started_at
           from got where t.id = got.task_instance_id
-        returning t.id),
+        returning t.id, t.failures),
       e as (
         insert into sluice.event (run_id, task_instance_id, attempt, from_state, to_state, actor)
         select task_instance_id >> 20, task_instance_id, number, 'queued', 'running', 'worker:' || $3 from got)
       select got.task_instance_id as "taskInstanceId", r.id as "runId", got.id as "attemptId", got.token, got.number,
-             r.dag_id as "dagId", t.task_id as "taskId", t.type, t.config, v.bundle, r.conf,
+             r.dag_id as "dagId", t.task_id as "taskId", t.spec as task, v.bundle, r.conf, r.params, moved.failures,
              r.logical_date as "logicalDate"
         from got
+        join moved on moved.id = got.task_instance_id
         join sluice.dag_run r on r.id = got.task_instance_id >> 20
         join sluice.dag_version v on v.id = r.version_id
         join sluice.dag_task t on t.version_id = r.version_id and t.ord = got.task_instance_id & 1048575

@@ -1,6 +1,6 @@
 import { z } from "zod";
 import type { Dag, DagDetail, DagTask } from "#lib/contract/dags.ts";
-import { DagSpec } from "#lib/domain/dag.ts";
+import { DagSpec } from "#lib/domain/model/dag.ts";
 import { RUN_STATES, type RunState } from "#lib/domain/states.ts";
 import type { Db } from "./pool.ts";
 import type { PrismaClient } from "./prisma.ts";

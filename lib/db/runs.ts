@@ -1,5 +1,20 @@
 import type { TriggerKind } from "#lib/domain/states.ts";
+import type { ParamSchema } from "#lib/domain/model/params.ts";
 import type { Tx } from "./pool.ts";
+
+/** What a run is started from: the current version of a DAG that can be started. */
+export type Startable = { versionId: string; params: Record<string, ParamSchema> | null; paused: boolean };
+
+/** Undefined when the DAG does not exist or its file is gone. */
+export async function findStartable(tx: Tx, dagId: string): Promise<Startable | undefined> {
+  const { rows } = await tx.query<Startable>({
+    name: "find-startable",
+    text: `select v.id as "versionId", v.params, d.paused_by is not null as paused from sluice.dag d join sluice.dag_version v on v.id = d.current_version_id
+            where d.id = $1 and not d.missing`,
+    values: [dagId],
+  });
+  return rows[0];
+}
 
 export type NewRun = {
   dagId: string;
@@ -11,24 +26,25 @@ export type NewRun = {
 };
 
 /**
- * Inserts a run of the DAG's current version with all its task instances, roots `ready`, in one statement.
- * Answers undefined when the DAG does not exist or its file is gone.
+ * Inserts a run of the version with all its task instances, those that wait for nothing `ready`, in one statement.
+ * `params` is what its tasks see of `conf`.
  */
-export async function insertRun(tx: Tx, run: NewRun): Promise<string | undefined> {
+export async function insertRun(
+  tx: Tx,
+  run: NewRun & { versionId: string; params: Record<string, unknown>; paused: boolean },
+): Promise<string> {
   const { rows } = await tx.query<{ id: string }>({
     name: "insert-run",
     text: `
-      with v as (
-        select d.id as dag_id, d.current_version_id as version_id
-          from sluice.dag d where d.id = $1 and not d.missing),
-      r as (
-        insert into sluice.dag_run (dag_id, version_id, state, trigger_kind, logical_date, conf, note, actor, started_at)
-        select dag_id, version_id, 'running', $2, coalesce($3, sluice.clock()), $4, $5, $6, sluice.clock() from v
+      with r as (
+        insert into sluice.dag_run
+          (dag_id, version_id, state, trigger_kind, logical_date, conf, note, actor, params, started_at)
+        values ($1, $7, 'running', $2, coalesce($3, sluice.clock()), $4, $5, $6, $8, sluice.clock())
         returning id, version_id),
       t as (
-        insert into sluice.task_instance (id, run_id, state, queue, slot_class, open_parents, ready_at)
-        select r.id << 20 | t.ord, r.id, case when t.parents = 0 then 'ready' else 'waiting' end, t.queue, t.slot_class,
-               t.parents, case when t.parents = 0 then sluice.clock() end
+        insert into sluice.task_instance (id, run_id, state, queue, slot_class, open_parents, held, ready_at)
+        select r.id << 20 | t.ord, r.id, case when t.starts_ready then 'ready' else 'waiting' end, t.queue, t.slot_class,
+               t.gate, $9, case when t.starts_ready then sluice.clock() end
           from r join sluice.dag_task t on t.version_id = r.version_id
         returning id),
       p as (
@@ -44,9 +60,12 @@ export async function insertRun(tx: Tx, run: NewRun): Promise<string | undefined
       JSON.stringify(run.conf),
       run.note ?? null,
       run.actor,
+      run.versionId,
+      JSON.stringify(run.params),
+      run.paused,
     ],
   });
-  return rows[0]?.id;
+  return rows[0]!.id;
 }
 
 export type KeyedRun = { runId: string; requestHash: string };

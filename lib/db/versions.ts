@@ -1,18 +1,21 @@
-import type { DagSpec } from "#lib/domain/dag.ts";
-import { SLOT_CLASS_OF, specHash } from "#lib/domain/dag.ts";
-import { buildGraph } from "#lib/domain/graph.ts";
+import { canonicalJson } from "#lib/domain/canonical.ts";
+import { compactSpec, type DagSpec, specHash } from "#lib/domain/model/dag.ts";
 import type { Tx } from "./pool.ts";
+import { insertVersionTasks } from "./version-tasks.ts";
+
+/** Where a version comes from: its file, relative to the DAGs folder, the text of it, and who put it there. */
+export type VersionOrigin = { file: string; source: string; author: string };
 
 /**
- * Makes `spec` the DAG's current version; the same hash as the current one makes none. Answers whether anything
- * changed. `file` is where it is defined, relative to the DAGs folder.
+ * Makes the spec that was read from a file the DAG's current version, when it is not what was last read there.
+ * Answers whether anything changed.
  */
-export async function publishVersion(tx: Tx, spec: DagSpec, file: string): Promise<"published" | "unchanged"> {
+export async function publishVersion(tx: Tx, spec: DagSpec, origin: VersionOrigin): Promise<"published" | "unchanged"> {
+  const { file } = origin;
   const hash = specHash(spec);
   await tx.query("select pg_advisory_xact_lock(hashtext('sluice.dag'), hashtext($1))", [spec.id]);
-  const { rows } = await tx.query<{ hash: string; file: string; missing: boolean; number: number }>(
-    `select v.hash, d.file, d.missing, v.number
-       from sluice.dag d join sluice.dag_version v on v.id = d.current_version_id where d.id = $1`,
+  const { rows } = await tx.query<{ hash: string; file: string; missing: boolean }>(
+    "select file_hash as hash, file, missing from sluice.dag where id = $1",
     [spec.id],
   );
   const current = rows[0];
@@ -21,47 +24,29 @@ export async function publishVersion(tx: Tx, spec: DagSpec, file: string): Promi
     await tx.query("update sluice.dag set file = $2, missing = false where id = $1", [spec.id, file]);
     return "published";
   }
-  const versionId = await insertVersion(tx, spec, hash);
+  const versionId = await insertVersion(tx, spec, { ...origin, hash, note: undefined });
   await tx.query(
-    `insert into sluice.dag (id, description, owner, tags, file, current_version_id) values ($1, $2, $3, $4, $5, $6)
-     on conflict (id) do update set description = excluded.description, owner = excluded.owner, tags = excluded.tags,
-       file = excluded.file, missing = false, current_version_id = excluded.current_version_id,
+    `insert into sluice.dag (id, name, description, owner, tags, file, file_hash, current_version_id)
+     values ($1, $2, $3, $4, $5, $6, $7, $8)
+     on conflict (id) do update set name = excluded.name, description = excluded.description, owner = excluded.owner, tags = excluded.tags,
+       file = excluded.file, file_hash = excluded.file_hash, missing = false, current_version_id = excluded.current_version_id,
        updated_at = sluice.clock()`,
-    [spec.id, spec.description ?? null, spec.owner ?? null, spec.tags, file, versionId],
+    [spec.id, spec.name ?? null, spec.description ?? null, spec.owner ?? null, spec.tags, file, hash, versionId],
   );
   return "published";
 }
 
-async function insertVersion(tx: Tx, spec: DagSpec, hash: string): Promise<string> {
+type NewVersion = { hash: string; source: string | undefined; author: string; note: string | undefined };
+
+async function insertVersion(tx: Tx, spec: DagSpec, { hash, source, author, note }: NewVersion): Promise<string> {
+  const compact = compactSpec(spec);
   const { rows } = await tx.query<{ id: string }>(
-    `insert into sluice.dag_version (dag_id, number, hash, spec, bundle)
-     select $1, coalesce(max(number), 0) + 1, $2, $3, $4 from sluice.dag_version where dag_id = $1 returning id`,
-    [spec.id, hash, JSON.stringify(spec), spec.bundle ?? null],
+    `insert into sluice.dag_version (dag_id, number, hash, spec, bundle, params, source, author, note)
+     select $1, coalesce(max(number), 0) + 1, $2, $3, $4, $5, $6, $7, $8 from sluice.dag_version where dag_id = $1 returning id`,
+    [spec.id, hash, canonicalJson(compact), spec.bundle ?? null, paramsOf(spec), source ?? null, author, note ?? null],
   );
   const versionId = rows[0]!.id;
-  const graph = buildGraph(spec.tasks);
-  await tx.query(
-    `insert into sluice.dag_task (version_id, ord, task_id, type, queue, slot_class, parents, is_leaf, config)
-     select $1, t.ord - 1, t.id, t.type, t.queue, t.slot_class, t.parents, t.is_leaf, t.config
-       from rows from (unnest($2::text[]), unnest($3::text[]), unnest($4::text[]), unnest($5::text[]), unnest($6::int[]),
-                       unnest($7::bool[]), unnest($8::jsonb[]))
-            with ordinality t(id, type, queue, slot_class, parents, is_leaf, config, ord)`,
-    [
-      versionId,
-      spec.tasks.map((task) => task.id),
-      spec.tasks.map((task) => task.type),
-      spec.tasks.map((task) => task.queue),
-      spec.tasks.map((task) => SLOT_CLASS_OF[task.type]),
-      graph.parents.map((list) => list.length),
-      graph.children.map((list) => list.length === 0),
-      spec.tasks.map((task) => JSON.stringify(task.config)),
-    ],
-  );
-  const edges = graph.children.flatMap((children, from) => children.map((to) => [from, to] as const));
-  await tx.query(
-    `insert into sluice.dag_edge (version_id, from_ord, to_ord) select $1, * from unnest($2::int[], $3::int[])`,
-    [versionId, edges.map(([from]) => from), edges.map(([, to]) => to)],
-  );
+  await insertVersionTasks(tx, versionId, spec, compact.tasks);
   return versionId;
 }
 
@@ -94,4 +79,9 @@ export async function replaceImportErrors(
        where import_error.problems <> excluded.problems`,
     [errors.map((e) => e.file), errors.map((e) => JSON.stringify(e.problems))],
   );
+}
+
+/** Null when there are none, so that starting a run of such a DAG has nothing to read. */
+function paramsOf({ params }: DagSpec): string | null {
+  return Object.keys(params).length === 0 ? null : JSON.stringify(params);
 }

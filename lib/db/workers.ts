@@ -9,17 +9,18 @@ export type WorkerRegistration = {
   queues: readonly string[];
   processSlots: number;
   functionSlots: number;
+  inlineSlots: number;
 };
 
 /** Takes the name: the epoch grows, and an older process under the same name is fenced at its next heartbeat. */
 export async function upsertWorker(db: Db, worker: WorkerRegistration, leaseMs: number): Promise<WorkerRef> {
   const { rows } = await db.query<WorkerRef>(
     `insert into sluice.worker
-       (id, epoch, host, pid, version, queues, process_slots, function_slots, state, lease_until)
-     values ($1, 1, $2, $3, $4, $5, $6, $7, 'active', sluice.clock() + $8 * interval '1 ms')
+       (id, epoch, host, pid, version, queues, process_slots, function_slots, inline_slots, state, lease_until)
+     values ($1, 1, $2, $3, $4, $5, $6, $7, $8, 'active', sluice.clock() + $9 * interval '1 ms')
      on conflict (id) do update set epoch = worker.epoch + 1, host = excluded.host, pid = excluded.pid,
        version = excluded.version, queues = excluded.queues, process_slots = excluded.process_slots,
-       function_slots = excluded.function_slots, state = 'active', started_at = sluice.clock(),
+       function_slots = excluded.function_slots, inline_slots = excluded.inline_slots, state = 'active', started_at = sluice.clock(),
        lease_until = excluded.lease_until
      returning id, epoch`,
     [
@@ -30,6 +31,7 @@ export async function upsertWorker(db: Db, worker: WorkerRegistration, leaseMs: 
       worker.queues,
       worker.processSlots,
       worker.functionSlots,
+      worker.inlineSlots,
       leaseMs,
     ],
   );

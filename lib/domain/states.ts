@@ -22,7 +22,7 @@ export const TASK_STATES = [
 export type TaskState = (typeof TASK_STATES)[number];
 
 /** Live states first; the rest are the ways an attempt can end. */
-export const ATTEMPT_STATES = ["queued", "running", "success", "failed", "lost"] as const;
+export const ATTEMPT_STATES = ["queued", "running", "success", "failed", "skipped", "lost", "cancelled"] as const;
 export type AttemptState = (typeof ATTEMPT_STATES)[number];
 
 /** Which state may follow which without a person asking for it. A final state has no entry. */
@@ -50,11 +50,13 @@ export const TASK_MOVES = {
 } as const satisfies Record<TaskState, readonly TaskState[]>;
 
 export const ATTEMPT_MOVES = {
-  queued: ["running"],
-  running: ["success", "failed", "lost"],
+  queued: ["running", "cancelled"],
+  running: ["success", "failed", "skipped", "lost", "cancelled"],
   success: [],
   failed: [],
+  skipped: [],
   lost: [],
+  cancelled: [],
 } as const satisfies Record<AttemptState, readonly AttemptState[]>;
 
 export const FINAL_RUN_STATES = RUN_STATES.filter((state) => RUN_MOVES[state].length === 0);
@@ -76,5 +78,5 @@ export type TriggerKind = (typeof TRIGGER_KINDS)[number];
  * What an attempt costs its worker, and so which of the worker's slots it takes:
  * `process` = an operating-system process, `function` = a call into a warm child process.
  */
-export const SLOT_CLASSES = ["process", "function"] as const;
+export const SLOT_CLASSES = ["process", "function", "inline"] as const;
 export type SlotClass = (typeof SLOT_CLASSES)[number];

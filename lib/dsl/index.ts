@@ -5,7 +5,7 @@
  * every `dependsOn` and every use of `outputs`. Options come before the executor, so that inference knows the
  * parents when it reaches the function.
  */
-import { DagSpec, type TaskSpec } from "../domain/dag.ts";
+import { DagSpec } from "../domain/model/dag.ts";
 
 type Outputs = Record<string, unknown>;
 
@@ -26,7 +26,7 @@ type TaskFunction<In extends Outputs, Out> = (context: FnContext<In>) => Out | P
 
 /** How a task does its work. `In` is what it reads from its parents, `Out` what it leaves for its children. */
 export type TaskExecutor<In extends Outputs, Out> =
-  | { readonly type: "bash"; readonly config: { command: string; env: Record<string, string> }; readonly out?: Out }
+  | { readonly type: "bash"; readonly config: { command: string }; readonly out?: Out }
   | { readonly type: "fn"; readonly run: TaskFunction<In, Out>; readonly out?: Out };
 
 /**
@@ -37,7 +37,7 @@ export function bash<Out = unknown>(
   command: string,
   options: { env?: Record<string, string> } = {},
 ): TaskExecutor<Outputs, Out> {
-  return { type: "bash", config: { command, env: options.env ?? {} } };
+  return { type: "bash", config: { command } };
 }
 
 /** A TypeScript function, called in a warm child process of the worker; what it returns is its output (JSON). */
@@ -86,12 +86,12 @@ export class Dag<Known extends Outputs = Record<never, never>> {
 
   /** The canonical model. `module` is the path under which a worker imports this DAG's functions. Throws a ZodError. */
   toSpec(module: string): DagSpec {
-    const tasks = this.#steps.map(({ id, options, executor }): unknown => ({
+    const tasks = this.#steps.map(({ id, options, executor }) => ({
       id,
       ...options,
       type: executor.type,
       config: executor.type === "fn" ? { module, export: `default.${id}` } : executor.config,
-    })) as TaskSpec[];
+    }));
     return DagSpec.parse({ id: this.id, ...this.#options, tasks });
   }
 

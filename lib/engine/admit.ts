@@ -1,6 +1,6 @@
 import { messageOf } from "#lib/domain/errors.ts";
-import { admitReady, lockAdmission } from "#lib/db/admission.ts";
-import { inTx } from "#lib/db/tx.ts";
+import { admitReady, lockAdmission, readyRetries } from "#lib/db/admission.ts";
+import { inTx, retried } from "#lib/db/tx.ts";
 import type { EngineDeps } from "./deps.ts";
 
 type Passes = { running: Promise<number>; next?: Promise<number> };
@@ -17,6 +17,12 @@ export async function admit(deps: EngineDeps): Promise<number> {
   if (!current) return start(deps);
   current.next ??= current.running.then(() => start(deps));
   return current.next;
+}
+
+/** Makes what waits for its next attempt ready when its time has come, and hands out all that is ready. */
+export async function admitDue(deps: EngineDeps): Promise<void> {
+  await retried(() => readyRetries(deps.pool));
+  await admit(deps);
 }
 
 async function start(deps: EngineDeps): Promise<number> {

@@ -2,7 +2,7 @@ import { beforeEach, describe, expect, test } from "vitest";
 import { admitReady, lockAdmission } from "#lib/db/admission.ts";
 import { finishRunning } from "#lib/db/finishes.ts";
 import { releaseExpired } from "#lib/db/lost-attempts.ts";
-import { unsettledRuns } from "#lib/db/settling.ts";
+import { unsettledRuns } from "#lib/db/run-states.ts";
 import { renewLeases } from "#lib/db/workers.ts";
 import { inTx } from "#lib/db/tx.ts";
 import { testDatabase } from "#lib/testing/database.ts";

@@ -1,16 +1,10 @@
-import { buildGraph } from "#lib/domain/graph.ts";
-import { settle } from "#lib/domain/settle.ts";
-import { endUpstreamFailed, lockUnsettledRun, readVersionTasks } from "#lib/db/settling.ts";
-import { inTx } from "#lib/db/tx.ts";
+import { isUnsettled } from "#lib/db/run-states.ts";
 import type { EngineDeps } from "./deps.ts";
+import { rewriteRun } from "./rewrite-run.ts";
 
-/** Gives the tasks behind a failed one their end, through any depth, and closes the run when that was all. */
+/** Decides the tasks that wait for one that ended other than well, through any depth, and the run's end with them. */
 export async function settleRun(deps: EngineDeps, runId: string): Promise<void> {
-  await inTx(deps.pool, async (tx) => {
-    const run = await lockUnsettledRun(tx, runId);
-    if (!run) return;
-    const graph = buildGraph(await readVersionTasks(tx, run.versionId));
-    await endUpstreamFailed(tx, runId, settle(graph, run.states), "settle");
-  });
-  deps.notifier.announce("sluice_runs", [runId]);
+  await rewriteRun(deps, runId, { actor: "settle", reason: null }, async ({ run, states }, tx) =>
+    run.state === "running" && (await isUnsettled(tx, runId)) ? { states } : undefined,
+  );
 }

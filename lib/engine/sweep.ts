@@ -7,7 +7,7 @@ import {
   releasePredecessors,
   staleQueued,
 } from "#lib/db/lost-attempts.ts";
-import { unsettledRuns } from "#lib/db/settling.ts";
+import { unsettledRuns } from "#lib/db/run-states.ts";
 import { inTx, retried } from "#lib/db/tx.ts";
 import { admit } from "./admit.ts";
 import type { EngineDeps } from "./deps.ts";

@@ -24,6 +24,8 @@ export type ExecutorContext = {
     conf: Record<string, unknown>;
     bundle: string | undefined;
   };
+  /** The task's own variables, for what runs as a process. */
+  env: Record<string, string>;
   /** The accepted outputs of the parents, by task id; fetched when asked for. */
   inputs(): Promise<Record<string, Json>>;
   /** Aborts when the attempt must end: shutdown or a lost lease. */
@@ -37,6 +39,7 @@ export type ExecutorContext = {
 /** How an attempt ended. Expected ends are values; a throw is a bug in the executor. */
 export type Outcome =
   | { kind: "success"; output: unknown; exitCode?: number | undefined }
+  | { kind: "skipped"; reason: string; exitCode?: number | undefined }
   | { kind: "failed"; reason: string; error: string; exitCode?: number | undefined };
 
 export type Executor<Config> = {

@@ -1,6 +1,6 @@
 import type { z } from "zod";
 import type { Json } from "#lib/domain/canonical.ts";
-import type { FnConfig } from "#lib/domain/dag.ts";
+import type { FnConfig } from "#lib/domain/model/task-types.ts";
 import type { Executor } from "./executor.ts";
 
 /** A TypeScript function of the DAG's own code. */

@@ -1,7 +1,7 @@
 import type { Claimed, WorkerRef } from "#lib/db/claims.ts";
 import { inTx } from "#lib/db/tx.ts";
 import { publishVersion } from "#lib/db/versions.ts";
-import { DagSpec } from "#lib/domain/dag.ts";
+import { DagSpec } from "#lib/domain/model/dag.ts";
 
 import type { TaskState } from "#lib/domain/states.ts";
 import { claim } from "#lib/engine/claim.ts";
@@ -20,7 +20,7 @@ export async function publish(deps: EngineDeps, id: string, tasks: Record<string
       dependsOn,
     })),
   });
-  await inTx(deps.pool, (tx) => publishVersion(tx, spec, `${id}.yaml`));
+  await inTx(deps.pool, (tx) => publishVersion(tx, spec, { file: `${id}.yaml`, source: "", author: "test" }));
 }
 
 export function worker(deps: EngineDeps, id: string, slots = 100): Promise<WorkerRef> {
@@ -32,6 +32,7 @@ export function worker(deps: EngineDeps, id: string, slots = 100): Promise<Worke
     queues: ["default"],
     processSlots: slots,
     functionSlots: slots,
+    inlineSlots: slots,
   });
 }
 

@@ -1,11 +1,12 @@
 import { readFile } from "node:fs/promises";
 import path from "node:path";
 import { canonicalJson, sha256 } from "#lib/domain/canonical.ts";
-import type { DagSpec } from "#lib/domain/dag.ts";
-import { type FileProblem, parseDefinition } from "#lib/domain/definition-file.ts";
+import type { DagSpec } from "#lib/domain/model/dag.ts";
+import { type FileProblem, parseDefinition } from "#lib/domain/definition/parse.ts";
 import type { Evaluator } from "./evaluator.ts";
 
-export type LoadedDag = { spec: DagSpec; files: Record<string, string> };
+/** `source` is the text of the definition file, `files` the code of its functions by path. */
+export type LoadedDag = { spec: DagSpec; source: string; files: Record<string, string> };
 export type LoadResult =
   | { kind: "dag"; dag: LoadedDag }
   | { kind: "none" }
@@ -22,7 +23,7 @@ async function loadTypeScript(file: string, text: string, evaluator: Evaluator):
   if (!/["']sluice["']/.test(text)) return { kind: "none" };
   const result = await evaluator.evaluate({ kind: "typescript", file });
   if (!result.ok) return broken(file, result.message);
-  return result.spec ? { kind: "dag", dag: withBundle(result.spec, result.files) } : { kind: "none" };
+  return result.spec ? { kind: "dag", dag: withBundle(result.spec, text, result.files) } : { kind: "none" };
 }
 
 async function loadData(file: string, text: string, evaluator: Evaluator): Promise<LoadResult> {
@@ -36,17 +37,17 @@ async function loadData(file: string, text: string, evaluator: Evaluator): Promi
   );
   const spec = { ...parsed.spec, tasks };
   const references = tasks.flatMap((task) => (task.type === "fn" ? [task.config] : []));
-  if (references.length === 0) return { kind: "dag", dag: { spec, files: {} } };
+  if (references.length === 0) return { kind: "dag", dag: { spec, source: text, files: {} } };
   const outside = references.find(({ module }) => module.startsWith("../"));
   if (outside) return broken(file, `the module ${outside.module} is outside the DAGs folder`);
   const result = await evaluator.evaluate({ kind: "modules", file, references });
-  return result.ok ? { kind: "dag", dag: withBundle(spec, result.files) } : broken(file, result.message);
+  return result.ok ? { kind: "dag", dag: withBundle(spec, text, result.files) } : broken(file, result.message);
 }
 
 /** Code is part of the version: its hash goes into the spec when the DAG has functions. */
-function withBundle(spec: DagSpec, files: Record<string, string>): LoadedDag {
-  if (!spec.tasks.some((task) => task.type === "fn")) return { spec, files: {} };
-  return { spec: { ...spec, bundle: sha256(canonicalJson(files)) }, files };
+function withBundle(spec: DagSpec, source: string, files: Record<string, string>): LoadedDag {
+  if (!spec.tasks.some((task) => task.type === "fn")) return { spec, source, files: {} };
+  return { spec: { ...spec, bundle: sha256(canonicalJson(files)) }, source, files };
 }
 
 function broken(file: string, message: string): LoadResult {

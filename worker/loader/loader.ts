@@ -1,6 +1,6 @@
 import { readdir, stat } from "node:fs/promises";
 import path from "node:path";
-import type { FileProblem } from "#lib/domain/definition-file.ts";
+import type { FileProblem } from "#lib/domain/definition/parse.ts";
 import { messageOf } from "#lib/domain/errors.ts";
 import { inTx } from "#lib/db/tx.ts";
 import { insertBundle, markMissing, publishVersion, replaceImportErrors } from "#lib/db/versions.ts";
@@ -69,7 +69,7 @@ async function publish(
   for (const { file, dag } of dags) {
     const result = await inTx(deps.pool, async (tx) => {
       if (dag.spec.bundle !== undefined) await insertBundle(tx, dag.spec.bundle, dag.files);
-      return publishVersion(tx, dag.spec, file);
+      return publishVersion(tx, dag.spec, { file, source: dag.source, author: "loader" });
     });
     if (result === "published") deps.log.info({ dag: dag.spec.id, file }, "DAG loaded");
   }

@@ -1,4 +1,4 @@
-import type { DagSpec } from "#lib/domain/dag.ts";
+import type { DagSpec } from "#lib/domain/model/dag.ts";
 
 /** One definition for the evaluating child: a TypeScript file, or the modules that a YAML file's functions name. */
 export type EvaluateRequest =

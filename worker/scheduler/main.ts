@@ -1,6 +1,6 @@
 import { engineDeps } from "#lib/boot.ts";
 import { ensurePartitions } from "#lib/db/partitions.ts";
-import { admit } from "#lib/engine/admit.ts";
+import { admitDue } from "#lib/engine/admit.ts";
 import { LEASE_MS } from "#lib/engine/lease.ts";
 import { sweep } from "#lib/engine/sweep.ts";
 import { plainEnv, type Settings } from "#lib/env.ts";
@@ -31,7 +31,7 @@ export async function runScheduler(settings: Settings & { databaseUrl: string })
         engineService(deps),
         duty("partitions", PARTITIONS_EVERY_MS, () => ensurePartitions(deps.pool)),
         duty("load", LOAD_EVERY_MS, () => loader.pass()),
-        duty("admit", ADMIT_EVERY_MS, () => admit(deps)),
+        duty("admit", ADMIT_EVERY_MS, () => admitDue(deps)),
         duty("sweep", SWEEP_EVERY_MS, () => guard(() => sweep(deps))),
         healthService({ host: settings.host, port: settings.healthPort, duties, log }),
       ],

@@ -7,6 +7,7 @@ import { readBundle } from "#lib/db/bundles.ts";
 import { listen, type Listener } from "#lib/db/listen.ts";
 import { messageOf } from "#lib/domain/errors.ts";
 import type { EngineDeps } from "#lib/engine/deps.ts";
+import { FENCED } from "#lib/engine/fenced.ts";
 import { HEARTBEAT_MS } from "#lib/engine/lease.ts";
 import { registerWorker } from "#lib/engine/register-worker.ts";
 import { plainEnv, type Settings } from "#lib/env.ts";
@@ -73,7 +74,7 @@ function workerService(
         tools,
         worker,
         lanes,
-        slots: { process: settings.processSlots, function: settings.functionSlots },
+        slots: { process: settings.processSlots, function: settings.functionSlots, inline: settings.inlineSlots },
         logs: createLogWriter(deps),
         finisher: createFinisher(deps, `worker:${worker.id}`),
         duties,
@@ -85,7 +86,10 @@ function workerService(
       const listener = listen({
         url: settings.databaseUrl,
         channel: "sluice_tasks",
-        onValue: () => loop.wake(),
+        onValue: (value) => {
+          loop.wake();
+          if (value === FENCED) void loop.heartbeat().catch(() => undefined);
+        },
         onReconnect: () => loop.wake(),
         onError: (error) =>
           deps.log.warn({ error: messageOf(error) }, "lost the connection that hears of tasks; polling"),
@@ -136,6 +140,7 @@ async function registration(settings: RunningSettings): Promise<Parameters<typeo
     queues: settings.queues,
     processSlots: settings.processSlots,
     functionSlots: settings.functionSlots,
+    inlineSlots: settings.inlineSlots,
   };
 }
 

@@ -2,7 +2,9 @@ import { mkdir, rm } from "node:fs/promises";
 import path from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { messageOf } from "#lib/domain/errors.ts";
-import { TaskSpec } from "#lib/domain/dag.ts";
+import { TaskSpec } from "#lib/domain/model/task.ts";
+import { durationMs } from "#lib/domain/model/duration.ts";
+import { nextRetry } from "#lib/domain/retry.ts";
 import { storableJson } from "#lib/domain/output.ts";
 import type { Claimed } from "#lib/db/claims.ts";
 import type { Finish } from "#lib/db/finishes.ts";
@@ -16,6 +18,8 @@ import type { Spawner } from "../spawner/client.ts";
 import type { AttemptLog } from "./log-writer.ts";
 
 const ASK_AGAIN_MS = 500;
+/** A timer beyond it fires at once (Node keeps the delay in 31 bits); nobody's lease lives that long. */
+const MAX_TIMER_MS = 2 ** 31 - 1;
 
 export type AttemptTools = { deps: EngineDeps; spawner: Spawner; functions: FunctionPool; workFolder: string };
 
@@ -29,9 +33,13 @@ export async function runAttempt(
   const workDir = path.join(tools.workFolder, claimed.attemptId);
   try {
     await mkdir(workDir, { recursive: true, mode: 0o700 });
-    return toFinish(claimed, await execute(contextOf(tools, claimed, signal, log, workDir), claimed));
+    const task = TaskSpec.parse(claimed.task);
+    const limit = AbortSignal.timeout(Math.min(durationMs(task.timeout), MAX_TIMER_MS));
+    const context = contextOf(tools, claimed, task, AbortSignal.any([signal, limit]), log, workDir);
+    const outcome = await execute(context, task);
+    return toFinish(claimed, task, limit.aborted && outcome.kind === "failed" ? timedOut(task) : outcome);
   } catch (error) {
-    return toFinish(claimed, { kind: "failed", reason: "EXECUTOR_ERROR", error: messageOf(error) });
+    return toFinish(claimed, undefined, { kind: "failed", reason: "EXECUTOR_ERROR", error: messageOf(error) });
   } finally {
     await rm(workDir, { recursive: true, force: true }).catch((error: unknown) => {
       tools.deps.log.warn({ workDir, error: messageOf(error) }, "a work directory could not be removed");
@@ -39,19 +47,25 @@ export async function runAttempt(
   }
 }
 
-function execute(context: ExecutorContext, claimed: Claimed): Promise<Outcome> {
-  const task = TaskSpec.parse({ id: claimed.taskId, type: claimed.type, config: claimed.config });
+function execute(context: ExecutorContext, task: TaskSpec): Promise<Outcome> {
   switch (task.type) {
     case "bash":
       return EXECUTORS.bash.run(context, task.config);
+    case "python":
+      return EXECUTORS.python.run(context, task.config);
     case "fn":
       return EXECUTORS.fn.run(context, task.config);
+    case "http":
+      return EXECUTORS.http.run(context, task.config);
+    case "noop":
+      return EXECUTORS.noop.run(context, task.config);
   }
 }
 
 function contextOf(
   { deps, spawner, functions }: AttemptTools,
   claimed: Claimed,
+  task: TaskSpec,
   signal: AbortSignal,
   log: AttemptLog,
   workDir: string,
@@ -70,6 +84,7 @@ function contextOf(
       bundle: claimed.bundle ?? undefined,
     },
     inputs: () => untilReachable(signal, () => parentOutputs(deps.pool, taskInstanceId)),
+    env: task.env,
     signal,
     workDir,
     spawn: (request) => spawner.run(request, signal, log.write),
@@ -89,14 +104,30 @@ export async function untilReachable<T>(signal: AbortSignal, ask: () => Promise<
   }
 }
 
-function toFinish({ taskInstanceId, token }: Claimed, outcome: Outcome): Finish {
-  const attempt = { taskInstanceId, token };
-  if (outcome.kind === "failed") {
-    const { reason, error, exitCode } = outcome;
-    return { ...attempt, state: "failed", reason, exitCode, error: error.replaceAll("\0", "\uFFFD").toWellFormed() };
-  }
+function timedOut({ timeout }: TaskSpec): Outcome {
+  return { kind: "failed", reason: "TIMEOUT", error: `the attempt took longer than its timeout of ${timeout}` };
+}
+
+type Failed = Extract<Outcome, { kind: "failed" }>;
+
+/** A failed end, and when the task is tried again. A task that cannot even be read is not. */
+function failedEnd({ taskInstanceId, token, failures }: Claimed, task: TaskSpec | undefined, failure: Failed): Finish {
+  const { reason, exitCode } = failure;
+  const error = failure.error.replaceAll("\0", "\uFFFD").toWellFormed();
+  const retry = task && nextRetry(task.retries, failure, failures + 1, Math.random());
+  const retryInMs = retry?.retry ? retry.delayMs : undefined;
+  return { taskInstanceId, token, state: "failed", reason, exitCode, error, retryInMs };
+}
+
+function toFinish(claimed: Claimed, task: TaskSpec | undefined, outcome: Outcome): Finish {
+  const attempt = { taskInstanceId: claimed.taskInstanceId, token: claimed.token };
+  if (outcome.kind === "failed") return failedEnd(claimed, task, outcome);
+  if (outcome.kind === "skipped")
+    return { ...attempt, state: "skipped", reason: outcome.reason, exitCode: outcome.exitCode };
   const output = storableJson(outcome.output);
-  if (!output.ok)
-    return { ...attempt, state: "failed", reason: output.reason, error: `the output cannot be kept: ${output.error}` };
+  if (!output.ok) {
+    const error = `the output cannot be kept: ${output.error}`;
+    return failedEnd(claimed, task, { kind: "failed", reason: output.reason, error });
+  }
   return { ...attempt, state: "success", reason: "EXIT", exitCode: outcome.exitCode, output: output.json };
 }

@@ -14,13 +14,18 @@ $$;
 
 create table sluice.dag (
   id text primary key check (id ~ '^[a-z0-9][a-z0-9_-]{0,63}$'),
+  name text,
   description text,
   owner text,
   tags text[] not null default '{}',
-  -- Where it is defined, relative to the DAGs folder.
+  -- Where it is defined, relative to the DAGs folder, and the hash that was last read there: after a rollback the
+  -- file still says what was rolled back, and only a change of it makes a new version.
   file text not null,
+  file_hash text not null,
   -- The file is gone: no new runs, but nothing is deleted.
   missing boolean not null default false,
+  -- Who paused it; nothing of it starts meanwhile.
+  paused_by text,
   current_version_id bigint not null,
   created_at timestamptz not null default sluice.clock(),
   updated_at timestamptz not null default sluice.clock()
@@ -33,6 +38,12 @@ create table sluice.dag_version (
   hash text not null,
   spec jsonb not null,
   bundle text,
+  -- The params' schemas, apart from the spec, which may be large.
+  params jsonb,
+  -- The text it was written as, who made it this DAG's version, and why when that was not the loader.
+  source text,
+  author text not null,
+  note text,
   created_at timestamptz not null default sluice.clock(),
   unique (dag_id, number)
 );
@@ -49,10 +60,15 @@ create table sluice.dag_task (
   task_id text not null,
   type text not null,
   queue text not null,
-  slot_class text not null check (slot_class in ('process', 'function')),
-  parents int not null,
+  slot_class text not null check (slot_class in ('process', 'function', 'inline')),
+  -- What `open_parents` starts with: the parents, and one more when counting successes does not decide the rule.
+  gate int not null check (gate >= 0),
+  starts_ready boolean not null,
   is_leaf boolean not null,
-  config jsonb not null,
+  -- A child's rule looks at more than successes: every end of this task calls for settling the run.
+  wakes_settling boolean not null,
+  -- The whole task in its compact form: what a worker needs to run it.
+  spec jsonb not null,
   primary key (version_id, ord)
 );
 
@@ -86,8 +102,12 @@ create table sluice.dag_run (
   trigger_kind text not null check (trigger_kind in ('schedule', 'manual', 'api', 'backfill', 'dag', 'event')),
   logical_date timestamptz not null,
   conf jsonb not null default '{}',
+  -- What tasks see: conf, with the params' defaults.
+  params jsonb not null default '{}',
   note text,
   actor text not null,
+  -- Who paused it; its tasks are not admitted meanwhile.
+  paused_by text,
   created_at timestamptz not null default sluice.clock(),
   started_at timestamptz,
   ended_at timestamptz,
@@ -110,8 +130,10 @@ create table sluice.run_progress (
   run_id bigint primary key,
   open int not null check (open >= 0),
   failed_leaves int not null default 0,
-  -- A task failed and its descendants have not been given their end yet.
-  unsettled boolean not null default false
+  -- A task ended in a way that counting successes does not cover, and nobody has looked at the others' rules yet.
+  unsettled boolean not null default false,
+  -- A waiting task has such a parent: every further end calls for settling.
+  settles_each boolean not null default false
 ) with (fillfactor = 50);
 create index run_progress_unsettled_idx on sluice.run_progress (run_id) where unsettled;
 
@@ -122,19 +144,42 @@ create table sluice.task_instance (
   state text not null check (state in ('waiting', 'ready', 'queued', 'running', 'success', 'failed', 'skipped',
     'upstream_failed', 'cancelled', 'retrying', 'deferred')),
   queue text not null,
-  slot_class text not null check (slot_class in ('process', 'function')),
-  -- Parents that have not succeeded yet.
+  slot_class text not null check (slot_class in ('process', 'function', 'inline')),
+  -- Parents that have not succeeded yet (see dag_task.gate); at 0 a waiting task is ready.
   open_parents int not null check (open_parents >= 0),
   attempts int not null default 0,
   lost_attempts int not null default 0,
+  -- Failed attempts since the task was last cleared: what the retry policy counts.
+  failures int not null default 0,
+  retry_at timestamptz,
+  -- Its run or its DAG is paused: not admitted.
+  held boolean not null default false,
   ready_at timestamptz,
   started_at timestamptz,
   ended_at timestamptz,
   constraint in_its_run check (id >> 20 = run_id),
+  constraint retrying_has_its_time check ((state = 'retrying') = (retry_at is not null)),
   constraint ended_iff_final check
     ((state in ('success', 'failed', 'skipped', 'upstream_failed', 'cancelled')) = (ended_at is not null))
 ) with (fillfactor = 60);
-create index task_instance_ready_idx on sluice.task_instance (queue, slot_class, id) where state = 'ready';
+create index task_instance_ready_idx on sluice.task_instance (queue, slot_class, id) where state = 'ready' and not held;
+
+create index task_instance_retry_at_idx on sluice.task_instance (retry_at) where state = 'retrying';
+
+-- A task that failed for good, kept with its error until somebody replays or dismisses it.
+create table sluice.dead_letter (
+  task_instance_id bigint primary key,
+  dag_id text not null,
+  task_id text not null,
+  attempt int not null,
+  reason text not null,
+  error text,
+  failed_at timestamptz not null default sluice.clock(),
+  dismissed_at timestamptz,
+  dismissed_by text,
+  constraint dismissed_by_somebody check ((dismissed_at is null) = (dismissed_by is null))
+);
+create index dead_letter_open_idx on sluice.dead_letter (failed_at desc, task_instance_id) where dismissed_at is null;
 
 -- One row per task instance from admission to end: the primary key is the rule "one live attempt", and
 -- occupancy is an aggregate over this table, never a counter.
@@ -163,13 +208,14 @@ create table sluice.attempt (
   task_instance_id bigint not null,
   number int not null,
   id uuid not null,
-  state text not null check (state in ('success', 'failed', 'lost')),
+  state text not null check (state in ('success', 'failed', 'skipped', 'lost', 'cancelled')),
   reason text not null,
   exit_code int,
   error text,
-  worker_id text not null,
+  -- Null when it was cancelled before a worker took it.
+  worker_id text,
   queued_at timestamptz not null,
-  started_at timestamptz not null,
+  started_at timestamptz,
   ended_at timestamptz not null default sluice.clock(),
   primary key (task_instance_id, number, day)
 ) partition by range (day);
@@ -238,6 +284,7 @@ create table sluice.worker (
   queues text[] not null,
   process_slots int not null check (process_slots >= 0),
   function_slots int not null check (function_slots >= 0),
+  inline_slots int not null check (inline_slots >= 0),
   state text not null check (state in ('active', 'draining', 'stopped')),
   started_at timestamptz not null default sluice.clock(),
   lease_until timestamptz not null

@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { parseDefinition } from "./definition-file.ts";
+import { parseDefinition } from "./parse.ts";
 
 function problems(text: string): string[] {
   const result = parseDefinition(text, "x.yaml");
@@ -24,7 +24,7 @@ describe("a definition file", () => {
         id: "a",
         tasks: [
           { id: "x", type: "bash", config: { command: "echo hi" }, queue: "default", dependsOn: [] },
-          { id: "y", type: "fn", config: { module: "./f.ts", export: "go" } },
+          { id: "y", type: "fn", config: { module: "f.ts", export: "go" } },
         ],
       },
     });
@@ -40,8 +40,8 @@ describe("a definition file", () => {
       '4:17 task "x" depends on "nope", which is not a task of this DAG',
     ]);
     expect(problems("id: a\ntasks:\n  - id: x\n  - id: y\n    bash: 'true'\n    fn: ./a.ts#b\n")).toEqual([
-      "3:5 tasks.0: a task has exactly one of the keys bash, fn",
-      "4:5 tasks.1: a task has exactly one of the keys bash, fn",
+      "3:5 tasks.0: a task has exactly one of the keys bash, python, fn, http, noop",
+      "4:5 tasks.1: a task has exactly one of the keys bash, python, fn, http, noop",
     ]);
     expect(problems("id: a\nid: b\n")[0]).toMatch(/^2:1 .*unique/);
     expect(problems("a: [")[0]).toMatch(/^1:/);

@@ -1,8 +1,11 @@
 import { isMap, LineCounter, type Node, parseDocument, type ParsedNode, type Document } from "yaml";
-import { z } from "zod";
-import { BashConfig, dagFields, DagSpec, QueueName, TaskId, type TaskSpec } from "./dag.ts";
-import { graphProblems, type Problem } from "./graph.ts";
-import { nearestName } from "./nearest.ts";
+import type { z } from "zod";
+import type { DagSpec } from "../model/dag.ts";
+import { BashConfig } from "../model/task-types.ts";
+import { graphProblems, type Problem } from "../graph.ts";
+import { nearestName } from "../nearest.ts";
+import { FileDag, FileTask } from "./schema.ts";
+import { toSpec } from "./to-spec.ts";
 
 /** The YAML and JSON face of a DAG (JSON is read as the YAML it also is). */
 
@@ -14,23 +17,6 @@ const MAX_ALIASES = 100;
 export type FileProblem = { file: string; line: number; column: number; message: string };
 
 export type DefinitionResult = { ok: true; spec: DagSpec } | { ok: false; problems: FileProblem[] };
-
-const FnReference = z.string().regex(/^[^#]+#[^#]+$/, "a function is written as ./file.ts#exportedName");
-
-/** In a file the task's type is the key that holds its config: `bash: ./run.sh`. */
-const FileTask = z
-  .strictObject({
-    id: TaskId,
-    dependsOn: z.array(TaskId).default([]),
-    queue: QueueName.default("default"),
-    bash: z.union([BashConfig.shape.command, BashConfig]).optional(),
-    fn: FnReference.optional(),
-  })
-  .refine((task) => (task.bash === undefined) !== (task.fn === undefined), {
-    message: "a task has exactly one of the keys bash, fn",
-  });
-
-const FileDag = z.strictObject({ ...dagFields, tasks: z.array(FileTask).min(1, "a DAG has at least one task") });
 
 /** Reads one definition. `file` is only used in messages. Never throws for what the text holds. */
 export function parseDefinition(text: string, file: string): DefinitionResult {
@@ -66,7 +52,7 @@ export function parseDefinition(text: string, file: string): DefinitionResult {
       ),
     );
   }
-  const spec = toSpec(parsed.data);
+  const spec = toSpec(parsed.data, value.data);
   const problems = graphProblems(spec.tasks);
   if (problems.length > 0) {
     return fail(
@@ -117,16 +103,4 @@ function keyOffsetOf(document: Document.Parsed, path: readonly PropertyKey[], ke
   const parent = document.getIn(path, true);
   const pair = isMap(parent) ? parent.items.find((item) => String(item.key) === key) : undefined;
   return (pair?.key as Node | undefined)?.range?.[0] ?? offsetOf(document, path);
-}
-
-function toSpec(dag: z.infer<typeof FileDag>): DagSpec {
-  const tasks = dag.tasks.map(({ bash, fn, ...base }): TaskSpec => {
-    if (fn !== undefined) {
-      const [module, name] = fn.split("#") as [string, string];
-      return { ...base, type: "fn", config: { module, export: name } };
-    }
-    const config = typeof bash === "string" ? { command: bash, env: {} } : bash!;
-    return { ...base, type: "bash", config };
-  });
-  return DagSpec.parse({ ...dag, tasks });
 }

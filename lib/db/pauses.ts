@@ -1,0 +1,49 @@
+import type { Tx } from "./pool.ts";
+
+/**
+ * Pausing is a mark on the DAG or the run, and `held` on the tasks that have not ended: admission's index leaves them
+ * out, so a thousand paused tasks cost it nothing.
+ */
+
+/** False when there is no such DAG. `actor` null goes on with it. */
+export async function markDagPaused(tx: Tx, dagId: string, actor: string | null): Promise<boolean> {
+  const { rowCount } = await tx.query("update sluice.dag set paused_by = $2 where id = $1", [dagId, actor]);
+  if (rowCount === 0) return false;
+  const { rows } = await tx.query<{ id: string }>(
+    "select id from sluice.dag_run where dag_id = $1 and state in ('queued', 'running') order by id for update",
+    [dagId],
+  );
+  await holdTasks(
+    tx,
+    rows.map((row) => row.id),
+  );
+  return true;
+}
+
+/** Undefined when there is no such run, false when it has ended. */
+export async function markRunPaused(tx: Tx, runId: string, actor: string | null): Promise<boolean | undefined> {
+  const { rows } = await tx.query<{ open: boolean }>(
+    "select state in ('queued', 'running') as open from sluice.dag_run where id = $1 for update",
+    [runId],
+  );
+  if (rows[0]?.open !== true) return rows[0]?.open;
+  await tx.query("update sluice.dag_run set paused_by = $2 where id = $1", [runId, actor]);
+  await tx.query(
+    `insert into sluice.event (run_id, from_state, to_state, reason, actor)
+     select id, state, state, case when paused_by is null then 'RESUMED' else 'PAUSED' end, $2
+       from sluice.dag_run where id = $1`,
+    [runId, actor ?? "resume"],
+  );
+  await holdTasks(tx, [runId]);
+  return true;
+}
+
+async function holdTasks(tx: Tx, runIds: readonly string[]): Promise<void> {
+  await tx.query(
+    `update sluice.task_instance t set held = x.held
+       from (select r.id, r.paused_by is not null or d.paused_by is not null as held
+               from sluice.dag_run r join sluice.dag d on d.id = r.dag_id where r.id = any ($1::bigint[])) x
+      where t.id >= x.id << 20 and t.id < (x.id + 1) << 20 and t.held <> x.held and t.ended_at is null`,
+    [runIds],
+  );
+}

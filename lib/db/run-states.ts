@@ -1,0 +1,176 @@
+import { buildGraph, topologicalOrder } from "#lib/domain/graph.ts";
+import type { RuledGraph } from "#lib/domain/settle.ts";
+import type { TriggerRule } from "#lib/domain/model/task.ts";
+import type { RunState, TaskState } from "#lib/domain/states.ts";
+import type { Db, Tx } from "./pool.ts";
+
+/** A run taken for oneself: nobody else moves its tasks until the transaction ends. */
+export type LockedRun = { id: string; dagId: string; versionId: string; state: RunState };
+
+/** FOR UPDATE waits for finishers, which hold FOR KEY SHARE, and keeps new ones out. */
+export async function lockRun(tx: Tx, runId: string): Promise<LockedRun | undefined> {
+  const { rows } = await tx.query<LockedRun>({
+    name: "lock-run",
+    text: `select id, dag_id as "dagId", version_id as "versionId", state from sluice.dag_run where id = $1 for update`,
+    values: [runId],
+  });
+  return rows[0];
+}
+
+export async function isUnsettled(tx: Tx, runId: string): Promise<boolean> {
+  const { rowCount } = await tx.query({
+    name: "is-unsettled",
+    text: "select from sluice.run_progress where run_id = $1 and unsettled",
+    values: [runId],
+  });
+  return rowCount === 1;
+}
+
+/** The states of a run's tasks by ordinal. */
+export async function readStates(tx: Tx, runId: string): Promise<TaskState[]> {
+  const { rows } = await tx.query<{ state: TaskState }>({
+    name: "read-states",
+    text: "select state from sluice.task_instance where id >= $1::bigint << 20 and id < ($1::bigint + 1) << 20 order by id",
+    values: [runId],
+  });
+  return rows.map((row) => row.state);
+}
+
+/** What the rules need to know of a version's tasks, by ordinal. */
+export type VersionGraph = RuledGraph & {
+  readonly ids: readonly string[];
+  readonly children: readonly (readonly number[])[];
+  readonly isLeaf: readonly boolean[];
+  readonly gates: readonly number[];
+};
+
+export async function readVersionGraph(db: Db, versionId: string): Promise<VersionGraph> {
+  const { rows } = await db.query<{ id: string; rule: TriggerRule | null; gate: number; dependsOn: string[] | null }>(
+    `select task_id as id, spec ->> 'triggerRule' as rule, gate, spec -> 'dependsOn' as "dependsOn"
+       from sluice.dag_task where version_id = $1 order by ord`,
+    [versionId],
+  );
+  const graph = buildGraph(rows.map(({ id, dependsOn }) => ({ id, dependsOn: dependsOn ?? [] })));
+  return {
+    ...graph,
+    order: topologicalOrder(graph),
+    rules: rows.map((row) => row.rule ?? "all_success"),
+    gates: rows.map((row) => row.gate),
+    isLeaf: graph.children.map((children) => children.length === 0),
+  };
+}
+
+/** A task that gets another state; `openParents` when its count starts anew. */
+export type StateChange = { ord: number; to: TaskState; openParents?: number | undefined };
+
+/**
+ * Gives tasks of a locked run other states. A live attempt of such a task ends `cancelled`, and its worker is
+ * fenced; a task that may run again forgets its times, failures and output.
+ */
+export async function writeStates(
+  tx: Tx,
+  runId: string,
+  changes: readonly StateChange[],
+  actor: string,
+  reason: string | null,
+): Promise<void> {
+  // Apart from what follows: an admission that was under way may leave a live attempt that only a snapshot taken
+  // after this lock sees.
+  await tx.query({
+    name: "lock-tasks",
+    text: `select from sluice.task_instance where id = any (select $1::bigint << 20 | o from unnest($2::int[]) o)
+            order by id for update`,
+    values: [runId, changes.map((change) => change.ord)],
+  });
+  await tx.query({
+    name: "write-states",
+    text: `
+      with c as (
+        select $1::bigint << 20 | ord as id, state, open_parents
+          from unnest($2::int[], $3::text[], $4::int[]) c(ord, state, open_parents)),
+      lk as materialized (
+        select t.id, t.state as before, t.attempts from sluice.task_instance t where t.id in (select id from c)),
+      gone as (
+        delete from sluice.live_attempt a using lk where a.task_instance_id = lk.id returning a.*),
+      history as (
+        insert into sluice.attempt (task_instance_id, number, id, state, reason, worker_id, queued_at, started_at)
+        select task_instance_id, number, id, 'cancelled', coalesce($6, 'CANCELLED'), worker_id, queued_at, started_at
+          from gone),
+      moved as (
+        update sluice.task_instance t
+           set state = c.state,
+               open_parents = coalesce(c.open_parents, t.open_parents),
+               retry_at = null,
+               ready_at = case c.state when 'ready' then sluice.clock() when 'waiting' then null else t.ready_at end,
+               started_at = case when c.state in ('ready', 'waiting') then null else t.started_at end,
+               failures = case when c.open_parents is null then t.failures else 0 end,
+               lost_attempts = case when c.open_parents is null then t.lost_attempts else 0 end,
+               ended_at = case when c.state in ('success', 'failed', 'skipped', 'upstream_failed', 'cancelled')
+                               then sluice.clock() end
+          from c, lk where t.id = c.id and lk.id = c.id
+        returning t.id),
+      x as (
+        delete from sluice.xcom x using c
+         where x.task_instance_id = c.id and c.open_parents is not null),
+      dead as (
+        update sluice.dead_letter d set dismissed_at = sluice.clock(), dismissed_by = $5
+          from c where d.task_instance_id = c.id and d.dismissed_at is null)
+      insert into sluice.event (run_id, task_instance_id, attempt, from_state, to_state, reason, actor)
+      select $1::bigint, c.id, nullif(lk.attempts, 0), lk.before, c.state, $6, $5
+        from c join lk using (id) where lk.before <> c.state`,
+    values: [
+      runId,
+      changes.map((change) => change.ord),
+      changes.map((change) => change.to),
+      changes.map((change) => change.openParents ?? null),
+      actor,
+      reason,
+    ],
+  });
+}
+
+/** What a locked run's tasks add up to, counted anew by the caller. */
+export type RunTotals = {
+  open: number;
+  failedLeaves: number;
+  /** A waiting task has a parent that ended other than well: counting successes cannot decide it any more. */
+  settlesEach: boolean;
+};
+
+export async function writeTotals(tx: Tx, runId: string, totals: RunTotals): Promise<void> {
+  await tx.query({
+    name: "write-totals",
+    text: `update sluice.run_progress set open = $2, failed_leaves = $3, settles_each = $4, unsettled = false
+            where run_id = $1`,
+    values: [runId, totals.open, totals.failedLeaves, totals.settlesEach],
+  });
+}
+
+/** Another state for a locked run, with its event. */
+export async function writeRunState(
+  tx: Tx,
+  run: LockedRun,
+  to: RunState,
+  actor: string,
+  reason: string | null,
+): Promise<void> {
+  await tx.query({
+    name: "write-run-state",
+    text: `
+      with moved as (
+        update sluice.dag_run
+           set state = $2, ended_at = case when $2 in ('success', 'failed', 'cancelled') then sluice.clock() end
+         where id = $1)
+      insert into sluice.event (run_id, from_state, to_state, reason, actor) values ($1, $3, $2, $5, $4)`,
+    values: [run.id, to, run.state, actor, reason],
+  });
+}
+
+/** Runs whose settling was not done, because the process that owed it has died. */
+export async function unsettledRuns(db: Db, limit: number): Promise<string[]> {
+  const { rows } = await db.query<{ id: string }>(
+    "select run_id as id from sluice.run_progress where unsettled order by run_id limit $1",
+    [limit],
+  );
+  return rows.map((row) => row.id);
+}

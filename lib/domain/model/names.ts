@@ -1,0 +1,51 @@
+import { z } from "zod";
+
+/** The small texts a definition is made of, each with the rule that its readers rely on. */
+
+const slug = (what: string, max: number, example: string) =>
+  z
+    .string()
+    .regex(
+      new RegExp(`^[a-z0-9][a-z0-9_-]{0,${max - 1}}$`),
+      `${what} has 1 to ${max} of a-z, 0-9, _ and -, and starts with a letter or digit, like ${example}`,
+    );
+
+export const DagId = slug("a DAG id", 64, "daily-report");
+export const QueueName = slug("a queue name", 32, "gpu");
+export const PoolName = slug("a pool name", 64, "warehouse");
+export const ServiceName = slug("a service name", 64, "billing-api");
+
+const TASK_ID = "has 1 to 64 of A-Z, a-z, 0-9, _ and -, and starts with a letter or digit";
+export const TaskId = z.string().regex(/^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$/, `a task id ${TASK_ID}, like load_orders`);
+
+export const GroupPath = z
+  .string()
+  .max(256)
+  .regex(
+    /^[A-Za-z0-9][A-Za-z0-9_-]*(\/[A-Za-z0-9][A-Za-z0-9_-]*)*$/,
+    "a group is a name, or names joined by / for a group in a group, like load/orders",
+  );
+
+/** NUL cannot be stored in Postgres text nor passed in a process's environment. */
+export const Text = (max: number) =>
+  z
+    .string()
+    .max(max)
+    .refine((text) => !text.includes("\0"), "must not contain a NUL character");
+
+/** Linux takes at most 128 KiB for one argument or variable of a program. */
+const MAX_ARGUMENT_BYTES = 100_000;
+export const Argument = Text(MAX_ARGUMENT_BYTES).refine(
+  (text) => Buffer.byteLength(text) <= MAX_ARGUMENT_BYTES,
+  `must not have more than ${MAX_ARGUMENT_BYTES} bytes`,
+);
+
+export const EnvName = z
+  .string()
+  .regex(/^[A-Za-z_][A-Za-z0-9_]*$/, "an environment variable's name has A-Z, a-z, 0-9 and _, like BATCH_SIZE");
+
+/** Text that is run by an interpreter: a value pasted into it would be code, so it takes none. */
+export const ProgramText = Argument.min(1).refine(
+  (text) => !text.includes("${{"),
+  "an expression cannot stand in program text, where its value would run as code; put it into env and read the variable",
+);

@@ -1,0 +1,78 @@
+import { z } from "zod";
+import { TaskCallbacks } from "./callbacks.ts";
+import { Duration } from "./duration.ts";
+import { Argument, EnvName, GroupPath, PoolName, QueueName, ServiceName, TaskId, Text } from "./names.ts";
+import { Retries } from "./retries.ts";
+import { BashConfig, FnConfig, HttpConfig, NoopConfig, PythonConfig } from "./task-types.ts";
+
+/** Airflow's names and meanings. */
+export const TRIGGER_RULES = [
+  "all_success",
+  "all_failed",
+  "all_done",
+  "all_skipped",
+  "one_success",
+  "one_failed",
+  "one_done",
+  "none_failed",
+  "none_skipped",
+  "none_failed_min_one_success",
+  "all_done_min_one_success",
+  "always",
+] as const;
+export type TriggerRule = (typeof TRIGGER_RULES)[number];
+
+export const PRIORITIES = ["high", "medium", "low"] as const;
+export type Priority = (typeof PRIORITIES)[number];
+
+export const Resources = z.strictObject({
+  cpu: z.number().min(0.01).max(1_024).optional().describe("Processors; 0.5 is half of one."),
+  memory: z
+    .string()
+    .regex(/^\d{1,6}(Ki|Mi|Gi|Ti)$/, "must be a size like 512Mi or 2Gi")
+    .optional()
+    .describe("Memory with a binary unit."),
+});
+
+export const Env = z.record(EnvName, Argument).default({}).describe("Environment variables of the task's process.");
+
+/** What a task has beside its id, type and config; a DAG's `defaults` may hold most of it. */
+export const taskOptions = {
+  triggerRule: z
+    .enum(TRIGGER_RULES)
+    .default("all_success")
+    .describe("When the task may start, by how its parents ended."),
+  retries: Retries.describe("A number of retries, or how they are made."),
+  timeout: Duration().default("1d").describe("An attempt that takes longer is ended as failed."),
+  sla: Duration().optional().describe("The task should have ended this long after its run began."),
+  pool: PoolName.optional().describe("The pool whose slots the task takes."),
+  slots: z.int().min(1).max(1_000).default(1).describe("Slots of the pool it takes."),
+  queue: QueueName.default("default").describe("The task runs on workers that serve this queue."),
+  priority: z.enum(PRIORITIES).optional().describe("Goes first among ready tasks; without it, the DAG's."),
+  resources: Resources.optional().describe("What the task needs of a worker."),
+  env: Env,
+  uses: z.array(ServiceName).max(32).default([]).describe("External services the task calls."),
+  callbacks: TaskCallbacks.prefault({}).describe("What is called when the task ended."),
+};
+
+export const taskFields = {
+  id: TaskId.describe("The task's name, unique in its DAG."),
+  name: Text(256).min(1).optional().describe("What people see instead of the id."),
+  description: Text(4_096).optional(),
+  dependsOn: z.array(TaskId).default([]).describe("Ids of the tasks it waits for."),
+  condition: Text(8_192).min(1).optional().describe("An expression; when it is false the task is skipped."),
+  group: GroupPath.optional().describe("Where the task is drawn."),
+  ...taskOptions,
+};
+
+const typed = <T extends string, C extends z.ZodType>(type: T, config: C) =>
+  z.strictObject({ ...taskFields, type: z.literal(type), config });
+
+export const TaskSpec = z.discriminatedUnion("type", [
+  typed("bash", BashConfig),
+  typed("python", PythonConfig),
+  typed("fn", FnConfig),
+  typed("http", HttpConfig),
+  typed("noop", NoopConfig),
+]);
+export type TaskSpec = z.output<typeof TaskSpec>;

@@ -1,0 +1,38 @@
+import { AppError } from "#lib/domain/errors.ts";
+import { markDagPaused, markRunPaused } from "#lib/db/pauses.ts";
+import { inTx } from "#lib/db/tx.ts";
+import { admit } from "./admit.ts";
+import type { EngineDeps } from "./deps.ts";
+
+/** Nothing of the DAG is admitted until it is resumed; what runs goes on to its end. Throws `dag_not_found`. */
+export async function pauseDag(deps: EngineDeps, dagId: string, actor: string): Promise<void> {
+  await setDagPaused(deps, dagId, actor);
+}
+
+export async function unpauseDag(deps: EngineDeps, dagId: string): Promise<void> {
+  await setDagPaused(deps, dagId, null);
+  await admit(deps);
+}
+
+async function setDagPaused(deps: EngineDeps, dagId: string, actor: string | null): Promise<void> {
+  const found = await inTx(deps.pool, (tx) => markDagPaused(tx, dagId, actor));
+  if (!found) throw new AppError("dag_not_found", `There is no DAG "${dagId}".`);
+}
+
+/** The same for one run; false when it has ended. Throws `run_not_found`. */
+export async function pauseRun(deps: EngineDeps, runId: string, actor: string): Promise<boolean> {
+  return setRunPaused(deps, runId, actor);
+}
+
+export async function resumeRun(deps: EngineDeps, runId: string): Promise<boolean> {
+  const resumed = await setRunPaused(deps, runId, null);
+  await admit(deps);
+  return resumed;
+}
+
+async function setRunPaused(deps: EngineDeps, runId: string, actor: string | null): Promise<boolean> {
+  const done = await inTx(deps.pool, (tx) => markRunPaused(tx, runId, actor));
+  if (done === undefined) throw new AppError("run_not_found", `There is no run ${runId}.`);
+  deps.notifier.announce("sluice_runs", [runId]);
+  return done;
+}

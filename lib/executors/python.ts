@@ -1,0 +1,18 @@
+import { writeFile } from "node:fs/promises";
+import path from "node:path";
+import type { z } from "zod";
+import type { PythonConfig } from "#lib/domain/model/task-types.ts";
+import type { Executor } from "./executor.ts";
+import { runProcessTask } from "./process-task.ts";
+
+/** A Python program as a process of its own. */
+export const python: Executor<z.output<typeof PythonConfig>> = {
+  displayName: "Python",
+  async run(context, { code, args, interpreter, skipOn }) {
+    // A file and not -c: a traceback shows the line that failed.
+    const file = path.join(context.workDir, "task.py");
+    await writeFile(file, code);
+    // -u: what the program prints is in the log at once.
+    return runProcessTask(context, { file: interpreter, args: ["-u", file, ...args], what: "program" }, skipOn);
+  },
+};
