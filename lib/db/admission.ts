@@ -1,3 +1,6 @@
+import type { Workload } from "#lib/domain/admission.ts";
+import type { Priority } from "#lib/domain/model/task.ts";
+import type { WaitReason } from "#lib/domain/wait-reason.ts";
 import type { Db, Tx } from "./pool.ts";
 
 /** Any number that no other user of advisory locks in this database takes: "sluice" in ASCII, shortened. */
@@ -8,51 +11,135 @@ export async function lockAdmission(tx: Tx): Promise<void> {
   await tx.query("select pg_advisory_xact_lock($1)", [ADMISSION_LOCK]);
 }
 
-export type Admitted = { attemptId: string; lane: string; runId: string };
+type WorkloadRow = {
+  id: number;
+  dagId: string;
+  lane: string;
+  laneSlots: number | null;
+  laneFree: number | null;
+  priority: Priority;
+  pool: string | null;
+  poolSize: number | null;
+  poolTaken: number;
+  slots: number;
+  dagLimit: number | null;
+  dagTaken: number;
+  runLimit: number | null;
+  starvedMs: number;
+  candidates: string[];
+  hasMore: boolean;
+};
 
 /**
- * `ready` → `queued` for as many task instances as the live workers' lanes have room for, oldest run first.
- * Must follow `lockAdmission` as a statement of its own: the count below needs a snapshot taken after the lock.
+ * What is ready, by workload, with what its limits leave. Under `lockAdmission` this must be a statement of its own:
+ * the counts need a snapshot taken after the lock.
  *
- * Room is slots plus a quarter (at least one), the dispatch window: the next task is at the worker when a slot
- * falls free, and the order is still decided late.
+ * A lane's room is its slots plus a quarter (at least one), the dispatch window: the next task is at the worker when
+ * a slot falls free, and the order is still decided late. Workloads with something ready are found by skipping
+ * through the partial index, so that ten thousand ready tasks cost no more than one.
  */
-export async function admitReady(tx: Tx): Promise<Admitted[]> {
-  const { rows } = await tx.query<Admitted>({
-    name: "admit-ready",
+export async function readWorkloads(db: Db): Promise<Workload[]> {
+  const { rows } = await db.query<WorkloadRow>({
+    name: "read-workloads",
     text: `
-      with lane as (
+      with recursive ready as (
+        (select workload_id as id from sluice.task_instance where state = 'ready' and not held order by workload_id limit 1)
+        union all
+        select (select t.workload_id from sluice.task_instance t
+                 where t.state = 'ready' and not t.held and t.workload_id > ready.id order by t.workload_id limit 1)
+          from ready where ready.id is not null),
+      lane as (
         select q.queue, c.slot_class, sum(c.slots)::int as slots
           from sluice.worker w, unnest(w.queues) q(queue),
                lateral (values ('process', w.process_slots), ('function', w.function_slots),
-                                ('inline', w.inline_slots)) c(slot_class, slots)
+                               ('inline', w.inline_slots)) c(slot_class, slots)
          where w.state = 'active' and w.lease_until > (select sluice.clock()) and c.slots > 0
          group by 1, 2),
-      live as (select queue, slot_class, count(*)::int as taken from sluice.live_attempt group by 1, 2),
-      room as (
-        select lane.queue, lane.slot_class,
-               lane.slots + greatest(1, lane.slots / 4) - coalesce(live.taken, 0) as free
-          from lane left join live using (queue, slot_class)),
-      pick as materialized (
-        select t.id from room cross join lateral (
-          select t.id from sluice.task_instance t
-           where t.state = 'ready' and not t.held and t.queue = room.queue and t.slot_class = room.slot_class
-           order by t.id limit greatest(room.free, 0)
-             for update skip locked) t
-         where room.free > 0),
+      taken as materialized (
+        select a.workload_id as id, w.dag_id, w.queue, w.slot_class, w.pool, count(*)::int as n,
+               count(*)::int * w.slots as pool_slots, max(a.queued_at) as last_at
+          from sluice.live_attempt a join sluice.workload w on w.id = a.workload_id
+         group by 1, 2, 3, 4, 5, w.slots),
+      lane_taken as (select queue, slot_class, sum(n)::int as n from taken group by 1, 2),
+      dag_taken as (select dag_id, sum(n)::int as n from taken group by 1),
+      pool_taken as (select pool, sum(pool_slots)::int as n from taken where pool is not null group by 1),
+      work as materialized (
+        select w.*, d.max_active_tasks, d.max_active_tasks_per_run, lane.slots as lane_slots,
+               lane.slots + greatest(1, lane.slots / 4) - coalesce(lane_taken.n, 0) as free
+          from ready
+          join sluice.workload w on w.id = ready.id
+          join sluice.dag d on d.id = w.dag_id
+          left join lane using (queue, slot_class)
+          left join lane_taken using (queue, slot_class))
+      select work.id, work.dag_id as "dagId", work.queue || '.' || work.slot_class as lane,
+             work.lane_slots as "laneSlots", work.free as "laneFree", work.priority, work.pool, p.slots as "poolSize",
+             coalesce(pt.n, 0) as "poolTaken", work.slots, work.max_active_tasks as "dagLimit",
+             coalesce(dt.n, 0) as "dagTaken", work.max_active_tasks_per_run as "runLimit",
+             greatest(0, extract(epoch from sluice.clock() - greatest(head.ready_at, taken.last_at)) * 1000)::float8
+               as "starvedMs",
+             (case when work.max_active_tasks_per_run is null then
+                array(select t.id::text from sluice.task_instance t
+                       where t.workload_id = work.id and t.state = 'ready' and not t.held
+                       order by t.id limit greatest(work.free, 0))
+              else
+                array(select t.id::text
+                        from sluice.dag_run r,
+                             lateral (select count(*)::int as n from sluice.live_attempt a
+                                       where a.task_instance_id >= r.id << 20 and a.task_instance_id < (r.id + 1) << 20) l,
+                             lateral (select t.id from sluice.task_instance t
+                                       where t.workload_id = work.id and t.state = 'ready' and not t.held
+                                         and t.id >= r.id << 20 and t.id < (r.id + 1) << 20
+                                       order by t.id limit greatest(work.max_active_tasks_per_run - l.n, 0)) t
+                       where r.dag_id = work.dag_id and r.state = 'running'
+                       order by t.id limit greatest(work.free, 0))
+              end) as candidates,
+             exists (select from sluice.task_instance t
+                      where t.workload_id = work.id and t.state = 'ready' and not t.held
+                      offset greatest(work.free, 0)) or work.max_active_tasks_per_run is not null as "hasMore"
+        from work
+        cross join lateral (
+          select t.ready_at from sluice.task_instance t
+           where t.workload_id = work.id and t.state = 'ready' and not t.held order by t.id limit 1) head
+        left join taken on taken.id = work.id
+        left join dag_taken dt on dt.dag_id = work.dag_id
+        left join sluice.pool p on p.name = work.pool
+        left join pool_taken pt on pt.pool = work.pool
+       order by work.id`,
+  });
+  return rows.map(({ laneSlots, pool, poolSize, poolTaken, dagLimit, dagTaken, ...row }) => ({
+    ...row,
+    laneSlots: laneSlots ?? 0,
+    pool: pool === null ? null : { name: pool, size: poolSize, taken: poolTaken },
+    dag: { limit: dagLimit, taken: dagTaken },
+  }));
+}
+
+export type Admitted = { attemptId: string; lane: string; runId: string };
+
+/** `ready` → `queued` for these task instances; one that somebody else holds or has moved is left out. */
+export async function admitReady(tx: Tx, ids: readonly string[]): Promise<Admitted[]> {
+  const { rows } = await tx.query<Admitted>({
+    name: "admit-ready",
+    text: `
+      with pick as materialized (
+        select t.id from sluice.task_instance t
+         where t.id = any ($1::bigint[]) and t.state = 'ready' and not t.held
+         order by t.id for update skip locked),
       moved as (
         update sluice.task_instance t set state = 'queued', attempts = t.attempts + 1
-          from pick where t.id = pick.id and t.state = 'ready' and not t.held
-        returning t.id, t.run_id, t.attempts, t.queue, t.slot_class),
+          from pick where t.id = pick.id
+        returning t.id, t.run_id, t.attempts, t.workload_id),
       born as (
-        insert into sluice.live_attempt (task_instance_id, number, id, state, queue, slot_class)
-        select id, attempts, gen_random_uuid(), 'queued', queue, slot_class from moved
-        returning task_instance_id, id, number, queue, slot_class),
+        insert into sluice.live_attempt (task_instance_id, number, id, state, workload_id)
+        select id, attempts, gen_random_uuid(), 'queued', workload_id from moved
+        returning task_instance_id, id, workload_id),
       e as (
         insert into sluice.event (run_id, task_instance_id, attempt, from_state, to_state, actor)
         select run_id, id, attempts, 'ready', 'queued', 'admission' from moved)
-      select b.id as "attemptId", b.queue || '.' || b.slot_class as lane, (b.task_instance_id >> 20)::text as "runId"
-        from born b order by b.task_instance_id`,
+      select b.id as "attemptId", w.queue || '.' || w.slot_class as lane, (b.task_instance_id >> 20)::text as "runId"
+        from born b join sluice.workload w on w.id = b.workload_id
+       order by array_position($1::bigint[], b.task_instance_id)`,
+    values: [ids],
   });
   return rows;
 }
@@ -74,4 +161,20 @@ export async function readyRetries(db: Db): Promise<number> {
       select run_id, id, attempts, 'retrying', 'ready', 'retry' from moved`,
   });
   return rowCount ?? 0;
+}
+
+/** Replaces the whole list of waits; one that stays the same keeps its time. */
+export async function replaceWaits(db: Db, waits: ReadonlyMap<number, WaitReason>): Promise<void> {
+  const entries = [...waits].map(([id, { code, ...detail }]) => ({ id, code, detail: JSON.stringify(detail) }));
+  await db.query({
+    name: "replace-waits",
+    text: `
+      with w as (select * from unnest($1::int[], $2::text[], $3::jsonb[]) w(id, code, detail)),
+      gone as (delete from sluice.workload_wait x where not exists (select from w where w.id = x.workload_id))
+      insert into sluice.workload_wait (workload_id, code, detail) select id, code, detail from w
+      on conflict (workload_id) do update set code = excluded.code, detail = excluded.detail,
+        since = case when workload_wait.code = excluded.code then workload_wait.since else sluice.clock() end
+        where (workload_wait.code, workload_wait.detail) is distinct from (excluded.code, excluded.detail)`,
+    values: [entries.map((e) => e.id), entries.map((e) => e.code), entries.map((e) => e.detail)],
+  });
 }

@@ -20,6 +20,8 @@ export type Finished = {
   accepted: string[];
   /** Runs in which a task ended in a way that others' rules must be asked about. */
   unsettledRuns: string[];
+  /** DAGs of which a run has ended while others are queued. */
+  dagsWithRoom: string[];
 };
 
 /**
@@ -30,7 +32,12 @@ export type Finished = {
  * finisher's closing update) → task instances by id, finishers and children together → progress by run id.
  */
 export async function finishRunning(db: Db, batch: readonly Finish[], actor: string): Promise<Finished> {
-  const { rows } = await db.query<{ id: string; runId: string | null; unsettled: boolean | null }>({
+  const { rows } = await db.query<{
+    id: string;
+    runId: string | null;
+    unsettled: boolean | null;
+    dagWithRoom: string | null;
+  }>({
     name: "finish-running",
     text: `
       with f as materialized (
@@ -116,12 +123,15 @@ export async function finishRunning(db: Db, batch: readonly Finish[], actor: str
         update sluice.dag_run r
            set state = case when p.failed_leaves > 0 then 'failed' else 'success' end, ended_at = sluice.clock()
           from progress p where r.id = p.run_id and p.open = 0 and r.state = 'running'
-        returning r.id, r.state),
+        returning r.id, r.state, r.dag_id),
       ce as (
         insert into sluice.event (run_id, from_state, to_state, actor)
         select id, 'running', state, $8 from closed)
-      select d.task_instance_id as id, p.run_id as "runId", p.unsettled
-        from done d left join progress p on p.run_id = d.task_instance_id >> 20`,
+      select d.task_instance_id as id, p.run_id as "runId", p.unsettled, c.dag_id as "dagWithRoom"
+        from done d
+        left join progress p on p.run_id = d.task_instance_id >> 20
+        left join closed c on c.id = p.run_id
+              and exists (select from sluice.dag_run q where q.dag_id = c.dag_id and q.state = 'queued')`,
     values: [
       batch.map((f) => f.taskInstanceId),
       batch.map((f) => f.token),
@@ -137,5 +147,6 @@ export async function finishRunning(db: Db, batch: readonly Finish[], actor: str
   return {
     accepted: rows.map((row) => row.id),
     unsettledRuns: [...new Set(rows.flatMap((row) => (row.unsettled === true ? [row.runId!] : [])))],
+    dagsWithRoom: [...new Set(rows.flatMap((row) => (row.dagWithRoom === null ? [] : [row.dagWithRoom])))],
   };
 }

@@ -93,9 +93,10 @@ export function releaseDrained(db: Db, worker: WorkerRef): Promise<Released> {
 /** Attempts that were handed over longer than `olderThanMs` ago and never claimed: their delivery may be lost. */
 export async function staleQueued(db: Db, olderThanMs: number): Promise<{ attemptId: string; lane: string }[]> {
   const { rows } = await db.query<{ attemptId: string; lane: string }>(
-    `select id as "attemptId", queue || '.' || slot_class as lane from sluice.live_attempt
-      where state = 'queued' and queued_at < (select sluice.clock()) - $1 * interval '1 ms'
-      order by task_instance_id limit 1000`,
+    `select a.id as "attemptId", w.queue || '.' || w.slot_class as lane
+       from sluice.live_attempt a join sluice.workload w on w.id = a.workload_id
+      where a.state = 'queued' and queued_at < (select sluice.clock()) - $1 * interval '1 ms'
+      order by a.task_instance_id limit 1000`,
     [olderThanMs],
   );
   return rows;

@@ -1,16 +1,18 @@
 import type { TriggerKind } from "#lib/domain/states.ts";
 import type { ParamSchema } from "#lib/domain/model/params.ts";
-import type { Tx } from "./pool.ts";
+import type { Db, Tx } from "./pool.ts";
 
 /** What a run is started from: the current version of a DAG that can be started. */
-export type Startable = { versionId: string; params: Record<string, ParamSchema> | null; paused: boolean };
+export type Startable = { versionId: string; params: Record<string, ParamSchema> | null };
 
-/** Undefined when the DAG does not exist or its file is gone. */
-export async function findStartable(tx: Tx, dagId: string): Promise<Startable | undefined> {
+/**
+ * Takes the DAG for counting its runs, until the end of `tx`. Undefined when it does not exist or its file is gone.
+ */
+export async function lockStartable(tx: Tx, dagId: string): Promise<Startable | undefined> {
   const { rows } = await tx.query<Startable>({
-    name: "find-startable",
-    text: `select v.id as "versionId", v.params, d.paused_by is not null as paused from sluice.dag d join sluice.dag_version v on v.id = d.current_version_id
-            where d.id = $1 and not d.missing`,
+    name: "lock-startable",
+    text: `select v.id as "versionId", v.params from sluice.dag d join sluice.dag_version v on v.id = d.current_version_id
+            where d.id = $1 and not d.missing for no key update of d`,
     values: [dagId],
   });
   return rows[0];
@@ -25,33 +27,19 @@ export type NewRun = {
   actor: string;
 };
 
-/**
- * Inserts a run of the version with all its task instances, those that wait for nothing `ready`, in one statement.
- * `params` is what its tasks see of `conf`.
- */
+/** Inserts a queued run of the version, without its tasks. `params` is what they will see of `conf`. */
 export async function insertRun(
   tx: Tx,
-  run: NewRun & { versionId: string; params: Record<string, unknown>; paused: boolean },
+  run: NewRun & { versionId: string; params: Record<string, unknown> },
 ): Promise<string> {
   const { rows } = await tx.query<{ id: string }>({
     name: "insert-run",
     text: `
       with r as (
-        insert into sluice.dag_run
-          (dag_id, version_id, state, trigger_kind, logical_date, conf, note, actor, params, started_at)
-        values ($1, $7, 'running', $2, coalesce($3, sluice.clock()), $4, $5, $6, $8, sluice.clock())
-        returning id, version_id),
-      t as (
-        insert into sluice.task_instance (id, run_id, state, queue, slot_class, open_parents, held, ready_at)
-        select r.id << 20 | t.ord, r.id, case when t.starts_ready then 'ready' else 'waiting' end, t.queue, t.slot_class,
-               t.gate, $9, case when t.starts_ready then sluice.clock() end
-          from r join sluice.dag_task t on t.version_id = r.version_id
+        insert into sluice.dag_run (dag_id, version_id, state, trigger_kind, logical_date, conf, note, actor, params)
+        values ($1, $7, 'queued', $2, coalesce($3, sluice.clock()), $4, $5, $6, $8)
         returning id),
-      p as (
-        insert into sluice.run_progress (run_id, open)
-        select r.id, count(*) from r join sluice.dag_task t on t.version_id = r.version_id group by r.id),
-      e as (
-        insert into sluice.event (run_id, to_state, reason, actor) select r.id, 'running', $2, $6 from r)
+      e as (insert into sluice.event (run_id, to_state, reason, actor) select id, 'queued', $2, $6 from r)
       select id from r`,
     values: [
       run.dagId,
@@ -62,10 +50,57 @@ export async function insertRun(
       run.actor,
       run.versionId,
       JSON.stringify(run.params),
-      run.paused,
     ],
   });
   return rows[0]!.id;
+}
+
+/**
+ * `queued` → `running` for as many of the DAG's runs as its limit has room for, oldest first, each with all its task
+ * instances, those that wait for nothing `ready`. Needs the DAG's row lock, taken in an earlier statement: the count
+ * must see what others committed before. Answers the runs.
+ */
+export async function activateRuns(tx: Tx, dagId: string): Promise<string[]> {
+  const { rows } = await tx.query<{ id: string }>({
+    name: "activate-runs",
+    text: `
+      with room as (
+        select d.max_active_runs - (select count(*) from sluice.dag_run r where r.dag_id = $1 and r.state = 'running') as n
+          from sluice.dag d where d.id = $1 and d.paused_by is null),
+      pick as (
+        select id from sluice.dag_run
+         where dag_id = $1 and state = 'queued' and paused_by is null
+         order by id limit greatest(coalesce((select n from room), 0), 0) for update),
+      r as (
+        update sluice.dag_run r set state = 'running', started_at = sluice.clock()
+          from pick where r.id = pick.id returning r.id, r.version_id),
+      t as (
+        insert into sluice.task_instance (id, run_id, state, workload_id, open_parents, ready_at)
+        select r.id << 20 | t.ord, r.id, case when t.starts_ready then 'ready' else 'waiting' end, t.workload_id,
+               t.gate, case when t.starts_ready then sluice.clock() end
+          from r join sluice.dag_task t on t.version_id = r.version_id
+        returning id),
+      p as (
+        insert into sluice.run_progress (run_id, open)
+        select r.id, count(*) from r join sluice.dag_task t on t.version_id = r.version_id group by r.id),
+      e as (
+        insert into sluice.event (run_id, from_state, to_state, actor) select id, 'queued', 'running', 'limits' from r)
+      select id from r`,
+    values: [dagId],
+  });
+  return rows.map((row) => row.id);
+}
+
+/** DAGs that have queued runs and room for them. */
+export async function dagsWithQueuedRuns(db: Db): Promise<string[]> {
+  const { rows } = await db.query<{ id: string }>({
+    name: "dags-with-queued-runs",
+    text: `
+      select d.id from sluice.dag d
+       where d.paused_by is null and d.id in (select dag_id from sluice.dag_run where state = 'queued')
+         and d.max_active_runs > (select count(*) from sluice.dag_run r where r.dag_id = d.id and r.state = 'running')`,
+  });
+  return rows.map((row) => row.id);
 }
 
 export type KeyedRun = { runId: string; requestHash: string };

@@ -1,4 +1,5 @@
 import { readFile } from "node:fs/promises";
+import { PRIORITIES } from "#lib/domain/model/task.ts";
 import { describe, expect, test } from "vitest";
 import {
   ATTEMPT_STATES,
@@ -31,7 +32,8 @@ describe("CHECK constraints read the same state tables as the code", () => {
     ["dag_run", "state", RUN_STATES],
     ["task_instance", "state", TASK_STATES],
     ["dag_run", "trigger_kind", TRIGGER_KINDS],
-    ["task_instance", "slot_class", SLOT_CLASSES],
+    ["workload", "slot_class", SLOT_CLASSES],
+    ["workload", "priority", PRIORITIES],
     ["live_attempt", "state", ATTEMPT_STATES.slice(0, 2)],
     ["attempt", "state", ATTEMPT_STATES.slice(2)],
   ] as const)("%s.%s", async (table, column, states) => {

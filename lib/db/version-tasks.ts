@@ -9,24 +9,25 @@ import type { Tx } from "./pool.ts";
 export async function insertVersionTasks(
   tx: Tx,
   versionId: string,
-  { tasks }: DagSpec,
+  spec: DagSpec,
   compact: readonly { [key: string]: Json }[],
 ): Promise<void> {
+  const { tasks } = spec;
   const graph = buildGraph(tasks);
   const plain = tasks.map((task) => isDecidedBySuccesses(task.triggerRule));
+  const workloads = await workloadsOf(tx, spec);
   await tx.query(
-    `insert into sluice.dag_task (version_id, ord, task_id, type, queue, slot_class, gate, starts_ready, is_leaf,
+    `insert into sluice.dag_task (version_id, ord, task_id, type, workload_id, gate, starts_ready, is_leaf,
        wakes_settling, spec)
-     select $1, t.ord - 1, t.id, t.type, t.queue, t.slot_class, t.gate, t.starts_ready, t.is_leaf, t.wakes_settling, t.spec
-       from rows from (unnest($2::text[]), unnest($3::text[]), unnest($4::text[]), unnest($5::text[]), unnest($6::int[]),
-                       unnest($7::bool[]), unnest($8::bool[]), unnest($9::bool[]), unnest($10::jsonb[]))
-            with ordinality t(id, type, queue, slot_class, gate, starts_ready, is_leaf, wakes_settling, spec, ord)`,
+     select $1, t.ord - 1, t.id, t.type, t.workload_id, t.gate, t.starts_ready, t.is_leaf, t.wakes_settling, t.spec
+       from rows from (unnest($2::text[]), unnest($3::text[]), unnest($4::int[]), unnest($5::int[]), unnest($6::bool[]),
+                       unnest($7::bool[]), unnest($8::bool[]), unnest($9::jsonb[]))
+            with ordinality t(id, type, workload_id, gate, starts_ready, is_leaf, wakes_settling, spec, ord)`,
     [
       versionId,
       tasks.map((task) => task.id),
       tasks.map((task) => task.type),
-      tasks.map((task) => task.queue),
-      tasks.map((task) => TASK_TYPES[task.type].slotClass),
+      workloads,
       // One that no count of successes can reach, when they do not decide.
       graph.parents.map((parents, ord) => parents.length + (plain[ord]! ? 0 : 1)),
       tasks.map((task, ord) => graph.parents[ord]!.length === 0 || task.triggerRule === "always"),
@@ -40,4 +41,39 @@ export async function insertVersionTasks(
     `insert into sluice.dag_edge (version_id, from_ord, to_ord) select $1, * from unnest($2::int[], $3::int[])`,
     [versionId, edges.map(([from]) => from), edges.map(([, to]) => to)],
   );
+}
+
+/** The workload of each task, in the tasks' order; what is new is made. */
+async function workloadsOf(tx: Tx, { id: dagId, priority, tasks }: DagSpec): Promise<number[]> {
+  const wanted = tasks.map((task) => ({
+    queue: task.queue,
+    slotClass: TASK_TYPES[task.type].slotClass,
+    pool: task.pool ?? null,
+    slots: task.slots,
+    priority: task.priority ?? priority,
+  }));
+  const keys = wanted.map((workload) => JSON.stringify(workload));
+  const distinct = new Map(wanted.map((workload, index) => [keys[index]!, workload]));
+  const { rows } = await tx.query<{ ord: number; id: number }>(
+    `with w as (
+       select * from rows from (unnest($2::text[]), unnest($3::text[]), unnest($4::text[]), unnest($5::int[]), unnest($6::text[]))
+         with ordinality w(queue, slot_class, pool, slots, priority, ord)),
+     made as (
+       insert into sluice.workload (dag_id, queue, slot_class, pool, slots, priority)
+       select $1, queue, slot_class, pool, slots, priority from w
+       -- Writes nothing new, but answers the row that was there.
+       on conflict (dag_id, queue, slot_class, pool, slots, priority) do update set slots = excluded.slots
+       returning *)
+     select w.ord::int as ord, made.id from w join made
+         on (made.queue, made.slot_class, made.slots, made.priority) = (w.queue, w.slot_class, w.slots, w.priority)
+        and made.pool is not distinct from w.pool`,
+    [
+      dagId,
+      ...(["queue", "slotClass", "pool", "slots", "priority"] as const).map((key) =>
+        [...distinct.values()].map((workload) => workload[key]),
+      ),
+    ],
+  );
+  const idOf = new Map(rows.map(({ ord, id }) => [[...distinct.keys()][ord - 1]!, id]));
+  return keys.map((key) => idOf.get(key)!);
 }

@@ -26,12 +26,26 @@ export async function publishVersion(tx: Tx, spec: DagSpec, origin: VersionOrigi
   }
   const versionId = await insertVersion(tx, spec, { ...origin, hash, note: undefined });
   await tx.query(
-    `insert into sluice.dag (id, name, description, owner, tags, file, file_hash, current_version_id)
-     values ($1, $2, $3, $4, $5, $6, $7, $8)
+    `insert into sluice.dag (id, name, description, owner, tags, file, file_hash, current_version_id,
+       max_active_runs, max_active_tasks, max_active_tasks_per_run)
+     values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
      on conflict (id) do update set name = excluded.name, description = excluded.description, owner = excluded.owner, tags = excluded.tags,
-       file = excluded.file, file_hash = excluded.file_hash, missing = false, current_version_id = excluded.current_version_id,
+       file = excluded.file, file_hash = excluded.file_hash, missing = false, current_version_id = excluded.current_version_id, max_active_runs = excluded.max_active_runs,
+       max_active_tasks = excluded.max_active_tasks, max_active_tasks_per_run = excluded.max_active_tasks_per_run,
        updated_at = sluice.clock()`,
-    [spec.id, spec.name ?? null, spec.description ?? null, spec.owner ?? null, spec.tags, file, hash, versionId],
+    [
+      spec.id,
+      spec.name ?? null,
+      spec.description ?? null,
+      spec.owner ?? null,
+      spec.tags,
+      file,
+      hash,
+      versionId,
+      spec.limits.maxActiveRuns,
+      spec.limits.maxActiveTasks ?? null,
+      spec.limits.maxActiveTasksPerRun ?? null,
+    ],
   );
   return "published";
 }

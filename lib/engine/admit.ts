@@ -1,5 +1,6 @@
 import { messageOf } from "#lib/domain/errors.ts";
-import { admitReady, lockAdmission, readyRetries } from "#lib/db/admission.ts";
+import { decideAdmission } from "#lib/domain/admission.ts";
+import { admitReady, lockAdmission, readWorkloads, readyRetries, replaceWaits } from "#lib/db/admission.ts";
 import { inTx, retried } from "#lib/db/tx.ts";
 import type { EngineDeps } from "./deps.ts";
 
@@ -25,6 +26,12 @@ export async function admitDue(deps: EngineDeps): Promise<void> {
   await admit(deps);
 }
 
+/** Writes down why what is ready is not admitted: what admission would decide now, without deciding it. */
+export async function recordWaits(deps: EngineDeps): Promise<void> {
+  const { waits } = decideAdmission(await readWorkloads(deps.pool));
+  await retried(() => replaceWaits(deps.pool, waits));
+}
+
 async function start(deps: EngineDeps): Promise<number> {
   const running = pass(deps);
   const entry: Passes = { running };
@@ -40,7 +47,8 @@ async function pass(deps: EngineDeps): Promise<number> {
   try {
     const admitted = await inTx(deps.pool, async (tx) => {
       await lockAdmission(tx);
-      const attempts = await admitReady(tx);
+      const { admitted } = decideAdmission(await readWorkloads(tx));
+      const attempts = admitted.length === 0 ? [] : await admitReady(tx, admitted);
       const lanes = Map.groupBy(attempts, (attempt) => attempt.lane);
       for (const [lane, members] of lanes) {
         await deps.queue.enqueue(

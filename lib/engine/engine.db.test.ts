@@ -1,5 +1,6 @@
 import { beforeEach, describe, expect, test } from "vitest";
-import { admitReady, lockAdmission } from "#lib/db/admission.ts";
+import { decideAdmission } from "#lib/domain/admission.ts";
+import { admitReady, lockAdmission, readWorkloads } from "#lib/db/admission.ts";
 import { finishRunning } from "#lib/db/finishes.ts";
 import { releaseExpired } from "#lib/db/lost-attempts.ts";
 import { unsettledRuns } from "#lib/db/run-states.ts";
@@ -216,7 +217,7 @@ describe("admission", () => {
       Array.from({ length: 6 }, () =>
         inTx(database.pool, async (tx) => {
           await lockAdmission(tx);
-          return admitReady(tx);
+          return admitReady(tx, decideAdmission(await readWorkloads(tx)).admitted);
         }),
       ),
     );
@@ -268,8 +269,8 @@ describe("starting a run", () => {
     await worker(deps, "w");
     await start(deps, "twice");
     const again = database.pool.query(
-      `insert into sluice.live_attempt (task_instance_id, number, id, state, queue, slot_class)
-       select task_instance_id, 2, gen_random_uuid(), 'queued', queue, slot_class from sluice.live_attempt`,
+      `insert into sluice.live_attempt (task_instance_id, number, id, state, workload_id)
+       select task_instance_id, 2, gen_random_uuid(), 'queued', workload_id from sluice.live_attempt`,
     );
     await expect(again).rejects.toMatchObject({ code: "23505" });
   });

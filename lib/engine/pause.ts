@@ -3,6 +3,7 @@ import { markDagPaused, markRunPaused } from "#lib/db/pauses.ts";
 import { inTx } from "#lib/db/tx.ts";
 import { admit } from "./admit.ts";
 import type { EngineDeps } from "./deps.ts";
+import { startAllQueuedRuns, startQueuedRuns } from "./start-queued-runs.ts";
 
 /** Nothing of the DAG is admitted until it is resumed; what runs goes on to its end. Throws `dag_not_found`. */
 export async function pauseDag(deps: EngineDeps, dagId: string, actor: string): Promise<void> {
@@ -11,6 +12,7 @@ export async function pauseDag(deps: EngineDeps, dagId: string, actor: string): 
 
 export async function unpauseDag(deps: EngineDeps, dagId: string): Promise<void> {
   await setDagPaused(deps, dagId, null);
+  await startQueuedRuns(deps, dagId);
   await admit(deps);
 }
 
@@ -26,6 +28,7 @@ export async function pauseRun(deps: EngineDeps, runId: string, actor: string): 
 
 export async function resumeRun(deps: EngineDeps, runId: string): Promise<boolean> {
   const resumed = await setRunPaused(deps, runId, null);
+  await startAllQueuedRuns(deps);
   await admit(deps);
   return resumed;
 }

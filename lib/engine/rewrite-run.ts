@@ -15,6 +15,7 @@ import type { Tx } from "#lib/db/pool.ts";
 import { inTx } from "#lib/db/tx.ts";
 import { admit } from "./admit.ts";
 import type { EngineDeps } from "./deps.ts";
+import { startQueuedRuns } from "./start-queued-runs.ts";
 
 export type RunView = { run: LockedRun; graph: VersionGraph; states: readonly TaskState[] };
 
@@ -38,17 +39,20 @@ export async function rewriteRun(
   by: { actor: string; reason: string | null },
   decide: (view: RunView, tx: Tx) => Rewrite | undefined | Promise<Rewrite | undefined>,
 ): Promise<boolean | undefined> {
+  let ended: string | undefined;
   const written = await inTx(deps.pool, async (tx) => {
     const run = await lockRun(tx, runId);
     if (!run) return undefined;
     const view = { run, graph: await versionGraph(deps, run.versionId), states: await readStates(tx, runId) };
     const rewrite = await decide(view, tx);
     if (!rewrite) return false;
-    await write(tx, view, rewrite, by);
+    const state = await write(tx, view, rewrite, by);
+    ended = isFinalRunState(state) ? run.dagId : undefined;
     return true;
   });
   if (written === true) {
     deps.notifier.announce("sluice_runs", [runId]);
+    if (ended !== undefined) await startQueuedRuns(deps, ended);
     await admit(deps);
   }
   return written;
@@ -59,7 +63,7 @@ async function write(
   { run, graph, states: before }: RunView,
   rewrite: Rewrite,
   by: { actor: string; reason: string | null },
-): Promise<void> {
+): Promise<RunState> {
   const after = settle(graph, rewrite.states);
   const restarted = rewrite.restarted ?? new Set<number>();
   // Only a person's action changes which parents have succeeded other than by a finish, which counts by itself.
@@ -81,6 +85,7 @@ async function write(
   const to =
     open > 0 ? (isFinalRunState(run.state) ? "running" : run.state) : (rewrite.end ?? runVerdict(graph.isLeaf, after));
   if (to !== run.state) await writeRunState(tx, run, to, by.actor, by.reason);
+  return to;
 }
 
 const isUnlucky = (state: TaskState): boolean => isFinalTaskState(state) && state !== "success";

@@ -2,7 +2,7 @@ import { canonicalJson, type Json, sha256 } from "#lib/domain/canonical.ts";
 import { AppError } from "#lib/domain/errors.ts";
 import { storableJson } from "#lib/domain/output.ts";
 import { paramValues } from "#lib/domain/param-values.ts";
-import { findStartable, insertRun, insertRunKey, lockRunKey, type NewRun } from "#lib/db/runs.ts";
+import { activateRuns, insertRun, insertRunKey, lockRunKey, lockStartable, type NewRun } from "#lib/db/runs.ts";
 import { inTx } from "#lib/db/tx.ts";
 import { admit } from "./admit.ts";
 import type { EngineDeps } from "./deps.ts";
@@ -13,7 +13,7 @@ export type StartRun = NewRun & {
 };
 
 /**
- * Starts a run of the DAG's current version. Once this answers, the run exists and will end.
+ * Starts a run of the DAG's current version; beyond the DAG's limit of active runs it is queued until one ends. Once this answers, the run exists and will end.
  * Throws `dag_not_found`, `invalid_request` when `conf` is not what the DAG's params allow or cannot be stored, and
  * `idempotency_key_reused` when the key was used with another request.
  */
@@ -30,11 +30,12 @@ export async function startRun(deps: EngineDeps, request: StartRun): Promise<{ r
       });
     }
     if (known) return { runId: known.runId, created: false };
-    const startable = await findStartable(tx, run.dagId);
+    const startable = await lockStartable(tx, run.dagId);
     if (startable === undefined) throw new AppError("dag_not_found", `there is no DAG "${run.dagId}"`);
     const values = paramValues(startable.params ?? {}, run.conf);
     if (!values.ok) throw new AppError("invalid_request", values.problems.join("; "), { problems: values.problems });
     const runId = await insertRun(tx, { ...run, ...startable, params: values.params });
+    await activateRuns(tx, run.dagId);
     if (key !== undefined) await insertRunKey(tx, run.dagId, key, { runId, requestHash });
     return { runId, created: true };
   });

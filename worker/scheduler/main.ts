@@ -1,7 +1,8 @@
 import { engineDeps } from "#lib/boot.ts";
 import { ensurePartitions } from "#lib/db/partitions.ts";
-import { admitDue } from "#lib/engine/admit.ts";
+import { admitDue, recordWaits } from "#lib/engine/admit.ts";
 import { LEASE_MS } from "#lib/engine/lease.ts";
+import { startAllQueuedRuns } from "#lib/engine/start-queued-runs.ts";
 import { sweep } from "#lib/engine/sweep.ts";
 import { plainEnv, type Settings } from "#lib/env.ts";
 import { createLogger } from "#lib/obs/log.ts";
@@ -32,6 +33,8 @@ export async function runScheduler(settings: Settings & { databaseUrl: string })
         duty("partitions", PARTITIONS_EVERY_MS, () => ensurePartitions(deps.pool)),
         duty("load", LOAD_EVERY_MS, () => loader.pass()),
         duty("admit", ADMIT_EVERY_MS, () => admitDue(deps)),
+        duty("runs", ADMIT_EVERY_MS, () => startAllQueuedRuns(deps)),
+        duty("waits", ADMIT_EVERY_MS, () => recordWaits(deps)),
         duty("sweep", SWEEP_EVERY_MS, () => guard(() => sweep(deps))),
         healthService({ host: settings.host, port: settings.healthPort, duties, log }),
       ],

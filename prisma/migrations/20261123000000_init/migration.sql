@@ -26,6 +26,10 @@ create table sluice.dag (
   missing boolean not null default false,
   -- Who paused it; nothing of it starts meanwhile.
   paused_by text,
+  -- Of its current version: how much of it goes on at once; null is no limit.
+  max_active_runs int not null check (max_active_runs > 0),
+  max_active_tasks int check (max_active_tasks > 0),
+  max_active_tasks_per_run int check (max_active_tasks_per_run > 0),
   current_version_id bigint not null,
   created_at timestamptz not null default sluice.clock(),
   updated_at timestamptz not null default sluice.clock()
@@ -53,14 +57,42 @@ alter table sluice.dag_version add constraint dag_version_dag_id_fkey
 alter table sluice.dag add constraint dag_current_version_id_fkey
   foreign key (current_version_id) references sluice.dag_version (id) deferrable initially deferred;
 
+-- Slots that tasks of all DAGs share.
+create table sluice.pool (
+  name text primary key check (name ~ '^[a-z0-9][a-z0-9_-]{0,63}$'),
+  slots int not null check (slots >= 0),
+  description text,
+  created_at timestamptz not null default sluice.clock()
+);
+
+-- Tasks between which admission sees no difference but their age: one row each for all versions of a DAG.
+create table sluice.workload (
+  id int generated always as identity primary key,
+  dag_id text not null,
+  queue text not null,
+  slot_class text not null check (slot_class in ('process', 'function', 'inline')),
+  -- No foreign key: a task may name a pool that is made later, and waits for it.
+  pool text,
+  slots int not null check (slots > 0),
+  priority text not null check (priority in ('high', 'medium', 'low')),
+  unique nulls not distinct (dag_id, queue, slot_class, pool, slots, priority)
+);
+
+-- Why ready tasks of a workload are not admitted; kept by a scheduler, written when it changes.
+create table sluice.workload_wait (
+  workload_id int primary key,
+  code text not null,
+  detail jsonb not null,
+  since timestamptz not null default sluice.clock()
+);
+
 -- A version's tasks as rows: what set-based transitions join against. `ord` is the task's place in the spec.
 create table sluice.dag_task (
   version_id bigint not null references sluice.dag_version (id),
   ord int not null,
   task_id text not null,
   type text not null,
-  queue text not null,
-  slot_class text not null check (slot_class in ('process', 'function', 'inline')),
+  workload_id int not null,
   -- What `open_parents` starts with: the parents, and one more when counting successes does not decide the rule.
   gate int not null check (gate >= 0),
   starts_ready boolean not null,
@@ -113,6 +145,8 @@ create table sluice.dag_run (
   ended_at timestamptz,
   constraint ended_iff_final check ((state in ('success', 'failed', 'cancelled')) = (ended_at is not null))
 );
+create index dag_run_going_idx on sluice.dag_run (dag_id, id) where state = 'running';
+create index dag_run_queued_idx on sluice.dag_run (dag_id, id) where state = 'queued';
 create index dag_run_dag_id_id_idx on sluice.dag_run (dag_id, id desc);
 
 -- Small and unpartitioned, so that "exactly one run per key" stays a plain unique index.
@@ -143,8 +177,7 @@ create table sluice.task_instance (
   run_id bigint not null,
   state text not null check (state in ('waiting', 'ready', 'queued', 'running', 'success', 'failed', 'skipped',
     'upstream_failed', 'cancelled', 'retrying', 'deferred')),
-  queue text not null,
-  slot_class text not null check (slot_class in ('process', 'function', 'inline')),
+  workload_id int not null,
   -- Parents that have not succeeded yet (see dag_task.gate); at 0 a waiting task is ready.
   open_parents int not null check (open_parents >= 0),
   attempts int not null default 0,
@@ -162,7 +195,7 @@ create table sluice.task_instance (
   constraint ended_iff_final check
     ((state in ('success', 'failed', 'skipped', 'upstream_failed', 'cancelled')) = (ended_at is not null))
 ) with (fillfactor = 60);
-create index task_instance_ready_idx on sluice.task_instance (queue, slot_class, id) where state = 'ready' and not held;
+create index task_instance_ready_idx on sluice.task_instance (workload_id, id) where state = 'ready' and not held;
 
 create index task_instance_retry_at_idx on sluice.task_instance (retry_at) where state = 'retrying';
 
@@ -188,8 +221,7 @@ create table sluice.live_attempt (
   number int not null,
   id uuid not null unique,
   state text not null check (state in ('queued', 'running')),
-  queue text not null,
-  slot_class text not null,
+  workload_id int not null,
   queued_at timestamptz not null default sluice.clock(),
   worker_id text,
   worker_epoch bigint,
