@@ -1,6 +1,7 @@
 import os from "node:os";
 import path from "node:path";
 import { z } from "zod";
+import { isIpRange } from "#lib/domain/ip-range.ts";
 import { nearestName } from "#lib/domain/nearest.ts";
 
 const LOG_LEVELS = ["trace", "debug", "info", "warn", "error", "fatal", "silent"] as const;
@@ -29,6 +30,8 @@ export type Settings = {
   processSlots: number;
   functionSlots: number;
   inlineSlots: number;
+  /** Private addresses that http tasks may reach. */
+  httpAllow: string[];
 };
 
 /** What a child process is given. Next's types want NODE_ENV in every environment, and ours always is the built product. */
@@ -91,6 +94,11 @@ const schema = z.object({
   SLUICE_PROCESS_SLOTS: wholeNumber(1, 1000).optional(),
   SLUICE_FUNCTION_SLOTS: wholeNumber(1, 1000).optional(),
   SLUICE_INLINE_SLOTS: wholeNumber(1, 10_000).optional(),
+  SLUICE_HTTP_ALLOW: z
+    .string()
+    .transform(splitList)
+    .refine((ranges) => ranges.every(isIpRange))
+    .optional(),
 });
 
 type Name = keyof z.infer<typeof schema>;
@@ -161,6 +169,11 @@ export const SETTING_HELP: Record<Name, Help> = {
     fallback: "256",
     about: "tasks run inside the worker at once",
   },
+  SLUICE_HTTP_ALLOW: {
+    allowed: "addresses or ranges like 10.1.0.0/16, separated by commas",
+    fallback: "none",
+    about: "private addresses that http tasks may reach",
+  },
 };
 
 type Env = Record<string, string | undefined>;
@@ -203,6 +216,7 @@ function toSettings(env: z.infer<typeof schema>): Settings {
     processSlots: env.SLUICE_PROCESS_SLOTS ?? 2 * cores,
     functionSlots: env.SLUICE_FUNCTION_SLOTS ?? cores,
     inlineSlots: env.SLUICE_INLINE_SLOTS ?? 256,
+    httpAllow: env.SLUICE_HTTP_ALLOW ?? [],
   };
 }
 
@@ -247,6 +261,7 @@ function toEnv(settings: Settings): Record<string, string> {
     ["SLUICE_PROCESS_SLOTS", String(settings.processSlots)],
     ["SLUICE_FUNCTION_SLOTS", String(settings.functionSlots)],
     ["SLUICE_INLINE_SLOTS", String(settings.inlineSlots)],
+    ["SLUICE_HTTP_ALLOW", settings.httpAllow.join(",") || undefined],
   ];
   return Object.fromEntries(entries.flatMap(([name, value]) => (value === undefined ? [] : [[name, value]])));
 }

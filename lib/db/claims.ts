@@ -20,6 +20,7 @@ export type Claimed = {
   /** Failed attempts before this one. */
   failures: number;
   logicalDate: Date;
+  triggerKind: string;
 };
 
 /**
@@ -57,7 +58,7 @@ export async function claimQueued(
         select task_instance_id >> 20, task_instance_id, number, 'queued', 'running', 'worker:' || $3 from got)
       select got.task_instance_id as "taskInstanceId", r.id as "runId", got.id as "attemptId", got.token, got.number,
              r.dag_id as "dagId", t.task_id as "taskId", t.spec as task, v.bundle, r.conf, r.params, moved.failures,
-             r.logical_date as "logicalDate"
+             r.logical_date as "logicalDate", r.trigger_kind as "triggerKind"
         from got
         join moved on moved.id = got.task_instance_id
         join sluice.dag_run r on r.id = got.task_instance_id >> 20

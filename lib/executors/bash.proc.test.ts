@@ -3,6 +3,7 @@ import { mkdtemp, rm } from "node:fs/promises";
 import os from "node:os";
 import path from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { createAddressGuard } from "./http-address.ts";
 import { bash } from "./bash.ts";
 import type { ExecutorContext, Exit, Outcome, SpawnRequest } from "./executor.ts";
 
@@ -35,12 +36,15 @@ function run(command: string, env: Record<string, string> = {}): Promise<Outcome
       dagId: "d",
       logicalDate: "2026-01-01T00:00:00.000Z",
       conf: { "it's": "$(touch hacked)" },
+      params: {},
       bundle: undefined,
     },
     env,
     inputs: async () => ({ parent: { rows: 3 } }),
     signal: new AbortController().signal,
     workDir,
+    network: createAddressGuard([]),
+    log: () => undefined,
     spawn: spawnHere,
     call: () => Promise.reject(new Error("a shell command calls no function")),
   };

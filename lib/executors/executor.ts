@@ -1,4 +1,5 @@
 import type { Json } from "#lib/domain/canonical.ts";
+import type { AddressGuard } from "./http-address.ts";
 
 export type Stream = "stdout" | "stderr" | "system";
 
@@ -22,6 +23,8 @@ export type ExecutorContext = {
     dagId: string;
     logicalDate: string;
     conf: Record<string, unknown>;
+    /** What the task sees of conf: checked, with the defaults of the DAG's params. */
+    params: Record<string, unknown>;
     bundle: string | undefined;
   };
   /** The task's own variables, for what runs as a process. */
@@ -32,6 +35,10 @@ export type ExecutorContext = {
   signal: AbortSignal;
   /** A private, empty folder, removed afterwards. */
   workDir: string;
+  /** Which addresses the task may reach. */
+  network: AddressGuard;
+  /** Adds a line of the executor's own to the attempt's log. */
+  log(stream: Stream, text: string): void;
   spawn(request: SpawnRequest): Promise<Exit>;
   call(call: FunctionCall): Promise<CallResult>;
 };
@@ -40,7 +47,7 @@ export type ExecutorContext = {
 export type Outcome =
   | { kind: "success"; output: unknown; exitCode?: number | undefined }
   | { kind: "skipped"; reason: string; exitCode?: number | undefined }
-  | { kind: "failed"; reason: string; error: string; exitCode?: number | undefined };
+  | { kind: "failed"; reason: string; error: string; exitCode?: number | undefined; httpStatus?: number };
 
 export type Executor<Config> = {
   /** What people see for it. */

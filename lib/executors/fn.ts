@@ -18,6 +18,7 @@ export const fn: Executor<z.infer<typeof FnConfig>> = {
       argument: {
         outputs: await context.inputs(),
         conf: attempt.conf as Json,
+        params: attempt.params as Json,
         run: { id: attempt.runId, dagId: attempt.dagId, logicalDate: attempt.logicalDate },
         attemptId: attempt.attemptId,
       },

@@ -1,9 +1,90 @@
 import type { z } from "zod";
+import { messageOf } from "#lib/domain/errors.ts";
 import type { HttpConfig } from "#lib/domain/model/task-types.ts";
-import type { Executor } from "./executor.ts";
+import { durationMs } from "#lib/domain/model/duration.ts";
+import { MAX_OUTPUT_BYTES } from "#lib/domain/output.ts";
+import type { Executor, ExecutorContext, Outcome } from "./executor.ts";
+import { type HttpResponse, RefusedRequest, type RequestData, ResponseTooLarge, sendRequest } from "./http-request.ts";
 
-/** An HTTP request from inside the worker. */
-export const http: Executor<z.output<typeof HttpConfig>> = {
+type Config = z.output<typeof HttpConfig>;
+
+/** An HTTP request from inside the worker. Its output is the response: status, headers, body. */
+export const http: Executor<Config> = {
   displayName: "HTTP",
-  run: () => Promise.resolve({ kind: "failed", reason: "HTTP", error: "in the making" }),
+  async run(context, config) {
+    const limit = AbortSignal.timeout(durationMs(config.responseTimeout));
+    const started = performance.now();
+    try {
+      const response = await sendRequest(requestOf(config, context), {
+        guard: context.network,
+        redirects: config.redirects,
+        maxBytes: MAX_OUTPUT_BYTES,
+        signal: AbortSignal.any([context.signal, limit]),
+      });
+      const took = Math.round(performance.now() - started);
+      context.log(
+        "system",
+        `${config.method} ${response.url} → ${response.status} in ${took} ms, ${response.body.length} bytes\n`,
+      );
+      return toOutcome(config, response);
+    } catch (error) {
+      return failure(error, limit.aborted, config);
+    }
+  },
 };
+
+function requestOf(config: Config, { attempt }: ExecutorContext): RequestData {
+  const url = new URL(config.url);
+  for (const [name, value] of Object.entries(config.query)) url.searchParams.append(name, value);
+  const { body, type } = bodyOf(config);
+  const isSafe = config.method === "GET" || config.method === "HEAD" || config.method === "OPTIONS";
+  const headers = {
+    accept: "*/*",
+    "user-agent": "sluice",
+    ...(type === undefined ? {} : { "content-type": type }),
+    // Lets the other side tell a repeated delivery from a second order.
+    ...(isSafe ? {} : { "idempotency-key": attempt.attemptId }),
+    ...Object.fromEntries(Object.entries(config.headers).map(([name, value]) => [name.toLowerCase(), value])),
+  };
+  return { url, method: config.method, headers, body };
+}
+
+function bodyOf({ json, form, body }: Config): { body: string | undefined; type?: string } {
+  if (json !== undefined) return { body: JSON.stringify(json), type: "application/json" };
+  if (form !== undefined)
+    return { body: new URLSearchParams(form).toString(), type: "application/x-www-form-urlencoded" };
+  return { body };
+}
+
+function toOutcome({ expect }: Config, response: HttpResponse): Outcome {
+  const { status } = response;
+  const isExpected = expect.length === 0 ? status >= 200 && status <= 299 : expect.includes(status);
+  if (!isExpected) {
+    const wanted = expect.length === 0 ? "200 to 299" : expect.join(", ");
+    const error = `the response has status ${status}; expected ${wanted}`;
+    return { kind: "failed", reason: "HTTP_STATUS", error, httpStatus: status };
+  }
+  return { kind: "success", output: { status, headers: response.headers, body: readBody(response) } };
+}
+
+/** JSON when it says so and is, else text, else base64. */
+function readBody({ headers, body }: HttpResponse): unknown {
+  try {
+    const text = new TextDecoder("utf-8", { fatal: true }).decode(body);
+    if (!/\bjson\b/i.test(headers["content-type"] ?? "")) return text;
+    try {
+      return JSON.parse(text) as unknown;
+    } catch {
+      return text;
+    }
+  } catch {
+    return { base64: body.toString("base64") };
+  }
+}
+
+function failure(error: unknown, timedOut: boolean, { responseTimeout }: Config): Outcome {
+  if (timedOut) return { kind: "failed", reason: "TIMEOUT", error: `no complete response within ${responseTimeout}` };
+  if (error instanceof RefusedRequest) return { kind: "failed", reason: "ADDRESS_REFUSED", error: error.message };
+  if (error instanceof ResponseTooLarge) return { kind: "failed", reason: "RESULT_TOO_LARGE", error: error.message };
+  return { kind: "failed", reason: "HTTP_ERROR", error: `the request failed: ${messageOf(error)}` };
+}

@@ -18,10 +18,12 @@ export async function runProcessTask(
   const files = {
     SLUICE_INPUTS: path.join(context.workDir, "inputs.json"),
     SLUICE_CONF: path.join(context.workDir, "conf.json"),
+    SLUICE_PARAMS: path.join(context.workDir, "params.json"),
     SLUICE_OUTPUT: path.join(context.workDir, "output.json"),
   };
   await writeFile(files.SLUICE_INPUTS, JSON.stringify(await context.inputs()));
   await writeFile(files.SLUICE_CONF, JSON.stringify(context.attempt.conf));
+  await writeFile(files.SLUICE_PARAMS, JSON.stringify(context.attempt.params));
   const exit = await context.spawn({
     file: program.file,
     args: program.args,

@@ -50,7 +50,12 @@ export const ROOMS: readonly Room[] = [
     types: ["db", "engine"],
   },
   { name: "components", files: /^components\//, may: ["domain", "contract"] },
-  { name: "domain", files: /^lib\/domain\//, may: [], npm: ["zod", "yaml", "cron-parser", "node:crypto"] },
+  {
+    name: "domain",
+    files: /^lib\/domain\//,
+    may: [],
+    npm: ["zod", "yaml", "cron-parser", "@marcbachmann/cel-js", "node:crypto", "node:net"],
+  },
   { name: "dsl", files: /^lib\/dsl\//, may: ["domain"] },
   { name: "contract", files: /^lib\/contract\//, may: ["domain"] },
   {

@@ -10,6 +10,7 @@ import type { EngineDeps } from "#lib/engine/deps.ts";
 import { FENCED } from "#lib/engine/fenced.ts";
 import { HEARTBEAT_MS } from "#lib/engine/lease.ts";
 import { registerWorker } from "#lib/engine/register-worker.ts";
+import { createAddressGuard } from "#lib/executors/http-address.ts";
 import { plainEnv, type Settings } from "#lib/env.ts";
 import { createLogger } from "#lib/obs/log.ts";
 import { lanesOf } from "#lib/queue/task-queue.ts";
@@ -125,7 +126,8 @@ function attemptTools(settings: RunningSettings, deps: EngineDeps): AttemptTools
     folderOf: bundles.folderOf,
     guard: spawner.guard,
   });
-  return { deps, spawner, functions, workFolder: path.join(settings.home, "work", settings.workerName) };
+  const network = createAddressGuard(settings.httpAllow);
+  return { deps, spawner, functions, network, workFolder: path.join(settings.home, "work", settings.workerName) };
 }
 
 async function registration(settings: RunningSettings): Promise<Parameters<typeof registerWorker>[1]> {

@@ -11,7 +11,9 @@ import type { Finish } from "#lib/db/finishes.ts";
 import { parentOutputs } from "#lib/db/xcoms.ts";
 import type { EngineDeps } from "#lib/engine/deps.ts";
 import type { ExecutorContext, Outcome } from "#lib/executors/executor.ts";
+import type { AddressGuard } from "#lib/executors/http-address.ts";
 import { EXECUTORS } from "#lib/executors/registry.ts";
+import { needsResolving, type Resolved, resolveTask } from "../resolve-task.ts";
 import { isDatabaseUnreachable } from "../database-errors.ts";
 import type { FunctionPool } from "../functions/pool.ts";
 import type { Spawner } from "../spawner/client.ts";
@@ -21,7 +23,13 @@ const ASK_AGAIN_MS = 500;
 /** A timer beyond it fires at once (Node keeps the delay in 31 bits); nobody's lease lives that long. */
 const MAX_TIMER_MS = 2 ** 31 - 1;
 
-export type AttemptTools = { deps: EngineDeps; spawner: Spawner; functions: FunctionPool; workFolder: string };
+export type AttemptTools = {
+  deps: EngineDeps;
+  spawner: Spawner;
+  functions: FunctionPool;
+  workFolder: string;
+  network: AddressGuard;
+};
 
 /** Runs a claimed attempt to its end, outside any transaction. Never throws: whatever happens is an end. */
 export async function runAttempt(
@@ -33,7 +41,9 @@ export async function runAttempt(
   const workDir = path.join(tools.workFolder, claimed.attemptId);
   try {
     await mkdir(workDir, { recursive: true, mode: 0o700 });
-    const task = TaskSpec.parse(claimed.task);
+    const resolved = await resolve(tools, claimed, TaskSpec.parse(claimed.task), signal);
+    if (resolved.kind !== "run") return toFinish(claimed, undefined, endOf(resolved));
+    const { task } = resolved;
     const limit = AbortSignal.timeout(Math.min(durationMs(task.timeout), MAX_TIMER_MS));
     const context = contextOf(tools, claimed, task, AbortSignal.any([signal, limit]), log, workDir);
     const outcome = await execute(context, task);
@@ -45,6 +55,29 @@ export async function runAttempt(
       tools.deps.log.warn({ workDir, error: messageOf(error) }, "a work directory could not be removed");
     });
   }
+}
+
+/** Expressions get their values at the last moment, and the parents' outputs are read only when there are any. */
+async function resolve(
+  { deps }: AttemptTools,
+  claimed: Claimed,
+  task: TaskSpec,
+  signal: AbortSignal,
+): Promise<Resolved> {
+  if (!needsResolving(task)) return { kind: "run", task };
+  const { runId: id, dagId, triggerKind, params } = claimed;
+  return resolveTask(task, {
+    params,
+    outputs: await untilReachable(signal, () => parentOutputs(deps.pool, claimed.taskInstanceId)),
+    run: { id, dagId, triggerKind, logicalDate: claimed.logicalDate.toISOString() },
+    task: { id: task.id, attempt: claimed.number },
+  });
+}
+
+/** An expression that fails would fail again: there is no retry for it. */
+function endOf(resolved: Exclude<Resolved, { kind: "run" }>): Outcome {
+  if (resolved.kind === "skip") return { kind: "skipped", reason: "CONDITION" };
+  return { kind: "failed", reason: "EXPRESSION", error: resolved.error };
 }
 
 function execute(context: ExecutorContext, task: TaskSpec): Promise<Outcome> {
@@ -63,14 +96,14 @@ function execute(context: ExecutorContext, task: TaskSpec): Promise<Outcome> {
 }
 
 function contextOf(
-  { deps, spawner, functions }: AttemptTools,
+  { deps, spawner, functions, network }: AttemptTools,
   claimed: Claimed,
   task: TaskSpec,
   signal: AbortSignal,
   log: AttemptLog,
   workDir: string,
 ): ExecutorContext {
-  const { attemptId, number, taskInstanceId, taskId, runId, dagId, conf } = claimed;
+  const { attemptId, number, taskInstanceId, taskId, runId, dagId, conf, params } = claimed;
   return {
     attempt: {
       attemptId,
@@ -80,6 +113,7 @@ function contextOf(
       runId,
       dagId,
       conf,
+      params,
       logicalDate: claimed.logicalDate.toISOString(),
       bundle: claimed.bundle ?? undefined,
     },
@@ -87,6 +121,8 @@ function contextOf(
     env: task.env,
     signal,
     workDir,
+    network,
+    log: (stream, text) => void log.write(stream, Buffer.from(text)),
     spawn: (request) => spawner.run(request, signal, log.write),
     call: (call) => functions.call(call, signal, (stream, bytes) => void log.write(stream, bytes)),
   };

@@ -3,6 +3,7 @@ import type { z } from "zod";
 import type { DagSpec } from "../model/dag.ts";
 import { BashConfig } from "../model/task-types.ts";
 import { graphProblems, type Problem } from "../graph.ts";
+import { expressionProblems } from "./expression-problems.ts";
 import { nearestName } from "../nearest.ts";
 import { FileDag, FileTask } from "./schema.ts";
 import { toSpec } from "./to-spec.ts";
@@ -53,7 +54,7 @@ export function parseDefinition(text: string, file: string): DefinitionResult {
     );
   }
   const spec = toSpec(parsed.data, value.data);
-  const problems = graphProblems(spec.tasks);
+  const problems = [...graphProblems(spec.tasks), ...expressionProblems(spec)];
   if (problems.length > 0) {
     return fail(
       problems.map((problem: Problem) => ({ offset: offsetOf(document, problem.path), message: problem.message })),

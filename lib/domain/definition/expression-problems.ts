@@ -1,0 +1,39 @@
+import { checkTemplate, type Scope } from "../expressions/check.ts";
+import { hasExpression, parseTemplate } from "../expressions/template.ts";
+import type { Problem } from "../graph.ts";
+import type { DagSpec } from "../model/dag.ts";
+import type { TaskSpec } from "../model/task.ts";
+
+/** Everything wrong with a spec's expressions, with paths as they are in a definition file. */
+export function expressionProblems({ params, tasks }: Pick<DagSpec, "params" | "tasks">): Problem[] {
+  const names = Object.keys(params);
+  return tasks.flatMap((task, index) => {
+    const scope: Scope = { params: names, outputs: task.dependsOn };
+    const at = ["tasks", index];
+    return [
+      ...conditionProblems(task, [...at, "condition"], scope),
+      ...textProblems(task.config, [...at, task.type], scope),
+      ...textProblems(task.env, [...at, "env"], scope),
+    ];
+  });
+}
+
+function conditionProblems({ condition }: TaskSpec, path: Problem["path"], scope: Scope): Problem[] {
+  if (condition === undefined) return [];
+  const template = parseTemplate(condition);
+  const isOne = template.ok && template.parts.length === 1 && template.parts[0]!.kind === "expression";
+  if (template.ok && !isOne)
+    return [{ path, message: "a condition is one expression, written as ${{ … }} with nothing around it" }];
+  return checkTemplate(condition, scope).map(({ message }) => ({ path, message }));
+}
+
+function textProblems(value: unknown, path: Problem["path"], scope: Scope): Problem[] {
+  if (typeof value === "string") {
+    if (!hasExpression(value)) return [];
+    return checkTemplate(value, scope).map(({ message }) => ({ path, message }));
+  }
+  if (typeof value !== "object" || value === null) return [];
+  return Object.entries(value).flatMap(([key, member]) =>
+    textProblems(member, [...path, Array.isArray(value) ? Number(key) : key], scope),
+  );
+}

@@ -1,0 +1,128 @@
+import type { ASTNode } from "@marcbachmann/cel-js";
+import { nearestName } from "../nearest.ts";
+import { ENVIRONMENT, MEMBERS, ROOTS } from "./environment.ts";
+import { MAX_SOURCE, type ExpressionProblem, parseTemplate } from "./template.ts";
+
+/** What expressions of a task may refer to. */
+export type Scope = { params: readonly string[]; outputs: readonly string[] };
+
+/** Everything wrong with the expressions of a text, as far as can be told before a run. Never throws. */
+export function checkTemplate(text: string, scope: Scope): ExpressionProblem[] {
+  const template = parseTemplate(text);
+  if (!template.ok) return template.problems;
+  return template.parts.flatMap((part) =>
+    part.kind === "text"
+      ? []
+      : checkExpression(part.source, scope).map(({ offset, message }) => ({ offset: part.offset + offset, message })),
+  );
+}
+
+/** The same for one expression. */
+export function checkExpression(source: string, scope: Scope): ExpressionProblem[] {
+  const parsed = parseExpression(source);
+  if (!parsed.ok) return [parsed.problem];
+  const problems = referenceProblems(parsed.ast, scope);
+  if (problems.length > 0) return problems;
+  const { valid, error } = ENVIRONMENT.check(source);
+  return valid || error === undefined ? [] : [{ offset: error.range?.start ?? 0, message: lowerFirst(error.summary) }];
+}
+
+export type Parsed = { ok: true; ast: ASTNode } | { ok: false; problem: ExpressionProblem };
+
+/** The syntax tree of an expression whose cost is bounded. */
+export function parseExpression(source: string): Parsed {
+  if (source.length > MAX_SOURCE)
+    return { ok: false, problem: { offset: 0, message: `an expression has at most ${MAX_SOURCE} characters` } };
+  if (source.trim() === "") return { ok: false, problem: { offset: 0, message: "the expression is empty" } };
+  try {
+    const { ast } = ENVIRONMENT.parse(source);
+    const [problem] = costProblems(ast);
+    return problem === undefined ? { ok: true, ast } : { ok: false, problem };
+  } catch (error) {
+    const { summary, range } = error as { summary?: string; range?: { start: number } };
+    const message = summary ?? (error instanceof Error ? error.message : String(error));
+    return { ok: false, problem: { offset: range?.start ?? 0, message: `not an expression: ${lowerFirst(message)}` } };
+  }
+}
+
+const lowerFirst = (text: string): string => text.charAt(0).toLowerCase() + text.slice(1);
+
+const MACROS = new Set(["all", "exists", "exists_one", "map", "filter"]);
+
+/** Loops in loops could cost the square of their input, and patterns can be made to search for ever. */
+function costProblems(ast: ASTNode): ExpressionProblem[] {
+  const problems: ExpressionProblem[] = [];
+  walk(ast, false, (node, inMacro) => {
+    const name = calledName(node);
+    if (name === "matches")
+      problems.push({
+        offset: node.start,
+        message: "matches() is not available; use contains, startsWith or endsWith",
+      });
+    if (inMacro && name !== undefined && MACROS.has(name))
+      problems.push({ offset: node.start, message: `${name}() cannot stand inside another loop` });
+  });
+  return problems;
+}
+
+function calledName(node: ASTNode): string | undefined {
+  return node.op === "call" || node.op === "rcall" ? node.args[0] : undefined;
+}
+
+/** Names of params, parents and members that do not exist. */
+function referenceProblems(ast: ASTNode, scope: Scope): ExpressionProblem[] {
+  const known: Record<string, { names: readonly string[]; what: string }> = {
+    params: { names: scope.params, what: "a param of this DAG" },
+    outputs: { names: scope.outputs, what: "a task in dependsOn" },
+    run: { names: MEMBERS.run, what: "something a run has" },
+    task: { names: MEMBERS.task, what: "something a task has" },
+  };
+  const problems: ExpressionProblem[] = [];
+  for (const { root, member, offset } of references(ast)) {
+    const { names, what } = known[root]!;
+    if (member === undefined || names.includes(member)) continue;
+    problems.push({ offset, message: `"${member}" is not ${what}; ${hint(member, names)}` });
+  }
+  return problems;
+}
+
+function hint(name: string, known: readonly string[]): string {
+  const near = nearestName(name, known);
+  if (near !== undefined) return `did you mean "${near}"?`;
+  return known.length === 0 ? "there is none" : `there is: ${known.slice(0, 20).join(", ")}`;
+}
+
+type Reference = { root: string; member: string | undefined; offset: number };
+
+/** Each mention of a root, with the member when it is written out. */
+export function references(ast: ASTNode): Reference[] {
+  const found: Reference[] = [];
+  walk(ast, false, (node) => {
+    if (node.op !== "." && node.op !== "[]") return;
+    const [object, key] = node.args;
+    if (object.op !== "id" || !Object.hasOwn(ROOTS, object.args)) return;
+    const member =
+      typeof key === "string" ? key : key.op === "value" && typeof key.args === "string" ? key.args : undefined;
+    found.push({ root: object.args, member, offset: node.start });
+  });
+  return found;
+}
+
+/** Visits every node; the tree's depth and size are limited by the parser. */
+function walk(node: ASTNode, inMacro: boolean, visit: (node: ASTNode, inMacro: boolean) => void): void {
+  visit(node, inMacro);
+  const name = calledName(node);
+  const loops = inMacro || (node.op === "rcall" && name !== undefined && MACROS.has(name));
+  if (node.op === "rcall") {
+    walk(node.args[1], inMacro, visit);
+    for (const argument of node.args[2]) walk(argument, loops, visit);
+    return;
+  }
+  for (const child of children(node)) walk(child, loops, visit);
+}
+
+function children(node: ASTNode): ASTNode[] {
+  const isNode = (value: unknown): value is ASTNode => typeof value === "object" && value !== null && "op" in value;
+  const flat = Array.isArray(node.args) ? (node.args as unknown[]).flat(2) : [node.args];
+  return flat.filter(isNode);
+}

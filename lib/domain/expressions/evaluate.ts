@@ -1,0 +1,116 @@
+import type { Json } from "../canonical.ts";
+import { parseExpression, references } from "./check.ts";
+import { ENVIRONMENT, type Root } from "./environment.ts";
+import { celValue } from "./functions.ts";
+import { parseTemplate } from "./template.ts";
+
+/** What expressions see. `run.logicalDate` is an ISO text here and a timestamp there. */
+export type ExpressionValues = {
+  params: Readonly<Record<string, unknown>>;
+  outputs: Readonly<Record<string, unknown>>;
+  run: { id: string; dagId: string; logicalDate: string; triggerKind: string };
+  task: { id: string; attempt: number };
+};
+
+export type Evaluated<T> = { ok: true; value: T } | { ok: false; error: string };
+
+const MAX_RESULT = 1_048_576;
+
+/** The library does not export these classes; both have a number as their value (milliseconds, for a duration). */
+const DURATION = classOf('duration("1s")');
+const UNSIGNED = classOf("1u");
+
+function classOf(source: string): new () => { valueOf(): number | bigint } {
+  return (ENVIRONMENT.evaluate(source) as object).constructor as new () => { valueOf(): number | bigint };
+}
+
+/**
+ * A text with its expressions evaluated. One that is nothing but an expression keeps the value's type; otherwise
+ * values are joined as text, and what is no text as JSON. Never throws.
+ */
+export function evaluateTemplate(text: string, values: ExpressionValues): Evaluated<Json> {
+  const template = parseTemplate(text);
+  if (!template.ok) return { ok: false, error: template.problems[0]!.message };
+  const [only] = template.parts;
+  if (template.parts.length === 1 && only?.kind === "expression") return evaluateExpression(only.source, values);
+  let joined = "";
+  for (const part of template.parts) {
+    const value: Evaluated<Json> =
+      part.kind === "text" ? { ok: true, value: part.text } : evaluateExpression(part.source, values);
+    if (!value.ok) return value;
+    joined += typeof value.value === "string" ? value.value : JSON.stringify(value.value);
+    if (joined.length > MAX_RESULT) return tooLarge();
+  }
+  return { ok: true, value: joined };
+}
+
+/** One expression's value as plain JSON: timestamps as ISO text, durations as seconds like `90s`. Never throws. */
+export function evaluateExpression(source: string, values: ExpressionValues): Evaluated<Json> {
+  const parsed = parseExpression(source);
+  if (!parsed.ok) return { ok: false, error: `${source.trim()}: ${parsed.problem.message}` };
+  try {
+    const used = new Set(references(parsed.ast).map(({ root, member }) => `${root}.${member ?? "*"}`));
+    const result: unknown = ENVIRONMENT.evaluate(source, context(values, used));
+    if (typeof result === "string" && result.length > MAX_RESULT) return tooLarge();
+    return { ok: true, value: plain(result) };
+  } catch (error) {
+    const summary = (error as { summary?: string }).summary ?? (error instanceof Error ? error.message : String(error));
+    return { ok: false, error: `${source.trim()}: ${summary}` };
+  }
+}
+
+/** A condition: `${{ … }}` around one expression that says true or false. */
+export function evaluateCondition(text: string, values: ExpressionValues): Evaluated<boolean> {
+  const result = evaluateTemplate(text, values);
+  if (!result.ok) return result;
+  if (typeof result.value === "boolean") return { ok: true, value: result.value };
+  return {
+    ok: false,
+    error: `a condition must be true or false; ${text.trim()} is ${JSON.stringify(result.value)?.slice(0, 100)}`,
+  };
+}
+
+function tooLarge(): { ok: false; error: string } {
+  return { ok: false, error: `an expression gives at most ${MAX_RESULT} characters` };
+}
+
+/** Outputs may be large: only those that are named are handed over, unless all of them are. */
+function context(values: ExpressionValues, used: ReadonlySet<string>): Record<Root, unknown> {
+  const whole = used.has("outputs.*");
+  const outputs = Object.entries(values.outputs).filter(([id]) => whole || used.has(`outputs.${id}`));
+  return {
+    params: celValue(values.params),
+    outputs: celValue(Object.fromEntries(outputs)),
+    run: Object.assign(Object.create(null) as object, values.run, { logicalDate: new Date(values.run.logicalDate) }),
+    task: celValue(values.task),
+  };
+}
+
+function plain(value: unknown): Json {
+  if (value === null || typeof value === "string" || typeof value === "boolean") return value;
+  if (typeof value === "bigint") return wholeNumber(value);
+  if (typeof value === "number") {
+    if (!Number.isFinite(value)) throw new Error(`the result ${value} is not a number that JSON can hold`);
+    return value;
+  }
+  if (Array.isArray(value)) return value.map(plain);
+  return plainObject(value);
+}
+
+function wholeNumber(value: bigint): number {
+  const number = Number(value);
+  if (!Number.isSafeInteger(number)) throw new Error(`the result ${value} is too large a number`);
+  return number;
+}
+
+function plainObject(value: unknown): Json {
+  if (value instanceof Date) return value.toISOString();
+  if (value instanceof DURATION) return `${Number(value.valueOf()) / 1_000}s`;
+  if (value instanceof UNSIGNED) return wholeNumber(BigInt(value.valueOf()));
+  if (value instanceof Uint8Array) throw new Error("the result is bytes; text was expected");
+  const entries = value instanceof Map ? [...(value as Map<unknown, unknown>)] : Object.entries(value as object);
+  const isPlain =
+    value instanceof Map || Object.getPrototypeOf(value) === null || Object.getPrototypeOf(value) === Object.prototype;
+  if (!isPlain) throw new Error("the result is not a value that JSON can hold");
+  return Object.fromEntries(entries.map(([key, member]) => [String(key), plain(member)]));
+}

@@ -1,0 +1,93 @@
+import { type IncomingMessage, request as plainRequest } from "node:http";
+import { request as tlsRequest } from "node:https";
+import type { LookupFunction } from "node:net";
+import type { Address, AddressGuard } from "./http-address.ts";
+
+export type RequestData = { url: URL; method: string; headers: Record<string, string>; body: string | undefined };
+
+/** `url` is without its query, which may hold secrets. */
+export type HttpResponse = { url: string; status: number; headers: Record<string, string>; body: Buffer };
+
+export class RefusedRequest extends Error {}
+export class ResponseTooLarge extends Error {}
+
+type Options = { guard: AddressGuard; redirects: number; maxBytes: number; signal: AbortSignal };
+
+/** Sends a request and follows redirects; every hop's address is checked. Rejects with what went wrong. */
+export async function sendRequest(first: RequestData, options: Options): Promise<HttpResponse> {
+  let request = first;
+  for (let hops = 0; ; hops++) {
+    const message = await send(request, await addressOf(request.url, options.guard), options.signal);
+    const location = isRedirect(message.statusCode) ? message.headers.location : undefined;
+    if (location === undefined || options.redirects === 0) return receive(message, request.url, options.maxBytes);
+    message.destroy();
+    if (hops >= options.redirects) throw new Error(`more than ${options.redirects} redirects`);
+    request = redirected(request, new URL(location, request.url), message.statusCode!);
+  }
+}
+
+async function addressOf(url: URL, guard: AddressGuard): Promise<Address> {
+  if (url.protocol !== "http:" && url.protocol !== "https:")
+    throw new RefusedRequest(`the address must begin with http:// or https://, not ${url.protocol}//`);
+  if (url.username !== "" || url.password !== "")
+    throw new RefusedRequest("the address holds a user name or password; use an Authorization header");
+  const address = await guard.addressOf(url.hostname);
+  if (address !== undefined) return address;
+  throw new RefusedRequest(
+    `${url.hostname} has a private address, and tasks may not reach those; SLUICE_HTTP_ALLOW can allow it on this worker`,
+  );
+}
+
+function send(request: RequestData, address: Address, signal: AbortSignal): Promise<IncomingMessage> {
+  const { url, method, headers, body } = request;
+  // The connection goes to the address that was checked, whatever the name says by now.
+  const lookup: LookupFunction = (_host, options, done) =>
+    options.all ? done(null, [address]) : done(null, address.address, address.family);
+  return new Promise((resolve, reject) => {
+    const length = body === undefined ? {} : { "content-length": String(Buffer.byteLength(body)) };
+    const outgoing = (url.protocol === "https:" ? tlsRequest : plainRequest)(
+      url,
+      { method, headers: { ...headers, ...length, "accept-encoding": "identity" }, agent: false, lookup, signal },
+      resolve,
+    );
+    outgoing.on("error", reject);
+    outgoing.end(body);
+  });
+}
+
+async function receive(message: IncomingMessage, url: URL, maxBytes: number): Promise<HttpResponse> {
+  const chunks: Buffer[] = [];
+  let bytes = 0;
+  for await (const chunk of message as AsyncIterable<Buffer>) {
+    bytes += chunk.length;
+    if (bytes > maxBytes) {
+      message.destroy();
+      throw new ResponseTooLarge(`the response has more than ${maxBytes} bytes, which is what an output may have`);
+    }
+    chunks.push(chunk);
+  }
+  const headers = Object.entries(message.headers).map(([name, value]) => [name, String(value)]);
+  return {
+    url: `${url.origin}${url.pathname}`,
+    status: message.statusCode!,
+    headers: Object.fromEntries(headers) as Record<string, string>,
+    body: Buffer.concat(chunks),
+  };
+}
+
+const isRedirect = (status: number | undefined): boolean => [301, 302, 303, 307, 308].includes(status ?? 0);
+
+/** What fetch does (https://fetch.spec.whatwg.org/#http-redirect-fetch). */
+function redirected(request: RequestData, url: URL, status: number): RequestData {
+  const becomesGet = (status === 303 && request.method !== "HEAD") || (status < 303 && request.method === "POST");
+  const dropped = new Set([
+    ...(becomesGet ? ["content-type", "idempotency-key"] : []),
+    ...(url.origin === request.url.origin ? [] : ["authorization", "cookie", "proxy-authorization"]),
+  ]);
+  return {
+    url,
+    method: becomesGet ? "GET" : request.method,
+    headers: Object.fromEntries(Object.entries(request.headers).filter(([name]) => !dropped.has(name))),
+    body: becomesGet ? undefined : request.body,
+  };
+}
