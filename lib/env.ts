@@ -197,7 +197,6 @@ export function processSettings(): SettingsResult {
 
 function toSettings(env: z.infer<typeof schema>): Settings {
   const port = env.PORT ?? 8080;
-  const cores = os.availableParallelism();
   return {
     port,
     host: env.HOST ?? "127.0.0.1",
@@ -211,6 +210,18 @@ function toSettings(env: z.infer<typeof schema>): Settings {
     sessionSecret: env.SLUICE_SESSION_SECRET,
     logLevel: env.LOG_LEVEL ?? "info",
     healthPort: env.SLUICE_HEALTH_PORT ?? 0,
+    ...workerSettings(env),
+  };
+}
+
+type WorkerSettings = Pick<
+  Settings,
+  "workerName" | "queues" | "processSlots" | "functionSlots" | "inlineSlots" | "httpAllow"
+>;
+
+function workerSettings(env: z.infer<typeof schema>): WorkerSettings {
+  const cores = os.availableParallelism();
+  return {
     workerName: env.SLUICE_WORKER_NAME,
     queues: env.SLUICE_QUEUES ?? ["default"],
     processSlots: env.SLUICE_PROCESS_SLOTS ?? 2 * cores,

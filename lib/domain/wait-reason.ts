@@ -7,8 +7,6 @@ export type WaitReason =
   | { code: "DAG_LIMIT"; dagId: string; taken: number; limit: number }
   | { code: "RUN_LIMIT"; limit: number };
 
-export type WaitCode = WaitReason["code"];
-
 const KIND_OF_SLOT: Record<string, string> = { process: "process", function: "function", inline: "inline" };
 
 /** A lane's name is its queue and its slot class. */

@@ -5,105 +5,139 @@
  * every `dependsOn` and every use of `outputs`. Options come before the executor, so that inference knows the
  * parents when it reaches the function.
  */
-import { DagSpec } from "../domain/model/dag.ts";
+import { dataToSpec } from "../domain/definition/data-to-spec.ts";
+import { toYaml } from "../domain/definition/to-yaml.ts";
+import type { DagSpec } from "../domain/model/dag.ts";
+import type { TriggerRule } from "../domain/model/task.ts";
+import type {
+  BashInput,
+  DagOptions,
+  HttpInput,
+  HttpOutput,
+  Inputs,
+  Jsonified,
+  NewId,
+  Outputs,
+  ParamSchemas,
+  ParamValues,
+  PythonInput,
+  TaskExecutor,
+  TaskFunction,
+  TaskOptions,
+} from "./types.ts";
 
-type Outputs = Record<string, unknown>;
-
-/** What a function task receives. */
-export type FnContext<In extends Outputs> = {
-  /** The accepted outputs of the tasks named in `dependsOn`. */
-  outputs: In;
-  /** The values the run was triggered with. */
-  conf: Record<string, unknown>;
-  run: { id: string; dagId: string; logicalDate: string };
-  /** Aborts when the attempt must end: timeout, cancel, lost lease. */
-  signal: AbortSignal;
-  /** Stays the same when a result is delivered again: use it as an idempotency key towards other systems. */
-  attemptId: string;
-};
-
-type TaskFunction<In extends Outputs, Out> = (context: FnContext<In>) => Out | Promise<Out>;
-
-/** How a task does its work. `In` is what it reads from its parents, `Out` what it leaves for its children. */
-export type TaskExecutor<In extends Outputs, Out> =
-  | { readonly type: "bash"; readonly config: { command: string }; readonly out?: Out }
-  | { readonly type: "fn"; readonly run: TaskFunction<In, Out>; readonly out?: Out };
+export type { FnContext } from "./types.ts";
 
 /**
  * A shell command, run with `bash -euo pipefail`. JSON written to the file `$SLUICE_OUTPUT` is its output;
- * `$SLUICE_INPUTS` is a file with the parents' outputs.
+ * `$SLUICE_INPUTS` is a file with the parents' outputs, `$SLUICE_PARAMS` one with the run's params.
  */
-export function bash<Out = unknown>(
-  command: string,
-  options: { env?: Record<string, string> } = {},
-): TaskExecutor<Outputs, Out> {
-  return { type: "bash", config: { command } };
+export function bash<Out = unknown>(command: string | BashInput): TaskExecutor<Outputs, Out> {
+  return { type: "bash", config: command };
+}
+
+/** A Python program; its inputs and output are files, as for `bash`. */
+export function python<Out = unknown>(code: string | PythonInput): TaskExecutor<Outputs, Out> {
+  return { type: "python", config: code };
+}
+
+/** An HTTP request; its output is the response. */
+export function http<Body = unknown>(request: string | HttpInput): TaskExecutor<Outputs, HttpOutput<Body>> {
+  return { type: "http", config: request };
+}
+
+/** Does nothing: a point that other tasks wait for. */
+export function noop(): TaskExecutor<Outputs, undefined> {
+  return { type: "noop", config: {} };
 }
 
 /** A TypeScript function, called in a warm child process of the worker; what it returns is its output (JSON). */
-export function fn<In extends Outputs, Out>(run: TaskFunction<In, Out>): TaskExecutor<In, Awaited<Out>> {
-  return { type: "fn", run: run as TaskFunction<In, Awaited<Out>> };
+export function fn<In, Out, Params>(run: TaskFunction<In, Out, Params>): TaskExecutor<In, Awaited<Out>, Params> {
+  return { type: "fn", run: run as TaskFunction<In, Awaited<Out>, Params> };
 }
-
-export type TaskOptions<Parent extends string> = { dependsOn?: readonly Parent[]; queue?: string };
-
-export type DagOptions = { description?: string; owner?: string; tags?: readonly string[] };
-
-/** Refuses, at compile time, an id that is already taken. */
-type NewId<Id extends string, Known> = Id extends keyof Known ? never : Id;
 
 /** Marks a builder across copies of this module: a DAG file may have loaded its own. */
 const BUILDER = Symbol.for("sluice.dag");
 
-type Step = { id: string; options: TaskOptions<string>; executor: TaskExecutor<Outputs, unknown> };
+type AnyExecutor = TaskExecutor<Outputs, unknown>;
 
-export class Dag<Known extends Outputs = Record<never, never>> {
+/** A DAG shares all its tasks but the last with the one it was made from. */
+type Step = { id: string; options: TaskOptions; executor: AnyExecutor; before: Step | undefined };
+
+export class Dag<Known extends Outputs = Record<never, never>, P extends ParamSchemas = Record<never, never>> {
   readonly [BUILDER] = true;
   readonly id: string;
   readonly #options: DagOptions;
-  readonly #steps: readonly Step[];
+  readonly #last: Step | undefined;
 
-  constructor(id: string, options: DagOptions, steps: readonly Step[] = []) {
+  constructor(id: string, options: DagOptions, last?: Step) {
     this.id = id;
     this.#options = options;
-    this.#steps = steps;
+    this.#last = last;
   }
 
   task<const Id extends string, Out>(
     id: NewId<Id, Known>,
-    executor: TaskExecutor<Record<never, never>, Out>,
-  ): Dag<Known & Record<Id, Out>>;
-  task<const Id extends string, Out, const Parent extends keyof Known & string = never>(
+    executor: TaskExecutor<Record<never, never>, Out, ParamValues<P>>,
+  ): Dag<Known & Record<Id, Jsonified<Out>>, P>;
+  task<
+    const Id extends string,
+    Out,
+    const Parent extends keyof Known & string = never,
+    const Rule extends TriggerRule = "all_success",
+  >(
     id: NewId<Id, Known>,
-    options: TaskOptions<Parent>,
-    executor: TaskExecutor<Pick<Known, Parent>, Out>,
-  ): Dag<Known & Record<Id, Out>>;
+    options: TaskOptions<Parent, Rule>,
+    executor: TaskExecutor<Inputs<Known, Parent, Rule>, Out, ParamValues<P>>,
+  ): Dag<Known & Record<Id, Jsonified<Out>>, P>;
   task(id: string, ...rest: readonly unknown[]): unknown {
     const [options, executor] = rest.length === 1 ? [{}, rest[0]] : rest;
-    const step = { id, options, executor } as Step;
-    return new Dag(this.id, this.#options, [...this.#steps, step]);
+    return new Dag(this.id, this.#options, {
+      id,
+      options: options as TaskOptions,
+      executor: executor as AnyExecutor,
+      before: this.#last,
+    });
   }
 
-  /** The canonical model. `module` is the path under which a worker imports this DAG's functions. Throws a ZodError. */
+  /**
+   * The canonical model. `module` is the path under which a worker imports this DAG's functions. Throws a
+   * `DefinitionError` with everything that is wrong.
+   */
   toSpec(module: string): DagSpec {
-    const tasks = this.#steps.map(({ id, options, executor }) => ({
+    const tasks = this.#steps().map(({ id, options, executor }) => ({
       id,
       ...options,
-      type: executor.type,
-      config: executor.type === "fn" ? { module, export: `default.${id}` } : executor.config,
+      [executor.type]: executor.type === "fn" ? `${module}#default.${id}` : executor.config,
     }));
-    return DagSpec.parse({ id: this.id, ...this.#options, tasks });
+    return dataToSpec({ id: this.id, ...this.#options, tasks });
+  }
+
+  /** The DAG as a YAML file that lies beside `module`, from which its functions are taken. */
+  toYAML(module = "./dag.ts"): string {
+    return toYaml(this.toSpec(module));
   }
 
   /** The function of a task, if it has one. */
-  functionOf(taskId: string): TaskFunction<Outputs, unknown> | undefined {
-    const executor = this.#steps.find((step) => step.id === taskId)?.executor;
-    return executor?.type === "fn" ? executor.run : undefined;
+  functionOf(taskId: string): TaskFunction<Outputs, unknown, Outputs> | undefined {
+    for (let step = this.#last; step !== undefined; step = step.before) {
+      if (step.id === taskId) return step.executor.type === "fn" ? step.executor.run : undefined;
+    }
+    return undefined;
+  }
+
+  #steps(): Step[] {
+    const steps: Step[] = [];
+    for (let step = this.#last; step !== undefined; step = step.before) steps.push(step);
+    return steps.reverse();
   }
 }
 
 /** Starts a DAG; add tasks with `.task()` and export the result as the file's default. */
-export function dag(id: string, options: DagOptions = {}): Dag {
+export function dag<const P extends ParamSchemas = Record<never, never>>(
+  id: string,
+  options: DagOptions<P> = {},
+): Dag<Record<never, never>, P> {
   return new Dag(id, options);
 }
 

@@ -1,29 +1,73 @@
 import { expectTypeOf, test } from "vitest";
-import { bash, dag, fn } from "./index.ts";
+import { bash, dag, fn, http, noop, python } from "./index.ts";
 
-test("the compiler knows what each parent returns", () => {
+test("the compiler knows what each parent returns, as it arrives", () => {
   dag("typed")
     .task(
       "count",
-      fn(() => ({ rows: 3 })),
+      fn(() => ({ rows: 3, at: new Date(0), run: () => 1 })),
     )
     .task(
       "name",
       fn(async () => "x"),
     )
     .task(
+      "nothing",
+      fn(() => undefined),
+    )
+    .task("call", http<{ ok: boolean }>("https://example.org"))
+    .task("shell", bash<string[]>("true"))
+    .task(
       "use",
-      { dependsOn: ["count", "name"] },
+      { dependsOn: ["count", "name", "call", "shell", "nothing"] },
       fn(({ outputs }) => {
-        expectTypeOf(outputs.count).toEqualTypeOf<{ rows: number }>();
+        expectTypeOf(outputs.count).toEqualTypeOf<{ rows: number; at: string }>();
         expectTypeOf(outputs.name).toEqualTypeOf<string>();
+        expectTypeOf(outputs.call.body.ok).toEqualTypeOf<boolean>();
+        expectTypeOf(outputs.shell).toEqualTypeOf<string[]>();
+        expectTypeOf(outputs.nothing).toEqualTypeOf<undefined>();
         return outputs.count.rows;
       }),
     )
-    .task("shell", { dependsOn: ["use"] }, bash("true"));
+    .task("next", { dependsOn: ["use"] }, python("pass"))
+    .task("end", { dependsOn: ["next"], retries: 3, timeout: "5m" }, noop());
 });
 
-test("the compiler refuses an unknown parent, a doubled id and an output of a task that is no parent", () => {
+test("under a rule that does not need every parent, an output may be missing", () => {
+  dag("partial")
+    .task(
+      "a",
+      fn(() => 1),
+    )
+    .task(
+      "cleanup",
+      { dependsOn: ["a"], triggerRule: "all_done" },
+      fn(({ outputs }) => {
+        expectTypeOf(outputs.a).toEqualTypeOf<number | undefined>();
+      }),
+    );
+});
+
+test("params have the types of their schemas", () => {
+  dag("params", {
+    params: {
+      limit: { type: "integer", default: 10 },
+      mode: { enum: ["fast", "safe"], default: "safe" },
+      any: {},
+    },
+  }).task(
+    "a",
+    fn(({ params }) => {
+      expectTypeOf(params.limit).toEqualTypeOf<number>();
+      expectTypeOf(params.mode).toEqualTypeOf<"fast" | "safe">();
+      expectTypeOf(params.any).toEqualTypeOf<unknown>();
+      // @ts-expect-error -- there is no such param
+      void params.limt;
+    }),
+  );
+});
+
+test("the compiler refuses an unknown parent, a doubled id, a wrong option and an output of a task that is no parent", () => {
   const base = dag("refused")
     .task(
       "a",
@@ -37,6 +81,12 @@ test("the compiler refuses an unknown parent, a doubled id and an output of a ta
   base.task("d", { dependsOn: ["c"] }, bash("true"));
   // @ts-expect-error -- "a" is taken
   base.task("a", bash("true"));
+  // @ts-expect-error -- no such rule
+  base.task("d", { dependsOn: ["a"], triggerRule: "all_sucess" }, bash("true"));
+  // @ts-expect-error -- no such option
+  base.task("d", { dependsOn: ["a"], retrys: 1 }, bash("true"));
+  // @ts-expect-error -- no such option of a DAG
+  dag("x", { schedul: "@daily" });
   base.task(
     "d",
     { dependsOn: ["a"] },

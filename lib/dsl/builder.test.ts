@@ -1,0 +1,69 @@
+import { describe, expect, test } from "vitest";
+import { parseDefinition } from "../domain/definition/parse.ts";
+import { bash, dag, fn, http, noop, python } from "./index.ts";
+
+describe("the builder", () => {
+  const etl = dag("etl", {
+    schedule: "@daily",
+    timezone: "Europe/Berlin",
+    params: { limit: { type: "integer", default: 10 } },
+    defaults: { retries: 2, env: { REGION: "eu" } },
+  })
+    .task("extract", bash('echo 1 > "$SLUICE_OUTPUT"'))
+    .task(
+      "transform",
+      { dependsOn: ["extract"], retries: 0, env: { N: "${{ params.limit }}" } },
+      fn(({ outputs }) => outputs.extract),
+    )
+    .task("report", { dependsOn: ["transform"], timeout: "90m" }, http({ url: "https://example.org", method: "POST" }))
+    .task("check", { dependsOn: ["transform"] }, python("print(1)"))
+    .task("done", { dependsOn: ["report", "check"], triggerRule: "none_failed" }, noop());
+
+  test("makes the same model as a file that says the same", () => {
+    const parsed = parseDefinition(etl.toYAML("./etl.ts"), "etl.yaml");
+    expect(parsed).toEqual({ ok: true, spec: etl.toSpec("etl.ts") });
+  });
+
+  test("gives tasks the DAG's defaults where they do not say otherwise, and adds variables up", () => {
+    const [extract, transform, report] = etl.toSpec("etl.ts").tasks;
+    expect(extract).toMatchObject({ retries: { max: 2 }, env: { REGION: "eu" } });
+    expect(transform).toMatchObject({ retries: { max: 0 }, env: { REGION: "eu", N: "${{ params.limit }}" } });
+    expect(transform).toMatchObject({ type: "fn", config: { module: "etl.ts", export: "default.transform" } });
+    expect(report).toMatchObject({ timeout: "1h30m", config: { method: "POST" } });
+  });
+
+  test("leaves a DAG as it was when a task is added to it", () => {
+    const base = dag("base").task("a", noop());
+    const left = base.task("left", noop()).toSpec("x.ts");
+    const right = base.task("right", noop()).toSpec("x.ts");
+    expect([left, right].map(({ tasks }) => tasks.map(({ id }) => id))).toEqual([
+      ["a", "left"],
+      ["a", "right"],
+    ]);
+  });
+
+  test("tells everything that is wrong, by task", () => {
+    const untyped = dag("wrong", { timezone: "Mars/Base" }) as unknown as {
+      task: (id: string, options: object, executor: object) => { toSpec(module: string): unknown };
+    };
+    const wrong = untyped.task("a", { retrys: 1, timeout: "soon" }, bash(""));
+    expect(() => wrong.toSpec("x.ts")).toThrow(
+      /DAG "wrong" is not valid:\n {2}timezone: must be an IANA time zone[\s\S]*task "a"[\s\S]*timeout: must be a duration/,
+    );
+    const unknown = (dag("x") as unknown as typeof untyped).task("a", { dependsOn: ["b"] }, noop());
+    expect(() => unknown.toSpec("x.ts")).toThrow(/task "a" depends on "b", which is not a task of this DAG/);
+    const expression = dag("x").task("a", { env: { X: "${{ params.y }}" } }, bash("true"));
+    expect(() => expression.toSpec("x.ts")).toThrow(/task "a" env.X: "y" is not a param/);
+  });
+
+  test("builds ten thousand tasks in a moment", () => {
+    const started = performance.now();
+    let large = dag("large") as unknown as {
+      task(id: string, executor: object): typeof large;
+      toSpec(m: string): { tasks: unknown[] };
+    };
+    for (let n = 0; n < 10_000; n++) large = large.task(`t${n}`, noop());
+    expect(large.toSpec("x.ts").tasks).toHaveLength(10_000);
+    expect(performance.now() - started).toBeLessThan(3_000);
+  });
+});

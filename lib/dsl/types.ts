@@ -1,0 +1,97 @@
+import type { z } from "zod";
+import type { FileDagInput } from "../domain/definition/schema.ts";
+import type { ParamSchema } from "../domain/model/params.ts";
+import type { TriggerRule } from "../domain/model/task.ts";
+import type { BashConfig, HttpConfig, PythonConfig } from "../domain/model/task-types.ts";
+
+/** The types by which the compiler checks a pipeline: who depends on whom, and what passes between them. */
+
+export type Outputs = Record<string, unknown>;
+export type ParamSchemas = Record<string, ParamSchema>;
+
+/** What is left of a value after its way through JSON: a Date arrives as text, a function not at all. */
+export type Jsonified<T> = unknown extends T
+  ? T
+  : T extends string | number | boolean | null | undefined
+    ? T
+    : T extends { toJSON(): infer J }
+      ? Jsonified<J>
+      : T extends (...args: never) => unknown
+        ? never
+        : T extends readonly unknown[]
+          ? { [K in keyof T]: Jsonified<T[K]> }
+          : T extends object
+            ? { [K in keyof T as T[K] extends (...args: never) => unknown ? never : K]: Jsonified<T[K]> }
+            : undefined;
+
+type TypeOf = {
+  string: string;
+  number: number;
+  integer: number;
+  boolean: boolean;
+  null: null;
+  array: unknown[];
+  object: Record<string, unknown>;
+};
+
+/** The value of a param with this schema. */
+export type ParamValue<S> = S extends { enum: readonly (infer V)[] }
+  ? V
+  : S extends { type: infer T extends keyof TypeOf }
+    ? TypeOf[T]
+    : unknown;
+
+export type ParamValues<P> = { [K in keyof P]: ParamValue<P[K]> };
+
+/** What a function task receives. */
+export type FnContext<In = Record<string, never>, Params = Record<string, unknown>> = {
+  /** The accepted outputs of the tasks named in `dependsOn`. */
+  outputs: In;
+  /** The values of the run: what it was triggered with, with the params' defaults. */
+  params: Params;
+  /** What the run was triggered with, as it was given. */
+  conf: Record<string, unknown>;
+  run: { id: string; dagId: string; logicalDate: string };
+  /** Aborts when the attempt must end: timeout, cancel, lost lease. */
+  signal: AbortSignal;
+  /** Stays the same when a result is delivered again: use it as an idempotency key towards other systems. */
+  attemptId: string;
+};
+
+export type TaskFunction<In, Out, Params> = (context: FnContext<In, Params>) => Out | Promise<Out>;
+
+export type BashInput = z.input<typeof BashConfig>;
+export type PythonInput = z.input<typeof PythonConfig>;
+export type HttpInput = z.input<typeof HttpConfig>;
+
+/** How a task does its work. `In` is what it reads from its parents, `Out` what it leaves for its children. */
+export type TaskExecutor<In, Out, Params = Record<string, unknown>> =
+  | { readonly type: "bash"; readonly config: string | BashInput; readonly out?: Out }
+  | { readonly type: "python"; readonly config: string | PythonInput; readonly out?: Out }
+  | { readonly type: "http"; readonly config: string | HttpInput; readonly out?: Out }
+  | { readonly type: "noop"; readonly config: Record<never, never>; readonly out?: Out }
+  | { readonly type: "fn"; readonly run: TaskFunction<In, Out, Params>; readonly out?: Out };
+
+/** What an http task leaves behind. */
+export type HttpOutput<Body = unknown> = { status: number; headers: Record<string, string>; body: Body };
+
+type FileTaskInput = FileDagInput["tasks"][number];
+
+/** All of a task but its id and its executor; `dependsOn` takes ids that the DAG has. */
+export type TaskOptions<Parent extends string = string, Rule extends TriggerRule = TriggerRule> = Omit<
+  FileTaskInput,
+  "id" | "bash" | "python" | "fn" | "http" | "noop" | "dependsOn" | "triggerRule"
+> & { dependsOn?: readonly Parent[]; triggerRule?: Rule };
+
+/** All of a DAG but its id and its tasks. */
+export type DagOptions<P extends ParamSchemas = ParamSchemas> = Omit<FileDagInput, "id" | "tasks" | "params"> & {
+  params?: P;
+};
+
+/** Under `all_success` every parent has left its output; under any other rule one may be missing. */
+export type Inputs<Known, Parent extends keyof Known, Rule> = [Rule] extends ["all_success"]
+  ? Pick<Known, Parent>
+  : Partial<Pick<Known, Parent>>;
+
+/** Refuses, at compile time, an id that is already taken. */
+export type NewId<Id extends string, Known> = Id extends keyof Known ? never : Id;
