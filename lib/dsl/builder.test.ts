@@ -53,7 +53,7 @@ describe("the builder", () => {
     const unknown = (dag("x") as unknown as typeof untyped).task("a", { dependsOn: ["b"] }, noop());
     expect(() => unknown.toSpec("x.ts")).toThrow(/task "a" depends on "b", which is not a task of this DAG/);
     const expression = dag("x").task("a", { env: { X: "${{ params.y }}" } }, bash("true"));
-    expect(() => expression.toSpec("x.ts")).toThrow(/task "a" env.X: "y" is not a param/);
+    expect(() => expression.toSpec("x.ts")).toThrow(/task "a": env.X: "y" is not a param/);
   });
 
   test("builds ten thousand tasks in a moment", () => {

@@ -1,6 +1,7 @@
 import { graphProblems } from "../graph.ts";
 import type { DagSpec } from "../model/dag.ts";
 import { expressionProblems } from "./expression-problems.ts";
+import { issueProblems, placeOf } from "./issue-problems.ts";
 import { FileDag } from "./schema.ts";
 import { toSpec } from "./to-spec.ts";
 
@@ -19,26 +20,17 @@ export class DefinitionError extends Error {
 export function dataToSpec(data: { id: unknown; tasks: readonly { id?: unknown }[] }): DagSpec {
   const parsed = FileDag.safeParse(data);
   if (!parsed.success) {
+    const problems = issueProblems(FileDag, data, parsed.error.issues);
     throw new DefinitionError(
       data.id,
-      parsed.error.issues.map((issue) => `${place(data, issue.path)}${issue.message}`),
+      problems.map(({ message }) => message),
     );
   }
   const spec = toSpec(parsed.data, data);
-  const problems = [...graphProblems(spec.tasks), ...expressionProblems(spec)];
-  if (problems.length > 0)
-    throw new DefinitionError(
-      data.id,
-      problems.map(({ path, message }) => `${place(data, path)}${message}`),
-    );
+  const problems = [
+    ...graphProblems(spec.tasks).map(({ message }) => message),
+    ...expressionProblems(spec).map(({ path, message }) => `${placeOf(data, path)}${message}`),
+  ];
+  if (problems.length > 0) throw new DefinitionError(data.id, problems);
   return spec;
-}
-
-/** Where in the definition, with the task's id instead of its number. */
-function place(data: { tasks: readonly { id?: unknown }[] }, path: readonly PropertyKey[]): string {
-  const isTask = path[0] === "tasks" && typeof path[1] === "number";
-  const task = isTask ? `task ${JSON.stringify(data.tasks[path[1] as number]?.id)}` : undefined;
-  const rest = (isTask ? path.slice(2) : path).map(String).join(".");
-  const parts = [task, rest === "" ? undefined : rest].filter((part) => part !== undefined);
-  return parts.length === 0 ? "" : `${parts.join(" ")}: `;
 }

@@ -1,93 +1,95 @@
-import { isMap, LineCounter, type Node, parseDocument, type ParsedNode, type Document } from "yaml";
-import type { z } from "zod";
+import { type Document, isMap, LineCounter, type Node, parseDocument, type ParsedNode } from "yaml";
+import { graphProblems } from "../graph.ts";
 import type { DagSpec } from "../model/dag.ts";
-import { BashConfig } from "../model/task-types.ts";
-import { graphProblems, type Problem } from "../graph.ts";
+import { dataProblem, MAX_ALIASES, textProblem } from "./caps.ts";
 import { expressionProblems } from "./expression-problems.ts";
-import { nearestName } from "../nearest.ts";
-import { FileDag, FileTask } from "./schema.ts";
+import { type DataProblem, issueProblems, placeOf } from "./issue-problems.ts";
+import { type FileProblem, snippetAt, type TextProblem } from "./problem.ts";
+import { FileDag } from "./schema.ts";
 import { toSpec } from "./to-spec.ts";
+import { yamlProblems } from "./yaml-errors.ts";
 
-/** The YAML and JSON face of a DAG (JSON is read as the YAML it also is). */
-
-/** Caps that come before the parse: the parser's time grows faster than its input. */
-const MAX_BYTES = 1_000_000;
-const MAX_ALIASES = 100;
-
-/** One mistake in a definition file; `line` and `column` count from 1. */
-export type FileProblem = { file: string; line: number; column: number; message: string };
-
+export type { FileProblem } from "./problem.ts";
 export type DefinitionResult = { ok: true; spec: DagSpec } | { ok: false; problems: FileProblem[] };
 
-/** Reads one definition. `file` is only used in messages. Never throws for what the text holds. */
+/** More than anybody reads at once; a file full of mistakes is not worth more. */
+const MAX_PROBLEMS = 100;
+
+/**
+ * Reads one definition, YAML or JSON (which is read as the YAML it also is). `file` is only used in messages. Tells
+ * every mistake it can find, not the first only. Never throws for what the text holds.
+ */
 export function parseDefinition(text: string, file: string): DefinitionResult {
   const lines = new LineCounter();
-  const fail = (problems: { offset: number; message: string }[]): DefinitionResult => ({
-    ok: false,
-    problems: problems.map(({ offset, message }) => {
-      const { line, col } = lines.linePos(offset);
-      return { file, line: Math.max(1, line), column: Math.max(1, col), message };
-    }),
+  const read = readText(text, lines);
+  if (read.ok) return { ok: true, spec: read.spec };
+  const problems = read.problems.slice(0, MAX_PROBLEMS).map(({ offset, message, found, expected }): FileProblem => {
+    const at = lines.linePos(offset);
+    const line = Math.max(1, at.line);
+    const column = Math.max(1, at.col);
+    const extra = { ...(found === undefined ? {} : { found }), ...(expected === undefined ? {} : { expected }) };
+    return { file, line, column, message, snippet: snippetAt(text, line, column), ...extra };
   });
-  const bytes = Buffer.byteLength(text);
-  if (bytes > MAX_BYTES)
-    return fail([{ offset: 0, message: `the file has ${bytes} bytes; at most ${MAX_BYTES} are read` }]);
-
-  const document = parseDocument(text, { lineCounter: lines, prettyErrors: false, merge: false });
-  if (document.errors.length > 0) {
-    return fail(document.errors.map((error) => ({ offset: error.pos[0], message: error.message })));
-  }
-  const value = toPlainValue(document);
-  if (!value.ok) return fail([{ offset: 0, message: value.message }]);
-
-  const parsed = FileDag.safeParse(value.data);
-  if (!parsed.success) {
-    return fail(
-      parsed.error.issues.flatMap((issue) =>
-        issue.code === "unrecognized_keys"
-          ? issue.keys.map((key) => ({
-              offset: keyOffsetOf(document, issue.path, key),
-              message: unknownKey(key, issue.path),
-            }))
-          : [{ offset: offsetOf(document, issue.path), message: describeIssue(issue) }],
-      ),
-    );
-  }
-  const spec = toSpec(parsed.data, value.data);
-  const problems = [...graphProblems(spec.tasks), ...expressionProblems(spec)];
-  if (problems.length > 0) {
-    return fail(
-      problems.map((problem: Problem) => ({ offset: offsetOf(document, problem.path), message: problem.message })),
-    );
-  }
-  return { ok: true, spec };
+  return { ok: false, problems };
 }
 
-function toPlainValue(document: Document.Parsed): { ok: true; data: unknown } | { ok: false; message: string } {
+type Read = { ok: true; spec: DagSpec } | { ok: false; problems: TextProblem[] };
+
+function readText(text: string, lines: LineCounter): Read {
+  const refused = textProblem(text);
+  if (refused) return { ok: false, problems: [refused] };
   try {
-    return { ok: true, data: document.toJS({ maxAliasCount: MAX_ALIASES }) };
+    const document = parseDocument(text, { lineCounter: lines, prettyErrors: false, merge: false, stringKeys: true });
+    const broken = yamlProblems([...document.errors, ...document.warnings]);
+    return broken.length > 0 ? { ok: false, problems: broken } : readDocument(document);
   } catch (error) {
-    return { ok: false, message: error instanceof Error ? error.message : "the document cannot be read" };
+    // The library throws for some inputs, and runs out of stack on others.
+    const message = error instanceof Error ? error.message : "unknown error";
+    return { ok: false, problems: [{ offset: 0, message: `the file cannot be read: ${message}` }] };
   }
 }
 
-/** The keys that a mapping at this depth of the file may have. */
-function knownKeys(path: readonly PropertyKey[]): string[] {
-  const shapes = [FileDag.shape, undefined, FileTask.shape, BashConfig.shape];
-  return Object.keys(shapes[path.length] ?? {});
+function readDocument(document: Document.Parsed): Read {
+  const data: unknown = document.toJS({ maxAliasCount: MAX_ALIASES });
+  const refused = dataProblem(data);
+  if (refused !== undefined) return { ok: false, problems: [{ offset: 0, message: refused }] };
+  if (typeof data !== "object" || data === null || Array.isArray(data)) {
+    const what = data === null ? "is empty" : Array.isArray(data) ? "holds a list" : "holds a plain value";
+    const message = `the file ${what}; a DAG is a mapping with the keys id and tasks`;
+    return { ok: false, problems: [{ offset: 0, message }] };
+  }
+  const parsed = FileDag.safeParse(data);
+  const spec = parsed.success ? toSpec(parsed.data, data) : undefined;
+  const problems: DataProblem[] = [
+    ...(parsed.success ? [] : issueProblems(FileDag, data, parsed.error.issues)),
+    ...graphProblems(spec?.tasks ?? readableTasks(data)),
+    ...(spec === undefined ? [] : expressionProblems(spec).map((problem) => withPlace(data, problem))),
+  ];
+  if (spec !== undefined && problems.length === 0) return { ok: true, spec };
+  const located = problems.map((problem) => locate(document, problem));
+  return { ok: false, problems: located.toSorted((a, b) => a.offset - b.offset) };
 }
 
-function unknownKey(key: string, path: readonly PropertyKey[]): string {
-  const known = knownKeys(path);
-  const near = nearestName(key, known);
-  return near === undefined
-    ? `unknown key "${key}"; allowed here: ${known.join(", ")}`
-    : `unknown key "${key}"; did you mean "${near}"?`;
+function withPlace(data: unknown, problem: DataProblem): DataProblem {
+  return { ...problem, message: `${placeOf(data, problem.path)}${problem.message}` };
 }
 
-function describeIssue(issue: z.core.$ZodIssue): string {
-  const where = issue.path.map(String).join(".");
-  return where === "" ? issue.message : `${where}: ${issue.message}`;
+function locate(document: Document.Parsed, { path, key, message, found, expected }: DataProblem): TextProblem {
+  const offset = key === undefined ? offsetOf(document, path) : keyOffsetOf(document, path, key);
+  return { offset, message, found, expected };
+}
+
+/** As much of the tasks as the graph's rules can be asked about when the rest is wrong. */
+function readableTasks(data: object): { id: string; dependsOn: string[] }[] {
+  const tasks: unknown = (data as { tasks?: unknown }).tasks;
+  if (!Array.isArray(tasks)) return [];
+  return tasks.map((task: unknown, index) => {
+    const { id, dependsOn } = (typeof task === "object" && task !== null ? task : {}) as Record<string, unknown>;
+    return {
+      id: typeof id === "string" ? id : `\0${index}`,
+      dependsOn: Array.isArray(dependsOn) ? dependsOn.filter((parent) => typeof parent === "string") : [],
+    };
+  });
 }
 
 /** Start of the deepest node that exists on the path. */
@@ -101,7 +103,7 @@ function offsetOf(document: Document.Parsed, path: readonly PropertyKey[]): numb
 
 /** Start of a key itself, not of what it holds. */
 function keyOffsetOf(document: Document.Parsed, path: readonly PropertyKey[], key: string): number {
-  const parent = document.getIn(path, true);
+  const parent = path.length === 0 ? document.contents : document.getIn(path, true);
   const pair = isMap(parent) ? parent.items.find((item) => String(item.key) === key) : undefined;
   return (pair?.key as Node | undefined)?.range?.[0] ?? offsetOf(document, path);
 }

@@ -1,0 +1,139 @@
+import type { z } from "zod";
+import { nearestName } from "../nearest.ts";
+import { taskOptions } from "../model/task.ts";
+import { keysAt } from "./schema-keys.ts";
+
+type Issue = z.core.$ZodIssue;
+type Path = readonly PropertyKey[];
+
+/** What is wrong at a place in the data; `key` when it is the key itself and not what it holds. */
+export type DataProblem = {
+  path: Path;
+  key?: string;
+  message: string;
+  found?: string | undefined;
+  expected?: string | undefined;
+};
+
+/** Zod's issues in the words of the file they are about. `data` is what was parsed. */
+export function issueProblems(schema: z.ZodType, data: unknown, issues: readonly Issue[]): DataProblem[] {
+  return issues.flatMap((issue) => flatten(issue, [])).flatMap((issue) => describe(schema, data, issue));
+}
+
+type Flat = { issue: Issue; path: Path; alternatives?: string[] };
+
+/** An issue of a union is the issues of the branch that was meant; when none was, all that may stand there. */
+function flatten(issue: Issue, prefix: Path): Flat[] {
+  const path = [...prefix, ...issue.path];
+  if (issue.code !== "invalid_union") return [{ issue, path }];
+  const branches = issue.errors.map((errors) => errors.flatMap((inner) => flatten(inner, path)));
+  const meant = branches.filter((branch) => !branch.some((flat) => isOfWrongType(flat, path)));
+  const [best] = meant.toSorted((a, b) => a.length - b.length);
+  if (best !== undefined) return best;
+  const expected = branches.flat().flatMap((flat) => flat.alternatives ?? expectedBy(flat.issue) ?? []);
+  return [{ issue, path, alternatives: [...new Set(expected)] }];
+}
+
+function isOfWrongType({ issue, path }: Flat, at: Path): boolean {
+  return path.length === at.length && (issue.code === "invalid_type" || issue.code === "invalid_union");
+}
+
+const TYPE_NAMES: Record<string, string> = {
+  string: "a text",
+  number: "a number",
+  int: "a whole number",
+  boolean: "true or false",
+  array: "a list",
+  object: "a mapping",
+  record: "a mapping",
+  null: "nothing",
+};
+
+function expectedBy(issue: Issue): string | undefined {
+  if (issue.code === "invalid_type") return TYPE_NAMES[issue.expected] ?? issue.expected;
+  if (issue.code === "invalid_value") return issue.values.map((value) => JSON.stringify(value)).join(", ");
+  return undefined;
+}
+
+function describe(schema: z.ZodType, data: unknown, { issue, path, alternatives }: Flat): DataProblem[] {
+  if (issue.code === "invalid_key") return [invalidKey(data, path, issue)];
+  if (issue.code === "unrecognized_keys") return issue.keys.map((key) => unknownKey(schema, data, path, key));
+  const value = valueAt(data, path);
+  const where = placeOf(data, path);
+  const expected = alternatives?.join(" or ") ?? expectedBy(issue);
+  if (value === undefined && expected !== undefined)
+    return [{ path, message: `${where}is missing; it must be ${expected}`, found: "nothing", expected }];
+  const found = describeValue(value);
+  if (issue.code === "invalid_value") {
+    const near = typeof value === "string" ? nearestName(value, issue.values.map(String)) : undefined;
+    const hint = near === undefined ? `expected one of ${expected}` : `did you mean "${near}"?`;
+    return [{ path, message: `${where}${found} is not known here; ${hint}`, found, expected }];
+  }
+  if (expected !== undefined)
+    return [
+      { path, message: `${where}expected ${expected}, found ${found}${quoting(value, expected)}`, found, expected },
+    ];
+  return [{ path, message: `${where}${issue.message}`, found }];
+}
+
+const MERGE = 'merge keys (<<) are not read; repeat the values, or use the DAG\'s "defaults"';
+
+function invalidKey(data: unknown, path: Path, issue: Extract<Issue, { code: "invalid_key" }>): DataProblem {
+  const parent = path.slice(0, -1);
+  const key = String(path.at(-1));
+  const reason = key === "<<" ? MERGE : `the key "${key}" cannot be used: ${issue.issues[0]?.message ?? issue.message}`;
+  return { path: parent, key, found: `the key "${key}"`, message: `${placeOf(data, parent)}${reason}` };
+}
+
+function unknownKey(schema: z.ZodType, data: unknown, path: Path, key: string): DataProblem {
+  const known = keysAt(schema, path);
+  const expected = known.join(", ");
+  const where = placeOf(data, path);
+  const about = { path, key, found: `the key "${key}"`, expected };
+  if (key === "<<") return { ...about, message: `${where}${MERGE}` };
+  if (path.length === 0 && Object.hasOwn(taskOptions, key))
+    return { ...about, message: `"${key}" is an option of tasks; for all tasks of the DAG, put it under "defaults"` };
+  const near = nearestName(key, known);
+  const hint = near === undefined ? `allowed here: ${expected || "nothing"}` : `did you mean "${near}"?`;
+  return { ...about, message: `${where}unknown key "${key}"; ${hint}` };
+}
+
+/** What people write when they come from older YAML, or forget the quotes. */
+function quoting(value: unknown, expected: string): string {
+  if (expected === "true or false" && typeof value === "string" && /^(yes|no|on|off)$/i.test(value))
+    return `; write ${/^(yes|on)$/i.test(value) ? "true" : "false"}`;
+  const isScalar = typeof value === "number" || typeof value === "boolean";
+  return expected === "a text" && isScalar ? `; put it into quotes: "${String(value)}"` : "";
+}
+
+export function describeValue(value: unknown): string {
+  if (value === null || value === undefined) return "nothing";
+  if (Array.isArray(value)) return `a list of ${value.length}`;
+  if (typeof value === "object") return "a mapping";
+  const text = JSON.stringify(value);
+  return text.length > 60 ? `${text.slice(0, 57)}…` : text;
+}
+
+/** Where in the file, with a task's id instead of its number: `task "load": retries.max: `. */
+export function placeOf(data: unknown, path: Path): string {
+  const isTask = path[0] === "tasks" && typeof path[1] === "number";
+  if (!isTask) return path.length === 0 ? "" : `${dotted(path)}: `;
+  const id = valueAt(data, [...path.slice(0, 2), "id"]);
+  const task = typeof id === "string" ? `task "${id.slice(0, 64)}"` : `task number ${(path[1] as number) + 1}`;
+  return path.length === 2 ? `${task}: ` : `${task}: ${dotted(path.slice(2))}: `;
+}
+
+function dotted(path: Path): string {
+  return path
+    .map((key, index) => (typeof key === "number" ? `[${key}]` : `${index > 0 ? "." : ""}${String(key)}`))
+    .join("");
+}
+
+function valueAt(data: unknown, path: Path): unknown {
+  let value = data;
+  for (const key of path) {
+    if (typeof value !== "object" || value === null || !Object.hasOwn(value, key)) return undefined;
+    value = (value as Record<PropertyKey, unknown>)[key];
+  }
+  return value;
+}

@@ -1,0 +1,52 @@
+/** One mistake in a definition file; `line` and `column` count from 1. */
+export type FileProblem = {
+  file: string;
+  line: number;
+  column: number;
+  /** One sentence that says where, what is wrong, and what would be right. */
+  message: string;
+  /** The line in question with a mark under the place. */
+  snippet?: string;
+  /** What stands there. */
+  found?: string;
+  /** What may stand there. */
+  expected?: string;
+};
+
+/** A place in a text, and what is wrong there. */
+export type TextProblem = {
+  offset: number;
+  message: string;
+  found?: string | undefined;
+  expected?: string | undefined;
+};
+
+const WIDTH = 100;
+
+/** The line of `text` that holds a place, cut to a readable width, and a mark below it. */
+export function snippetAt(text: string, line: number, column: number): string {
+  const content = lineOf(text, line).replaceAll("\t", " ").replace(/\r$/, "");
+  // A long line is shown around its place.
+  const from = column <= WIDTH - 20 ? 0 : column - WIDTH / 2;
+  const shown = `${from > 0 ? "…" : ""}${content.slice(from, from + WIDTH)}${content.length > from + WIDTH ? "…" : ""}`;
+  const number = String(line);
+  const mark = " ".repeat(Math.max(0, column - 1 - from + (from > 0 ? 1 : 0)));
+  return `${number} | ${shown}\n${" ".repeat(number.length)} | ${mark}^`;
+}
+
+function lineOf(text: string, line: number): string {
+  let from = 0;
+  for (let n = 1; n < line; n++) {
+    const next = text.indexOf("\n", from);
+    if (next < 0) return "";
+    from = next + 1;
+  }
+  const end = text.indexOf("\n", from);
+  return text.slice(from, end < 0 ? undefined : end);
+}
+
+/** The problem as a compiler would print it. */
+export function formatProblem({ file, line, column, message, snippet }: FileProblem): string {
+  const head = `${file}:${line}:${column}: ${message}`;
+  return snippet === undefined ? head : `${head}\n${snippet.replaceAll(/^/gm, "    ")}`;
+}
