@@ -5,6 +5,7 @@ import path from "node:path";
 import { fileURLToPath } from "node:url";
 import { Command } from "commander";
 import { z } from "zod";
+import { dagsCommand } from "./dags.ts";
 import { environmentHelp } from "./environment-help.ts";
 import { migrateCommand } from "./migrate.ts";
 import { schedulerCommand } from "./scheduler.ts";
@@ -20,6 +21,8 @@ Examples:
   $ sluice worker --queue gpu --concurrency 4 one more worker, for the queue gpu
 `;
 
+const COMMANDS = [startCommand, webCommand, schedulerCommand, workerCommand, migrateCommand, dagsCommand];
+
 /** The \`sluice\` command. */
 export async function main(argv: readonly string[]): Promise<void> {
   const manifest = await readFile(path.join(import.meta.dirname, "..", "package.json"), "utf8");
@@ -27,10 +30,10 @@ export async function main(argv: readonly string[]): Promise<void> {
   const program = new Command("sluice")
     .description("A workflow orchestrator on nothing but Postgres.")
     .version(version)
+    // After a command's name, --version is that command's: `sluice dags show etl --version 3`.
+    .enablePositionalOptions()
     .addHelpText("after", `${EXAMPLES}\n${environmentHelp()}`);
-  for (const command of [startCommand(), webCommand(), schedulerCommand(), workerCommand(), migrateCommand()]) {
-    program.addCommand(command);
-  }
+  for (const command of COMMANDS) program.addCommand(command());
   await program.parseAsync(argv);
 }
 

@@ -38,8 +38,10 @@ describe("a task's expressions", () => {
   });
 
   test("cannot make a config that the model refuses", () => {
-    const http = task({ type: "http", config: { url: "${{ params.n }}" } });
+    const http = task({ type: "http", config: { url: "${{ outputs.extract }}" } });
     expect(resolveTask(http, VALUES)).toMatchObject({ kind: "failed", error: expect.stringContaining("config.url") });
+    const python = task({ type: "python", config: { code: "pass", args: ["${{ params.n }}", "${{ params.n > 1 }}"] } });
+    expect(resolveTask(python, VALUES)).toMatchObject({ kind: "run", task: { config: { args: ["3", "true"] } } });
     expect(() => task({ type: "bash", config: { command: "echo ${{ params.n }}" } })).toThrow(/put it into env/);
   });
 

@@ -18,7 +18,10 @@ export function resolveTask(task: TaskSpec, values: ExpressionValues): Resolved 
   try {
     const config = resolved(task.config, "config", values);
     const env = Object.entries(task.env).map(([name, text]) => [name, asText(resolved(text, `env.${name}`, values))]);
-    const parsed = TaskSpec.safeParse({ ...task, config, env: Object.fromEntries(env) as unknown });
+    const whole = { ...task, config, env: Object.fromEntries(env) as unknown };
+    const first = TaskSpec.safeParse(whole);
+    // Where the config wants text, a number is one: it becomes the text it would be in the middle of another.
+    const parsed = first.success ? first : TaskSpec.safeParse(withTexts(whole, first.error.issues));
     if (parsed.success) return { kind: "run", task: parsed.data };
     const [issue] = parsed.error.issues;
     return { kind: "failed", error: `${issue?.path.join(".")}: ${issue?.message}` };
@@ -47,6 +50,21 @@ function resolved(value: unknown, where: string, values: ExpressionValues): unkn
   return Object.fromEntries(
     Object.entries(value).map(([key, member]) => [key, resolved(member, `${where}.${key}`, values)]),
   );
+}
+
+function withTexts(task: object, issues: readonly { code: string; path: PropertyKey[] }[]): object {
+  const copy = structuredClone(task);
+  for (const { path } of issues) {
+    const parent = path
+      .slice(0, -1)
+      .reduce<unknown>((value, key) => (value as Record<PropertyKey, unknown>)[key], copy);
+    const key = path.at(-1);
+    if (key === undefined || typeof parent !== "object" || parent === null) continue;
+    const value = (parent as Record<PropertyKey, unknown>)[key];
+    if (typeof value === "number" || typeof value === "boolean")
+      (parent as Record<PropertyKey, unknown>)[key] = asText(value);
+  }
+  return copy;
 }
 
 const asText = (value: unknown): string => (typeof value === "string" ? value : JSON.stringify(value));

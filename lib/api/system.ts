@@ -1,12 +1,21 @@
 import type { WebDeps } from "#lib/boot.ts";
-import type { health, ready, ReadyCheck } from "#lib/contract/system.ts";
+import { definitionJsonSchema } from "#lib/domain/definition/json-schema.ts";
+import type { dagSchema, health, ready, ReadyCheck } from "#lib/contract/system.ts";
 import { pingDatabase, readMigrationState } from "#lib/db/readiness-reads.ts";
 import type { Handlers } from "./handler.ts";
 
 /** Two probes of the listening connection may be late before it counts as deaf. */
 const MAX_LISTENER_AGE_MS = 15_000;
 
-export const systemHandlers: Handlers<{ health: typeof health; ready: typeof ready }> = {
+export const systemHandlers: Handlers<{
+  health: typeof health;
+  ready: typeof ready;
+  dagSchema: typeof dagSchema;
+}> = {
+  async dagSchema() {
+    return { status: 200, body: definitionJsonSchema() };
+  },
+
   async health() {
     return { status: 200, body: { status: "ok" } };
   },

@@ -1,6 +1,6 @@
 import { getDagRun, listDagRuns, listRunTasks, watchDagRun } from "./dag-runs.ts";
 import { getDag, listDags, triggerDag } from "./dags.ts";
-import { health, ready } from "./system.ts";
+import { dagSchema, health, ready } from "./system.ts";
 import { getTaskInstance, readTaskLog } from "./task-instances.ts";
 
 /** Every operation of the public API, by name. */
@@ -16,6 +16,7 @@ export const operations = {
   readTaskLog,
   health,
   ready,
+  dagSchema,
 } as const;
 
 export type Operations = typeof operations;

@@ -21,6 +21,15 @@ export const health = op({
   errors: [],
 });
 
+export const dagSchema = op({
+  method: "GET",
+  path: "/schemas/dag",
+  summary: "The JSON Schema of definition files, for editors.",
+  access: "open",
+  returns: { 200: z.record(z.string(), z.json()) },
+  errors: [],
+});
+
 export const ready = op({
   method: "GET",
   path: "/ready",

@@ -1,6 +1,6 @@
 import { canonicalJson } from "#lib/domain/canonical.ts";
-import { compactSpec, type DagSpec, specHash } from "#lib/domain/model/dag.ts";
-import type { Tx } from "./pool.ts";
+import { compactSpec, DagSpec, specHash } from "#lib/domain/model/dag.ts";
+import type { Db, Tx } from "./pool.ts";
 import { insertVersionTasks } from "./version-tasks.ts";
 
 /** Where a version comes from: its file, relative to the DAGs folder, the text of it, and who put it there. */
@@ -24,7 +24,7 @@ export async function publishVersion(tx: Tx, spec: DagSpec, origin: VersionOrigi
     await tx.query("update sluice.dag set file = $2, missing = false where id = $1", [spec.id, file]);
     return "published";
   }
-  const versionId = await insertVersion(tx, spec, { ...origin, hash, note: undefined });
+  const versionId = await insertVersion(tx, spec, { ...origin, hash, note: null });
   await tx.query(
     `insert into sluice.dag (id, name, description, owner, tags, file, file_hash, current_version_id,
        max_active_runs, max_active_tasks, max_active_tasks_per_run)
@@ -50,18 +50,75 @@ export async function publishVersion(tx: Tx, spec: DagSpec, origin: VersionOrigi
   return "published";
 }
 
-type NewVersion = { hash: string; source: string | undefined; author: string; note: string | undefined };
+export type Republished =
+  | { kind: "published"; number: number }
+  | { kind: "no_dag" }
+  | { kind: "no_version" }
+  | { kind: "same" };
+
+/**
+ * The spec of an earlier version as a new, current one. `file_hash` stays: the loader publishes the file again when
+ * it says something else than it did, and not before.
+ */
+export async function republishVersion(tx: Tx, dagId: string, number: number, author: string): Promise<Republished> {
+  await tx.query("select pg_advisory_xact_lock(hashtext('sluice.dag'), hashtext($1))", [dagId]);
+  const { rows } = await tx.query<{ currentHash: string; hash: string | null; spec: unknown; source: string | null }>(
+    `select c.hash as "currentHash", v.hash, v.spec, v.source
+       from sluice.dag d join sluice.dag_version c on c.id = d.current_version_id
+       left join sluice.dag_version v on v.dag_id = d.id and v.number = $2
+      where d.id = $1`,
+    [dagId, number],
+  );
+  const found = rows[0];
+  if (found === undefined) return { kind: "no_dag" };
+  if (found.hash === null) return { kind: "no_version" };
+  if (found.hash === found.currentHash) return { kind: "same" };
+  const spec = DagSpec.parse(found.spec);
+  const { hash, source } = found;
+  const versionId = await insertVersion(tx, spec, { hash, source, author, note: `rollback to version ${number}` });
+  const { limits } = spec;
+  const updated = await tx.query<{ number: number }>(
+    `update sluice.dag d set name = $2, description = $3, owner = $4, tags = $5, current_version_id = v.id,
+       max_active_runs = $7, max_active_tasks = $8, max_active_tasks_per_run = $9, updated_at = sluice.clock()
+       from sluice.dag_version v where d.id = $1 and v.id = $6 returning v.number`,
+    [
+      dagId,
+      spec.name ?? null,
+      spec.description ?? null,
+      spec.owner ?? null,
+      spec.tags,
+      versionId,
+      limits.maxActiveRuns,
+      limits.maxActiveTasks ?? null,
+      limits.maxActiveTasksPerRun ?? null,
+    ],
+  );
+  return { kind: "published", number: updated.rows[0]!.number };
+}
+
+type NewVersion = { hash: string; source: string | null; author: string; note: string | null };
 
 async function insertVersion(tx: Tx, spec: DagSpec, { hash, source, author, note }: NewVersion): Promise<string> {
   const compact = compactSpec(spec);
   const { rows } = await tx.query<{ id: string }>(
     `insert into sluice.dag_version (dag_id, number, hash, spec, bundle, params, source, author, note)
      select $1, coalesce(max(number), 0) + 1, $2, $3, $4, $5, $6, $7, $8 from sluice.dag_version where dag_id = $1 returning id`,
-    [spec.id, hash, canonicalJson(compact), spec.bundle ?? null, paramsOf(spec), source ?? null, author, note ?? null],
+    [spec.id, hash, canonicalJson(compact), spec.bundle ?? null, paramsOf(spec), source, author, note],
   );
   const versionId = rows[0]!.id;
   await insertVersionTasks(tx, versionId, spec, compact.tasks);
   return versionId;
+}
+
+/** What is published of a DAG, as its file was last read. */
+export type PublishedDag = { file: string; hash: string; missing: boolean };
+
+/** Every DAG there is, by id. */
+export async function readPublished(db: Db): Promise<Map<string, PublishedDag>> {
+  const { rows } = await db.query<PublishedDag & { id: string }>(
+    "select id, file, file_hash as hash, missing from sluice.dag",
+  );
+  return new Map(rows.map(({ id, ...dag }) => [id, dag]));
 }
 
 /** Keeps the code of a version; content-addressed, so a bundle that is there stays as it is. */

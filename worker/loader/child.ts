@@ -27,6 +27,9 @@ async function evaluate(request: EvaluateRequest): Promise<Evaluated> {
     if (request.kind === "modules") {
       for (const { module, export: name } of request.references) {
         const exports = await load(module);
+        const [exported, task] = name.split(".") as [string, string | undefined];
+        const dag = exports[exported];
+        if (task !== undefined && isDag(dag) && dag.functionOf(task) !== undefined) continue;
         if (typeof exports[name] !== "function") {
           const known = Object.keys(exports).filter((key) => typeof exports[key] === "function");
           return {

@@ -6,7 +6,13 @@ import { type FileProblem, parseDefinition } from "#lib/domain/definition/parse.
 import type { Evaluator } from "./evaluator.ts";
 
 /** `source` is the text of the definition file, `files` the code of its functions by path. */
-export type LoadedDag = { spec: DagSpec; source: string; files: Record<string, string> };
+export type LoadedDag = {
+  spec: DagSpec;
+  source: string;
+  files: Record<string, string>;
+  /** Files of the folder that it was made from, beside its own. */
+  imports: string[];
+};
 export type LoadResult =
   | { kind: "dag"; dag: LoadedDag }
   | { kind: "none" }
@@ -37,7 +43,7 @@ async function loadData(file: string, text: string, evaluator: Evaluator): Promi
   );
   const spec = { ...parsed.spec, tasks };
   const references = tasks.flatMap((task) => (task.type === "fn" ? [task.config] : []));
-  if (references.length === 0) return { kind: "dag", dag: { spec, source: text, files: {} } };
+  if (references.length === 0) return { kind: "dag", dag: { spec, source: text, files: {}, imports: [] } };
   const outside = references.find(({ module }) => module.startsWith("../"));
   if (outside) return broken(file, `the module ${outside.module} is outside the DAGs folder`);
   const result = await evaluator.evaluate({ kind: "modules", file, references });
@@ -46,8 +52,9 @@ async function loadData(file: string, text: string, evaluator: Evaluator): Promi
 
 /** Code is part of the version: its hash goes into the spec when the DAG has functions. */
 function withBundle(spec: DagSpec, source: string, files: Record<string, string>): LoadedDag {
-  if (!spec.tasks.some((task) => task.type === "fn")) return { spec, source, files: {} };
-  return { spec: { ...spec, bundle: sha256(canonicalJson(files)) }, source, files };
+  const imports = Object.keys(files);
+  if (!spec.tasks.some((task) => task.type === "fn")) return { spec, source, files: {}, imports };
+  return { spec: { ...spec, bundle: sha256(canonicalJson(files)) }, source, files, imports };
 }
 
 function broken(file: string, message: string): LoadResult {

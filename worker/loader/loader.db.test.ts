@@ -78,7 +78,7 @@ describe("the loader", () => {
     await loader.pass();
     expect(await versions()).toMatchObject([{ id: "a", number: 1, missing: false }]);
     expect(await importErrors()).toEqual({
-      "a.yaml": expect.stringMatching(/^4: unknown key "bsh"/),
+      "a.yaml": expect.stringMatching(/^4: task "only": unknown key "bsh"/),
       "c.ts": expect.stringContaining("1:"),
       "d.ts": "1: Error: at import",
       "e.ts": "1: the file ended the process that evaluates it (exit code 7)",

@@ -1,75 +1,118 @@
-import { readdir, stat } from "node:fs/promises";
-import path from "node:path";
+import { setImmediate as nextTurn } from "node:timers/promises";
+import os from "node:os";
 import type { FileProblem } from "#lib/domain/definition/parse.ts";
 import { messageOf } from "#lib/domain/errors.ts";
+import { specHash } from "#lib/domain/model/dag.ts";
 import { inTx } from "#lib/db/tx.ts";
-import { insertBundle, markMissing, publishVersion, replaceImportErrors } from "#lib/db/versions.ts";
+import {
+  insertBundle,
+  markMissing,
+  publishVersion,
+  type PublishedDag,
+  readPublished,
+  replaceImportErrors,
+} from "#lib/db/versions.ts";
 import type { EngineDeps } from "#lib/engine/deps.ts";
-import { createEvaluator } from "./evaluator.ts";
-import { loadFile, type LoadedDag } from "./load-file.ts";
+import { createEvaluator, type Evaluator } from "./evaluator.ts";
+import { loadFile, type LoadedDag, type LoadResult } from "./load-file.ts";
+import { findSources, isDefinition } from "./source-files.ts";
 
-/** Files that look like definitions and are something else. */
-const NOT_DEFINITIONS = new Set(["package.json", "package-lock.json", "tsconfig.json"]);
+/** Children that evaluate at once; each costs a Node process while there is something to evaluate. */
+const EVALUATORS = 2;
 
 export type Loader = {
-  /** Looks at the folder; loads everything when anything in it has changed, else does nothing. */
+  /** Looks at the folder, loads what has changed since the last look and publishes what is different. */
   pass(): Promise<void>;
 };
 
+/** What became of a file, and the mark of everything it was made from. */
+type Loaded = { result: LoadResult; sources: Map<string, string> };
+type OwnedDag = { file: string; dag: LoadedDag };
+
 /**
- * Publishes the definitions of a folder. Files are compared by size and time; a change anywhere loads every file
- * again, because a definition may import any other, and the same hash publishes nothing. A broken file is
- * reported and the last good version of its DAG stays in use.
+ * Publishes the definitions of a folder. A file is loaded again when it, or a module it imports, has another size or
+ * time. A broken file is reported and the last good version of its DAG stays in use. What is published already is
+ * only compared: a start over an unchanged folder writes nothing.
  */
 export function createLoader(options: { deps: EngineDeps; dagsDir: string; env: Record<string, string> }): Loader {
-  const { deps, dagsDir } = options;
-  let loadedSignature: string | undefined;
-
-  const loadAll = async (files: readonly string[]): Promise<void> => {
-    const evaluator = createEvaluator(dagsDir, options.env);
-    const dags = new Map<string, { file: string; dag: LoadedDag }>();
-    const errors = new Map<string, FileProblem[]>();
-    try {
-      for (const file of files) {
-        const result = await loadFile(dagsDir, file, evaluator).catch((error: unknown) => ({
-          kind: "broken" as const,
-          problems: [{ file, line: 1, column: 1, message: messageOf(error) }],
-        }));
-        if (result.kind === "broken") errors.set(file, result.problems);
-        if (result.kind !== "dag") continue;
-        const { id } = result.dag.spec;
-        const other = dags.get(id)?.file;
-        if (other === undefined) dags.set(id, { file, dag: result.dag });
-        else
-          errors.set(file, [{ file, line: 1, column: 1, message: `the DAG id "${id}" is already used by ${other}` }]);
-      }
-    } finally {
-      evaluator.stop();
-    }
-    await publish(deps, files, [...dags.values()], errors);
-  };
+  const { deps, dagsDir, env } = options;
+  let known = new Map<string, Loaded>();
+  let seen: string | undefined;
 
   return {
     async pass() {
-      const files = await findDefinitions(dagsDir);
-      const signature = files.map(({ name, mark }) => `${name} ${mark}`).join("\n");
-      if (signature === loadedSignature) return;
-      await loadAll(files.filter(({ name }) => isDefinition(name)).map(({ name }) => name));
-      loadedSignature = signature;
+      const sources = await findSources(dagsDir);
+      const signature = JSON.stringify([...sources]);
+      if (signature === seen) return;
+      const files = [...sources.keys()].filter(isDefinition);
+      const kept = files.flatMap((file): [string, Loaded][] => {
+        const before = known.get(file);
+        return before !== undefined && isCurrent(before, sources) ? [[file, before]] : [];
+      });
+      const next = new Map(kept);
+      const fresh = await loadFiles(
+        dagsDir,
+        env,
+        files.filter((file) => !next.has(file)),
+      );
+      for (const [file, result] of fresh) next.set(file, { result, sources: sourcesOf(file, result, sources) });
+      await publish(deps, files, next);
+      known = next;
+      seen = signature;
     },
   };
 }
 
-async function publish(
-  deps: EngineDeps,
+function isCurrent({ sources }: Loaded, now: ReadonlyMap<string, string>): boolean {
+  return [...sources].every(([name, mark]) => now.get(name) === mark);
+}
+
+/** A file that could not be evaluated may depend on anything. */
+function sourcesOf(file: string, result: LoadResult, now: ReadonlyMap<string, string>): Map<string, string> {
+  if (result.kind === "broken" && file.endsWith(".ts")) return new Map(now);
+  const imports = result.kind === "dag" ? result.dag.imports : [];
+  return new Map([file, ...imports].map((name) => [name, now.get(name) ?? ""]));
+}
+
+async function loadFiles(
+  dagsDir: string,
+  env: Record<string, string>,
   files: readonly string[],
-  dags: readonly { file: string; dag: LoadedDag }[],
-  errors: ReadonlyMap<string, FileProblem[]>,
-): Promise<void> {
+): Promise<Map<string, LoadResult>> {
+  const results = new Map<string, LoadResult>();
+  const waiting = [...files];
+  const evaluators: Evaluator[] = [];
+  const work = async (): Promise<void> => {
+    const evaluator = createEvaluator(dagsDir, env);
+    evaluators.push(evaluator);
+    for (let file = waiting.shift(); file !== undefined; file = waiting.shift()) {
+      const name = file;
+      const result = await loadFile(dagsDir, name, evaluator).catch((error: unknown) => broken(name, messageOf(error)));
+      results.set(name, result);
+      // Reading a large file takes its time; others of this process want theirs in between.
+      await nextTurn();
+    }
+  };
+  try {
+    await Promise.all(Array.from({ length: Math.min(EVALUATORS, waiting.length) }, work));
+  } finally {
+    for (const evaluator of evaluators) evaluator.stop();
+  }
+  return results;
+}
+
+function broken(file: string, message: string): { kind: "broken"; problems: FileProblem[] } {
+  return { kind: "broken", problems: [{ file, line: 1, column: 1, message }] };
+}
+
+async function publish(deps: EngineDeps, files: readonly string[], loaded: ReadonlyMap<string, Loaded>): Promise<void> {
+  const { dags, errors } = claimIds(files, loaded);
+  const published = await readPublished(deps.pool);
   for (const { file, dag } of dags) {
+    if (isPublished(published.get(dag.spec.id), file, dag)) continue;
     const result = await inTx(deps.pool, async (tx) => {
       if (dag.spec.bundle !== undefined) await insertBundle(tx, dag.spec.bundle, dag.files);
-      return publishVersion(tx, dag.spec, { file, source: dag.source, author: "loader" });
+      return publishVersion(tx, dag.spec, { file, source: dag.source, author: `loader@${os.hostname()}` });
     });
     if (result === "published") deps.log.info({ dag: dag.spec.id, file }, "DAG loaded");
   }
@@ -89,24 +132,25 @@ async function publish(
   });
 }
 
-function isDefinition(name: string): boolean {
-  return (
-    /\.(ya?ml|json|ts)$/.test(name) &&
-    !/\.(test|spec|d)\.ts$/.test(name) &&
-    !NOT_DEFINITIONS.has(path.posix.basename(name))
-  );
+function isPublished(published: PublishedDag | undefined, file: string, dag: LoadedDag): boolean {
+  return published?.file === file && !published.missing && published.hash === specHash(dag.spec);
 }
 
-/** Every source file below the folder with a mark that changes with its content, sorted by name. */
-async function findDefinitions(dagsDir: string): Promise<{ name: string; mark: string }[]> {
-  const entries = await readdir(dagsDir, { recursive: true, withFileTypes: true });
-  const names = entries
-    .filter((entry) => entry.isFile() && /\.([cm]?[jt]s|json|ya?ml)$/.test(entry.name))
-    .map((entry) => path.relative(dagsDir, path.join(entry.parentPath, entry.name)).split(path.sep).join("/"))
-    .filter((name) => !name.split("/").some((part) => part === "node_modules" || part.startsWith(".")));
-  const marked = names.toSorted().map(async (name) => {
-    const { size, mtimeMs, ino } = await stat(path.join(dagsDir, name));
-    return { name, mark: `${size} ${mtimeMs} ${ino}` };
-  });
-  return Promise.all(marked);
+/** Each DAG id belongs to the first file that has it. */
+function claimIds(
+  files: readonly string[],
+  loaded: ReadonlyMap<string, Loaded>,
+): { dags: OwnedDag[]; errors: Map<string, FileProblem[]> } {
+  const dags = new Map<string, OwnedDag>();
+  const errors = new Map<string, FileProblem[]>();
+  for (const file of files) {
+    const { result } = loaded.get(file)!;
+    if (result.kind === "broken") errors.set(file, result.problems);
+    if (result.kind !== "dag") continue;
+    const { id } = result.dag.spec;
+    const owner = dags.get(id);
+    if (owner === undefined) dags.set(id, { file, dag: result.dag });
+    else errors.set(file, broken(file, `the DAG id "${id}" is already used by ${owner.file}`).problems);
+  }
+  return { dags: [...dags.values()], errors };
 }

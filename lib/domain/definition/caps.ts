@@ -52,7 +52,9 @@ export function dataProblem(data: unknown): string | undefined {
     if (depth > MAX_DEPTH) return tooDeep;
     nodes += level.length;
     if (nodes > MAX_NODES) return `the file has more than ${MAX_NODES} values`;
-    level = level.flatMap((value) => (typeof value === "object" && value !== null ? Object.values(value) : []));
+    level = level.flatMap((value): unknown[] =>
+      typeof value === "object" && value !== null ? Object.values(value) : [],
+    );
   }
   return undefined;
 }

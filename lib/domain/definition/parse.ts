@@ -53,11 +53,17 @@ function readDocument(document: Document.Parsed): Read {
   const data: unknown = document.toJS({ maxAliasCount: MAX_ALIASES });
   const refused = dataProblem(data);
   if (refused !== undefined) return { ok: false, problems: [{ offset: 0, message: refused }] };
-  if (typeof data !== "object" || data === null || Array.isArray(data)) {
-    const what = data === null ? "is empty" : Array.isArray(data) ? "holds a list" : "holds a plain value";
-    const message = `the file ${what}; a DAG is a mapping with the keys id and tasks`;
-    return { ok: false, problems: [{ offset: 0, message }] };
-  }
+  if (typeof data !== "object" || data === null || Array.isArray(data))
+    return { ok: false, problems: [{ offset: 0, message: noMapping(data) }] };
+  return readData(document, data);
+}
+
+function noMapping(data: unknown): string {
+  const what = data === null ? "is empty" : Array.isArray(data) ? "holds a list" : "holds a plain value";
+  return `the file ${what}; a DAG is a mapping with the keys id and tasks`;
+}
+
+function readData(document: Document.Parsed, data: object): Read {
   const parsed = FileDag.safeParse(data);
   const spec = parsed.success ? toSpec(parsed.data, data) : undefined;
   const problems: DataProblem[] = [

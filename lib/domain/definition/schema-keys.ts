@@ -12,7 +12,7 @@ type Definition = {
   valueType?: Schema;
 };
 
-const definitionOf = (schema: Schema): Definition => schema._zod.def as unknown as Definition;
+const definitionOf = (schema: Schema): Definition => schema._zod.def;
 
 /** The schemas a value at this place may have: wrappers taken off, unions taken apart. */
 function alternatives(schema: Schema): Schema[] {

@@ -14,7 +14,8 @@ const FnReference = z
   .regex(/^[^#]+#[^#]+$/, "a function is written as ./file.ts#exportedName")
   .describe(TASK_TYPES.fn.about);
 
-const oneExecutor = `a task has exactly one of the keys ${TASK_TYPE_NAMES.join(", ")}`;
+/** Said of a task with none or several. */
+export const ONE_EXECUTOR = `a task has exactly one of the keys ${TASK_TYPE_NAMES.join(", ")}`;
 
 export const FileTask = z
   .strictObject({
@@ -28,7 +29,7 @@ export const FileTask = z
   .superRefine((task, context) => {
     // `noop:` without a value is null, which is there.
     const given = TASK_TYPE_NAMES.filter((name) => task[name] !== undefined);
-    if (given.length !== 1) context.addIssue({ code: "custom", message: oneExecutor });
+    if (given.length !== 1) context.addIssue({ code: "custom", message: ONE_EXECUTOR });
   });
 export type FileTask = z.output<typeof FileTask>;
 

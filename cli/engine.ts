@@ -1,0 +1,28 @@
+import os from "node:os";
+import { AppError } from "#lib/domain/errors.ts";
+import type { EngineDeps } from "#lib/engine/deps.ts";
+import { databaseOrExit } from "./database.ts";
+import { EXIT, trouble } from "./exit.ts";
+
+/**
+ * Does one thing with the engine, as the person at the keyboard, and ends what it started. What the engine refuses
+ * ends the process with its reason: code 2 when there is no such thing, 1 otherwise.
+ */
+export async function withEngine<T>(name: string, work: (deps: EngineDeps, actor: string) => Promise<T>): Promise<T> {
+  const url = await databaseOrExit();
+  const [{ engineDeps }, { createLogger }] = await Promise.all([import("#lib/boot.ts"), import("#lib/obs/log.ts")]);
+  const deps = engineDeps(url, name, createLogger({ level: "warn", component: "cli" }));
+  try {
+    await deps.queue.start();
+    return await work(deps, `cli:${os.userInfo().username}`);
+  } catch (error) {
+    if (!(error instanceof AppError)) throw error;
+    if (error.code.endsWith("not_found")) return trouble(error.message);
+    process.stderr.write(`sluice: ${error.message}\n`);
+    process.exit(EXIT.no);
+  } finally {
+    await deps.notifier.flush();
+    await deps.queue.stop();
+    await deps.pool.end();
+  }
+}

@@ -1,0 +1,114 @@
+import { mkdir, rm } from "node:fs/promises";
+import path from "node:path";
+import type { Json } from "#lib/domain/canonical.ts";
+import { messageOf } from "#lib/domain/errors.ts";
+import type { ExpressionValues } from "#lib/domain/expressions/evaluate.ts";
+import { durationMs } from "#lib/domain/model/duration.ts";
+import type { TaskSpec } from "#lib/domain/model/task.ts";
+import { storableJson } from "#lib/domain/output.ts";
+import type { Executor, ExecutorContext, Outcome, Stream } from "#lib/executors/executor.ts";
+import { EXECUTORS } from "#lib/executors/registry.ts";
+import { resolveTask } from "../resolve-task.ts";
+import type { DevTools } from "./tools.ts";
+
+/** A timer beyond it fires at once: Node keeps the delay in 31 bits. */
+const MAX_TIMER_MS = 2 ** 31 - 1;
+
+const RUN_ID = "local";
+
+export type AttemptInput = {
+  number: number;
+  dagId: string;
+  bundle: string | undefined;
+  /** What the run was triggered with, and the same with the params' defaults. */
+  conf: Record<string, unknown>;
+  params: Record<string, Json>;
+  logicalDate: Date;
+  /** The outputs of the task's parents. */
+  inputs: Record<string, Json>;
+  signal: AbortSignal;
+  write(stream: Stream, bytes: Buffer): void;
+};
+
+/**
+ * One attempt by the task's real executor, within its timeout, with its expressions evaluated. Never throws: whatever
+ * happens is an outcome.
+ */
+export async function runAttempt(tools: DevTools, written: TaskSpec, input: AttemptInput): Promise<Outcome> {
+  const resolved = resolveTask(written, valuesOf(written, input));
+  if (resolved.kind === "skip") return { kind: "skipped", reason: "CONDITION" };
+  if (resolved.kind === "failed") return { kind: "failed", reason: "EXPRESSION", error: resolved.error };
+  return execute(tools, resolved.task, input);
+}
+
+function valuesOf(task: TaskSpec, { number, dagId, params, logicalDate, inputs }: AttemptInput): ExpressionValues {
+  return {
+    params,
+    outputs: inputs,
+    run: { id: RUN_ID, dagId, logicalDate: logicalDate.toISOString(), triggerKind: "manual" },
+    task: { id: task.id, attempt: number },
+  };
+}
+
+async function execute(tools: DevTools, task: TaskSpec, input: AttemptInput): Promise<Outcome> {
+  const workDir = path.join(tools.workFolder, `${task.id}-${input.number}`);
+  try {
+    await mkdir(workDir, { recursive: true, mode: 0o700 });
+    const limit = AbortSignal.timeout(Math.min(durationMs(task.timeout), MAX_TIMER_MS));
+    const context = contextOf(tools, task, input, AbortSignal.any([input.signal, limit]), workDir);
+    const executor = EXECUTORS[task.type] as Executor<TaskSpec["config"]>;
+    const outcome = await executor.run(context, task.config);
+    return limit.aborted && outcome.kind === "failed" ? timedOut(task) : stored(outcome);
+  } catch (error) {
+    return { kind: "failed", reason: "EXECUTOR_ERROR", error: messageOf(error) };
+  } finally {
+    await rm(workDir, { recursive: true, force: true });
+  }
+}
+
+function contextOf(
+  tools: DevTools,
+  task: TaskSpec,
+  input: AttemptInput,
+  signal: AbortSignal,
+  workDir: string,
+): ExecutorContext {
+  const { number, dagId, bundle, conf, params, logicalDate, inputs, write } = input;
+  return {
+    attempt: {
+      attemptId: `local-${task.id}-${number}`,
+      number,
+      taskInstanceId: `local-${task.id}`,
+      taskId: task.id,
+      runId: RUN_ID,
+      dagId,
+      conf,
+      params,
+      logicalDate: logicalDate.toISOString(),
+      bundle,
+    },
+    env: task.env,
+    inputs: () => Promise.resolve(inputs),
+    signal,
+    workDir,
+    network: tools.network,
+    log: (stream, text) => write(stream, Buffer.from(text)),
+    spawn: (request) => tools.spawner.run(request, signal, (stream, bytes) => Promise.resolve(write(stream, bytes))),
+    call: (call) =>
+      tools.functions.call(call, signal, (stream, bytes) =>
+        write(stream, Buffer.from(tools.withoutFolder(bytes.toString()))),
+      ),
+  };
+}
+
+function timedOut({ timeout }: TaskSpec): Outcome {
+  return { kind: "failed", reason: "TIMEOUT", error: `the attempt took longer than its timeout of ${timeout}` };
+}
+
+/** The outcome with its output as the database would give it back. */
+function stored(outcome: Outcome): Outcome {
+  if (outcome.kind !== "success") return outcome;
+  const kept = storableJson(outcome.output);
+  if (!kept.ok) return { kind: "failed", reason: kept.reason, error: `the output cannot be kept: ${kept.error}` };
+  return { ...outcome, output: kept.json === undefined ? undefined : (JSON.parse(kept.json) as unknown) };
+}

@@ -1,0 +1,44 @@
+import { mkdtemp, realpath, rm } from "node:fs/promises";
+import os from "node:os";
+import path from "node:path";
+import { type AddressGuard, createAddressGuard } from "#lib/executors/http-address.ts";
+import { createBundleStore } from "../functions/bundle-store.ts";
+import { createFunctionPool, type FunctionPool } from "../functions/pool.ts";
+import { createSpawner, type Spawner } from "../spawner/client.ts";
+import type { LocalRunOptions } from "./local-run.ts";
+
+/** What a worker has to run tasks with, in a temporary folder and without a database. */
+export type DevTools = {
+  spawner: Spawner;
+  functions: FunctionPool;
+  network: AddressGuard;
+  /** Where attempts have their work folders. */
+  workFolder: string;
+  /** A folder name that means nothing to the reader, out of a text that people read. */
+  withoutFolder(text: string): string;
+  /** Ends every process and removes the folder. */
+  stop(): Promise<void>;
+};
+
+export async function openTools({ dag, dagsDir, env, httpAllow }: LocalRunOptions): Promise<DevTools> {
+  const folder = await realpath(await mkdtemp(path.join(os.tmpdir(), "sluice-dev-")));
+  const spawner = createSpawner(env);
+  // The same copy that a worker would run: a file that is not part of the version is missing here too.
+  const bundles = createBundleStore(path.join(folder, "bundles"), (hash) =>
+    Promise.resolve(hash === dag.spec.bundle ? dag.files : undefined),
+  );
+  const functions = createFunctionPool({ dagsDir, env, folderOf: bundles.folderOf, guard: spawner.guard });
+  const code = path.join(folder, "bundles", dag.spec.bundle ?? "");
+  return {
+    spawner,
+    functions,
+    network: createAddressGuard(httpAllow),
+    workFolder: path.join(folder, "work"),
+    withoutFolder: (text) => text.replaceAll(`file://${code}/`, "").replaceAll(`${code}/`, ""),
+    async stop() {
+      await functions.stop();
+      await spawner.stop();
+      await rm(folder, { recursive: true, force: true });
+    },
+  };
+}
