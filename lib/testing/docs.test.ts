@@ -1,7 +1,9 @@
 import { existsSync, readFileSync } from "node:fs";
 import path from "node:path";
 import { expect, test } from "vitest";
-import { DOCUMENT, refreshed } from "./docs.ts";
+import { parseDefinition } from "../domain/definition/parse.ts";
+import { definitionReference } from "./definition-reference.ts";
+import { DOCUMENT, REFERENCE, refreshed } from "./docs.ts";
 
 const ROOT = path.dirname(DOCUMENT);
 const DOCUMENTS = ["ARCHITECTURE.md", "CONTRIBUTING.md", "DECISIONS.md", "CHANGELOG.md"];
@@ -9,6 +11,18 @@ const text = (file: string) => readFileSync(path.join(ROOT, file), "utf8");
 
 test("the drawings and the rooms of ARCHITECTURE.md are those of the code (node lib/testing/docs.ts)", () => {
   expect(text("ARCHITECTURE.md")).toBe(refreshed(text("ARCHITECTURE.md")));
+});
+
+test("docs/reference.md is that of the schema (node lib/testing/docs.ts)", () => {
+  expect(readFileSync(REFERENCE, "utf8")).toBe(definitionReference());
+});
+
+test("the DAGs that docs/yaml.md and the README show are valid", () => {
+  for (const file of ["docs/yaml.md", "README.md"]) {
+    const shown = [...text(file).matchAll(/```yaml\n([\s\S]*?)```/g)].map((match) => match[1]!);
+    expect(shown.length).toBeGreaterThan(0);
+    for (const definition of shown) expect(parseDefinition(definition, file)).toMatchObject({ ok: true });
+  }
 });
 
 test.for(DOCUMENTS)("every file that %s names exists", (document) => {

@@ -1,13 +1,15 @@
-/** The parts of the documents that come from code: `node lib/testing/docs.ts` writes them into ARCHITECTURE.md. */
+/** The documents and parts of documents that come from code: `node lib/testing/docs.ts` writes them. */
 import { readFileSync, writeFileSync } from "node:fs";
 import path from "node:path";
 import { ATTEMPT_MOVES, RUN_MOVES, TASK_MOVES } from "../domain/states.ts";
+import { definitionReference } from "./definition-reference.ts";
 import { ROOMS } from "./rooms-table.ts";
 
+export const REFERENCE = path.resolve(import.meta.dirname, "../../docs/reference.md");
 export const DOCUMENT = path.resolve(import.meta.dirname, "../../ARCHITECTURE.md");
 
-/** Placed in the tables for what is to come; nothing enters them yet, so the drawings leave them out. */
-const NOT_ENTERED_YET = new Set(["skipped", "cancelled", "retrying", "deferred"]);
+/** Placed in the tables for what is to come; nothing enters it yet, so the drawings leave it out. */
+const NOT_ENTERED_YET = new Set(["deferred"]);
 
 function stateDrawing(moves: Record<string, readonly string[]>, first: string): string {
   const lines = ["```mermaid", "stateDiagram-v2", `  [*] --> ${first}`];
@@ -32,7 +34,7 @@ function roomsTable(): string {
 
 const PARTS: Record<string, () => string> = {
   rooms: roomsTable,
-  "run states": () => stateDrawing(RUN_MOVES, "running"),
+  "run states": () => stateDrawing(RUN_MOVES, "queued"),
   "task states": () => stateDrawing(TASK_MOVES, "waiting"),
   "attempt states": () => stateDrawing(ATTEMPT_MOVES, "queued"),
 };
@@ -49,4 +51,7 @@ export function refreshed(text: string): string {
   return result;
 }
 
-if (import.meta.main) writeFileSync(DOCUMENT, refreshed(readFileSync(DOCUMENT, "utf8")));
+if (import.meta.main) {
+  writeFileSync(DOCUMENT, refreshed(readFileSync(DOCUMENT, "utf8")));
+  writeFileSync(REFERENCE, definitionReference());
+}

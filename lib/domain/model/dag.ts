@@ -31,19 +31,29 @@ export const dagFields = {
   description: Text(4_096).optional(),
   owner: Text(128).min(1).optional().describe("Who to ask."),
   tags: z.array(Text(64).min(1)).max(32).default([]).describe("Words to find the DAG by."),
-  schedule: Schedule.describe("When runs are due: a cron expression, an interval, or a list of them."),
-  timezone: Timezone.default("UTC").describe("The zone that cron expressions are meant in."),
-  startDate: Instant.optional().describe("No run is due before."),
-  endDate: Instant.optional().describe("No run is due after."),
+  schedule: Schedule.describe(
+    "When runs are due: a cron expression, an interval, or a list of them. Kept with the version; nothing acts on it yet.",
+  ),
+  timezone: Timezone.default("UTC").describe(
+    "The zone that cron expressions are meant in. Kept with the version; nothing acts on it yet.",
+  ),
+  startDate: Instant.optional().describe("No run is due before. Kept with the version; nothing acts on it yet."),
+  endDate: Instant.optional().describe("No run is due after. Kept with the version; nothing acts on it yet."),
   catchup: z
     .enum(CATCHUPS)
     .default("none")
-    .describe("What happens to runs that were due while nothing could start them."),
+    .describe(
+      "What happens to runs that were due while nothing could start them. Kept with the version; nothing acts on it yet.",
+    ),
   params: Params,
   limits: Limits.prefault({}).describe("How much of the DAG goes on at once."),
   priority: z.enum(PRIORITIES).default("medium").describe("Of its tasks among those of other DAGs."),
-  sla: Duration().optional().describe("A run should have ended this long after it began."),
-  callbacks: DagCallbacks.prefault({}).describe("What is called when a run ended."),
+  sla: Duration()
+    .optional()
+    .describe("A run should have ended this long after it began. Kept with the version; nothing acts on it yet."),
+  callbacks: DagCallbacks.prefault({}).describe(
+    "What is called when a run ended. Kept with the version; nothing acts on it yet.",
+  ),
 };
 
 export const DagSpec = z

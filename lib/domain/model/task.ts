@@ -44,15 +44,27 @@ export const taskOptions = {
     .describe("When the task may start, by how its parents ended."),
   retries: Retries.describe("A number of retries, or how they are made."),
   timeout: Duration().default("1d").describe("An attempt that takes longer is ended as failed."),
-  sla: Duration().optional().describe("The task should have ended this long after its run began."),
+  sla: Duration()
+    .optional()
+    .describe(
+      "The task should have ended this long after its run began. Kept with the version; nothing acts on it yet.",
+    ),
   pool: PoolName.optional().describe("The pool whose slots the task takes."),
   slots: z.int().min(1).max(1_000).default(1).describe("Slots of the pool it takes."),
   queue: QueueName.default("default").describe("The task runs on workers that serve this queue."),
   priority: z.enum(PRIORITIES).optional().describe("Goes first among ready tasks; without it, the DAG's."),
-  resources: Resources.optional().describe("What the task needs of a worker."),
+  resources: Resources.optional().describe(
+    "What the task needs of a worker. Kept with the version; nothing acts on it yet.",
+  ),
   env: Env,
-  uses: z.array(ServiceName).max(32).default([]).describe("External services the task calls."),
-  callbacks: TaskCallbacks.prefault({}).describe("What is called when the task ended."),
+  uses: z
+    .array(ServiceName)
+    .max(32)
+    .default([])
+    .describe("External services the task calls. Kept with the version; nothing acts on it yet."),
+  callbacks: TaskCallbacks.prefault({}).describe(
+    "What is called when the task ended. Kept with the version; nothing acts on it yet.",
+  ),
 };
 
 export const taskFields = {
@@ -61,7 +73,7 @@ export const taskFields = {
   description: Text(4_096).optional(),
   dependsOn: z.array(TaskId).default([]).describe("Ids of the tasks it waits for."),
   condition: Text(8_192).min(1).optional().describe("An expression; when it is false the task is skipped."),
-  group: GroupPath.optional().describe("Where the task is drawn."),
+  group: GroupPath.optional().describe("The group it belongs to. Kept with the version; nothing acts on it yet."),
   ...taskOptions,
 };
 
