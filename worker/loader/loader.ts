@@ -21,7 +21,10 @@ import { findSources, isDefinition } from "./source-files.ts";
 const EVALUATORS = 2;
 
 export type Loader = {
-  /** Looks at the folder, loads what has changed since the last look and publishes what is different. */
+  /**
+   * Looks at the folder, loads what has changed since the last look and publishes what is different. A call during
+   * another waits for that one.
+   */
   pass(): Promise<void>;
 };
 
@@ -39,26 +42,35 @@ export function createLoader(options: { deps: EngineDeps; dagsDir: string; env: 
   let known = new Map<string, Loaded>();
   let seen: string | undefined;
 
+  let running: Promise<void> | undefined;
+
+  const look = async (): Promise<void> => {
+    const sources = await findSources(dagsDir);
+    const signature = JSON.stringify([...sources]);
+    if (signature === seen) return;
+    const files = [...sources.keys()].filter(isDefinition);
+    const kept = files.flatMap((file): [string, Loaded][] => {
+      const before = known.get(file);
+      return before !== undefined && isCurrent(before, sources) ? [[file, before]] : [];
+    });
+    const next = new Map(kept);
+    const fresh = await loadFiles(
+      dagsDir,
+      env,
+      files.filter((file) => !next.has(file)),
+    );
+    for (const [file, result] of fresh) next.set(file, { result, sources: sourcesOf(file, result, sources) });
+    await publish(deps, files, next);
+    known = next;
+    seen = signature;
+  };
+
   return {
-    async pass() {
-      const sources = await findSources(dagsDir);
-      const signature = JSON.stringify([...sources]);
-      if (signature === seen) return;
-      const files = [...sources.keys()].filter(isDefinition);
-      const kept = files.flatMap((file): [string, Loaded][] => {
-        const before = known.get(file);
-        return before !== undefined && isCurrent(before, sources) ? [[file, before]] : [];
+    pass() {
+      running ??= look().finally(() => {
+        running = undefined;
       });
-      const next = new Map(kept);
-      const fresh = await loadFiles(
-        dagsDir,
-        env,
-        files.filter((file) => !next.has(file)),
-      );
-      for (const [file, result] of fresh) next.set(file, { result, sources: sourcesOf(file, result, sources) });
-      await publish(deps, files, next);
-      known = next;
-      seen = signature;
+      return running;
     },
   };
 }

@@ -1,3 +1,6 @@
+import { setTimeout as delay } from "node:timers/promises";
+import { messageOf } from "#lib/domain/errors.ts";
+import type { Log } from "#lib/domain/log.ts";
 import { engineDeps } from "#lib/boot.ts";
 import { ensurePartitions } from "#lib/db/partitions.ts";
 import { admitDue, recordWaits } from "#lib/engine/admit.ts";
@@ -10,11 +13,12 @@ import { engineService } from "../engine-service.ts";
 import { everyService } from "../every.ts";
 import { createDuties, healthService } from "../health.ts";
 import { runProcess, type Service } from "../lifecycle.ts";
-import { createLoader } from "../loader/loader.ts";
+import { createLoader, type Loader } from "../loader/loader.ts";
 
 const LOAD_EVERY_MS = 1_000;
 const ADMIT_EVERY_MS = 1_000;
 const SWEEP_EVERY_MS = 2_000;
+const FIRST_LOAD_MS = 5_000;
 const PARTITIONS_EVERY_MS = 3_600_000;
 
 /** The scheduler process: loads definitions, admits what nobody admitted, repairs what others left. Any number may run. */
@@ -31,6 +35,7 @@ export async function runScheduler(settings: Settings & { databaseUrl: string })
       services: [
         engineService(deps),
         duty("partitions", PARTITIONS_EVERY_MS, () => ensurePartitions(deps.pool)),
+        { name: "first load", start: () => firstLoad(loader, log), stop: () => Promise.resolve() },
         duty("load", LOAD_EVERY_MS, () => loader.pass()),
         duty("admit", ADMIT_EVERY_MS, () => admitDue(deps)),
         duty("runs", ADMIT_EVERY_MS, () => startAllQueuedRuns(deps)),
@@ -41,6 +46,19 @@ export async function runScheduler(settings: Settings & { databaseUrl: string })
     };
   };
   await runProcess("scheduler", build, log);
+}
+
+/**
+ * Whoever hears that the scheduler is ready finds the DAGs of the folder there. A file that takes long to evaluate
+ * does not hold the start up for ever.
+ */
+async function firstLoad(loader: Loader, log: Log): Promise<void> {
+  const limit = new AbortController();
+  const pass = loader.pass().catch((error: unknown) => {
+    log.warn({ error: messageOf(error) }, "the DAGs folder could not be loaded; trying again");
+  });
+  await Promise.race([pass, delay(FIRST_LOAD_MS, undefined, { signal: limit.signal }).catch(() => undefined)]);
+  limit.abort();
 }
 
 /**
