@@ -8,8 +8,11 @@ import { z } from "zod";
 import { dagsCommand } from "./dags.ts";
 import { environmentHelp } from "./environment-help.ts";
 import { migrateCommand } from "./migrate.ts";
+import { poolsCommand } from "./pools.ts";
+import { runsCommand } from "./runs.ts";
 import { schedulerCommand } from "./scheduler.ts";
 import { startCommand } from "./start.ts";
+import { tasksCommand } from "./tasks.ts";
 import { webCommand } from "./web.ts";
 import { workerCommand } from "./worker.ts";
 
@@ -21,7 +24,17 @@ Examples:
   $ sluice worker --queue gpu --concurrency 4 one more worker, for the queue gpu
 `;
 
-const COMMANDS = [startCommand, webCommand, schedulerCommand, workerCommand, migrateCommand, dagsCommand];
+const COMMANDS = [
+  startCommand,
+  webCommand,
+  schedulerCommand,
+  workerCommand,
+  migrateCommand,
+  dagsCommand,
+  runsCommand,
+  tasksCommand,
+  poolsCommand,
+];
 
 /** The \`sluice\` command. */
 export async function main(argv: readonly string[]): Promise<void> {

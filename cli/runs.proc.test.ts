@@ -1,0 +1,97 @@
+import { execFile } from "node:child_process";
+import path from "node:path";
+import { beforeAll, describe, expect, test } from "vitest";
+import { testDatabase } from "#lib/testing/database.ts";
+import { claimAll, failed, publish, success, worker } from "#lib/testing/engine.ts";
+import { recordWaits } from "#lib/engine/admit.ts";
+import { finish } from "#lib/engine/finish.ts";
+import type { WorkerRef } from "#lib/db/claims.ts";
+import { plainEnv } from "#lib/env.ts";
+
+const database = testDatabase();
+const SLUICE = path.resolve(import.meta.dirname, "sluice.mjs");
+
+let w: WorkerRef;
+
+beforeAll(async () => {
+  await publish(database.deps, "etl", { extract: [], load: ["extract"] });
+  w = await worker(database.deps, "w");
+});
+
+type Ended = { code: number; stdout: string; stderr: string };
+
+function sluice(...args: string[]): Promise<Ended> {
+  const env = { ...plainEnv(), DATABASE_URL: database.url };
+  return new Promise((resolve) => {
+    execFile(process.execPath, [SLUICE, ...args], { env: env as NodeJS.ProcessEnv }, (error, stdout, stderr) => {
+      resolve({ code: error === null ? 0 : Number(error.code), stdout, stderr });
+    });
+  });
+}
+
+async function trigger(): Promise<string> {
+  const { stdout } = await sluice("runs", "trigger", "etl", "--json");
+  return (JSON.parse(stdout) as { id: string }).id;
+}
+
+describe("runs and tasks from the command line", () => {
+  test("a run is started, shown with reasons, repaired and cancelled", async () => {
+    const runId = await trigger();
+    await finish(database.deps, (await claimAll(database.deps, w)).map(failed), "worker:w");
+    const shown = await sluice("runs", "show", runId);
+    expect(shown.stdout).toMatch(new RegExp(`^run ${runId} of etl, version 1: failed`));
+    expect(shown.stdout).toContain("it never ran, because of extract (failed)");
+    expect((await sluice("tasks", "why", runId, "extract")).stdout).toBe("extract is failed: it failed (EXIT)\n");
+    expect((await sluice("runs", "clear", runId, "--only-failed")).stdout).toBe(`run ${runId} goes on\n`);
+    const json = JSON.parse((await sluice("runs", "show", runId, "--json")).stdout) as {
+      run: { state: string };
+      tasks: { taskId: string; state: string; attempts: unknown[] }[];
+    };
+    expect(json).toMatchObject({
+      run: { state: "running" },
+      tasks: [
+        { taskId: "extract", state: "queued", attempts: [{ number: 1 }, { number: 2 }] },
+        { taskId: "load", state: "waiting" },
+      ],
+    });
+    expect(await sluice("runs", "cancel", runId)).toMatchObject({ code: 0, stdout: `run ${runId} is cancelled\n` });
+    expect(await sluice("runs", "cancel", runId)).toMatchObject({ code: 1 });
+  });
+
+  test("a task is marked, and a paused run says who paused it", async () => {
+    const runId = await trigger();
+    expect((await sluice("runs", "pause", runId)).code).toBe(0);
+    expect((await sluice("tasks", "mark", runId, "extract", "success")).code).toBe(0);
+    expect((await sluice("tasks", "why", runId, "load")).stdout).toMatch(/^load is ready: its run was paused by cli:/);
+    await sluice("runs", "resume", runId);
+    expect((await sluice("tasks", "why", runId, "load")).stdout).toMatch(/^load is queued: /);
+    await finish(database.deps, (await claimAll(database.deps, w)).map(success), "worker:w");
+    expect((await sluice("runs", "show", runId)).stdout).toContain(": success");
+  });
+
+  test("a pool is made, filled, named as the reason, and deleted", async () => {
+    expect((await sluice("pools", "set", "db", "8")).stdout).toBe("pool db has 8 slots\n");
+    expect((await sluice("pools", "list")).stdout).toMatch(/db +0\/8/);
+    expect((await sluice("pools", "delete", "db")).code).toBe(0);
+    expect((await sluice("pools", "delete", "db")).code).toBe(2);
+    await recordWaits(database.deps);
+  });
+
+  test("what is not there, and what cannot be meant, ends with 2 and says so", async () => {
+    expect(await sluice("runs", "trigger", "nope")).toMatchObject({
+      code: 2,
+      stderr: 'sluice: there is no DAG "nope"\n',
+    });
+    expect(await sluice("runs", "show", "999999")).toMatchObject({
+      code: 2,
+      stderr: expect.stringContaining("no run"),
+    });
+    expect(await sluice("runs", "show", "x")).toMatchObject({ code: 2 });
+    expect(await sluice("runs", "trigger", "etl", "--conf", "[1]")).toMatchObject({ code: 2 });
+    const runId = await trigger();
+    expect(await sluice("tasks", "why", runId, "laod")).toMatchObject({
+      code: 2,
+      stderr: expect.stringContaining("it has: extract, load"),
+    });
+  });
+});

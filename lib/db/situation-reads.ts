@@ -1,0 +1,61 @@
+import { z } from "zod";
+import { TASK_STATES } from "#lib/domain/states.ts";
+import type { WaitReason } from "#lib/domain/wait-reason.ts";
+import type { TaskSituation } from "#lib/domain/why.ts";
+import type { Db } from "./pool.ts";
+
+const isoTime = z
+  .date()
+  .transform((time) => time.toISOString())
+  .nullable();
+
+const Row = z.object({
+  taskId: z.string(),
+  state: z.enum(TASK_STATES),
+  attempt: z.number(),
+  parents: z.array(z.object({ taskId: z.string(), state: z.enum(TASK_STATES) })),
+  dagPausedBy: z.string().nullable(),
+  runPausedBy: z.string().nullable(),
+  wait: z
+    .looseObject({ code: z.string(), since: z.string() })
+    .transform((wait) => wait as unknown as WaitReason & { since: string })
+    .nullable(),
+  readyAt: isoTime,
+  startedAt: isoTime,
+  endedAt: isoTime,
+  retryAt: isoTime,
+  workerId: z.string().nullable(),
+  reason: z.string().nullable(),
+  error: z.string().nullable(),
+});
+
+/** Everything that says why a task instance is where it is. */
+export async function findSituation(db: Db, taskInstanceId: string): Promise<TaskSituation | undefined> {
+  const { rows } = await db.query({
+    name: "find-situation",
+    text: `
+      select k.task_id as "taskId", t.state, t.attempts as attempt, t.ready_at as "readyAt", t.started_at as "startedAt",
+             t.ended_at as "endedAt", t.retry_at as "retryAt", d.paused_by as "dagPausedBy", r.paused_by as "runPausedBy",
+             l.worker_id as "workerId", a.reason, a.error,
+             case when w.code is not null then
+               w.detail || jsonb_build_object('code', w.code, 'since', to_char(w.since at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"'))
+             end as wait,
+             coalesce((
+               select jsonb_agg(jsonb_build_object('taskId', p.task_id, 'state', i.state) order by p.ord)
+                 from sluice.dag_edge e
+                 join sluice.dag_task p on p.version_id = e.version_id and p.ord = e.from_ord
+                 join sluice.task_instance i on i.id = r.id << 20 | e.from_ord
+                where e.version_id = r.version_id and e.to_ord = (t.id & 1048575)::int and i.state <> 'success'), '[]') as parents
+        from sluice.task_instance t
+        join sluice.dag_run r on r.id = t.run_id
+        join sluice.dag d on d.id = r.dag_id
+        join sluice.dag_task k on k.version_id = r.version_id and k.ord = (t.id & 1048575)::int
+        left join sluice.workload_wait w on w.workload_id = t.workload_id
+        left join sluice.live_attempt l on l.task_instance_id = t.id
+        left join lateral (select a.reason, a.error from sluice.attempt a
+                            where a.task_instance_id = t.id order by a.number desc limit 1) a on true
+       where t.id = $1::bigint`,
+    values: [taskInstanceId],
+  });
+  return Row.optional().parse(rows[0]);
+}

@@ -1,0 +1,37 @@
+import { expect, test } from "vitest";
+import { TASK_STATES } from "./states.ts";
+import { type TaskSituation, whySentence } from "./why.ts";
+
+const base: TaskSituation = {
+  taskId: "load",
+  state: "ready",
+  attempt: 0,
+  parents: [],
+  dagPausedBy: null,
+  runPausedBy: null,
+  wait: null,
+  readyAt: null,
+  startedAt: null,
+  endedAt: null,
+  retryAt: null,
+  workerId: null,
+  reason: null,
+  error: null,
+};
+
+test("every state has its sentence", () => {
+  for (const state of TASK_STATES) expect(whySentence({ ...base, state })).toMatch(/\w/);
+});
+
+test("what keeps a ready task is told in the order in which it can be changed", () => {
+  const wait = { code: "POOL_FULL", pool: "db", taken: 8, size: 8, wanted: 1, since: "12:00" } as const;
+  expect(whySentence({ ...base, wait })).toBe('pool "db" has 8 of 8 slots taken, and this task wants 1 (since 12:00)');
+  expect(whySentence({ ...base, wait, runPausedBy: "anna" })).toBe("its run was paused by anna");
+  expect(whySentence({ ...base, wait, runPausedBy: "anna", dagPausedBy: "bo" })).toBe("its DAG was paused by bo");
+});
+
+test("who has not ended yet, or ended badly, is named", () => {
+  const parents = [{ taskId: "extract", state: "failed" as const }];
+  expect(whySentence({ ...base, state: "upstream_failed", parents })).toBe("it never ran, because of extract (failed)");
+  expect(whySentence({ ...base, state: "waiting", parents })).toBe("it waits for extract (failed)");
+});

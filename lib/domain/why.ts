@@ -1,0 +1,57 @@
+import type { TaskState } from "./states.ts";
+import { type WaitReason, waitSentence } from "./wait-reason.ts";
+
+/** All that is known about why a task instance is where it is. Times are ISO texts. */
+export type TaskSituation = {
+  taskId: string;
+  state: TaskState;
+  attempt: number;
+  /** Parents that have not ended well, with their states. */
+  parents: { taskId: string; state: TaskState }[];
+  dagPausedBy: string | null;
+  runPausedBy: string | null;
+  wait: (WaitReason & { since: string }) | null;
+  readyAt: string | null;
+  startedAt: string | null;
+  endedAt: string | null;
+  retryAt: string | null;
+  workerId: string | null;
+  /** How the latest attempt ended. */
+  reason: string | null;
+  error: string | null;
+};
+
+const named = (parents: TaskSituation["parents"]): string =>
+  parents.map(({ taskId, state }) => `${taskId} (${state})`).join(", ");
+
+const ended = ({ state, endedAt }: TaskSituation): string => `it ended as ${state} at ${endedAt ?? "?"}`;
+
+const SENTENCES: Record<TaskState, (task: TaskSituation) => string> = {
+  waiting: ({ parents }) => `it waits for ${named(parents) || "its parents"}`,
+  ready: whyReady,
+  queued: ({ attempt }) =>
+    `it was handed to the workers of its queue, and the next free one takes it; attempt ${attempt}`,
+  running: ({ workerId, startedAt, attempt }) =>
+    `it runs on worker ${workerId ?? "?"} since ${startedAt ?? "?"}, attempt ${attempt}`,
+  retrying: ({ attempt, reason, retryAt }) =>
+    `attempt ${attempt} failed (${reason ?? "?"}); the next one starts at ${retryAt ?? "?"}`,
+  deferred: () => "it looks again later",
+  upstream_failed: ({ parents }) => `it never ran, because of ${named(parents)}`,
+  skipped: ({ attempt, reason }) =>
+    attempt === 0 ? "its trigger rule skipped it" : `it was skipped (${reason ?? "?"})`,
+  success: ended,
+  cancelled: ended,
+  failed: ({ reason, error }) => `it failed (${reason ?? "?"})${error === null ? "" : `: ${error}`}`,
+};
+
+/** One sentence that says why the task is not running, or what it does. */
+export function whySentence(task: TaskSituation): string {
+  return SENTENCES[task.state](task);
+}
+
+function whyReady({ dagPausedBy, runPausedBy, wait }: TaskSituation): string {
+  if (dagPausedBy !== null) return `its DAG was paused by ${dagPausedBy}`;
+  if (runPausedBy !== null) return `its run was paused by ${runPausedBy}`;
+  if (wait === null) return "it is ready, and the next admission looks at it within a second";
+  return `${waitSentence(wait)} (since ${wait.since})`;
+}
