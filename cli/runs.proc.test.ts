@@ -23,7 +23,7 @@ type Ended = { code: number; stdout: string; stderr: string };
 function sluice(...args: string[]): Promise<Ended> {
   const env = { ...plainEnv(), DATABASE_URL: database.url };
   return new Promise((resolve) => {
-    execFile(process.execPath, [SLUICE, ...args], { env: env as NodeJS.ProcessEnv }, (error, stdout, stderr) => {
+    execFile(process.execPath, [SLUICE, ...args], { env }, (error, stdout, stderr) => {
       resolve({ code: error === null ? 0 : Number(error.code), stdout, stderr });
     });
   });

@@ -1,4 +1,6 @@
 import type { FileProblem } from "#lib/domain/definition/parse.ts";
+import { buildGraph } from "#lib/domain/graph.ts";
+import { orphans } from "#lib/domain/lineage.ts";
 import type { DagSpec } from "#lib/domain/model/dag.ts";
 import { type Loaded, shownPath } from "./definition-files.ts";
 
@@ -44,9 +46,7 @@ function placeOfId(source: string, id: string): { line: number; column: number }
 
 /** What is allowed and hardly ever meant. */
 export function warningsOf({ tasks }: DagSpec): string[] {
-  if (tasks.length < 2) return [];
-  const connected = new Set(tasks.flatMap((task) => (task.dependsOn.length > 0 ? [task.id, ...task.dependsOn] : [])));
-  return tasks
-    .filter((task) => !connected.has(task.id))
-    .map((task) => `the task "${task.id}" is connected to no other: nothing waits for it and it waits for nothing`);
+  return orphans(buildGraph(tasks)).map(
+    (ord) => `the task "${tasks[ord]!.id}" is connected to no other: nothing waits for it and it waits for nothing`,
+  );
 }

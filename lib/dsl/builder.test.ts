@@ -32,6 +32,22 @@ describe("the builder", () => {
     expect(report).toMatchObject({ timeout: "1h30m", config: { method: "POST" } });
   });
 
+  test("takes programs without the indentation of the file they stand in", () => {
+    const made = dag("programs")
+      .task(
+        "py",
+        python(`
+          if True:
+              print("x")
+        `),
+      )
+      .task("sh", bash("  echo one"));
+    const [py, sh] = made.toSpec("x.ts").tasks;
+    expect(py).toMatchObject({ config: { code: 'if True:\n    print("x")\n' } });
+    expect(sh).toMatchObject({ config: { command: "  echo one" } });
+    expect(made.toYAML()).toContain('python: |\n      if True:\n          print("x")\n');
+  });
+
   test("leaves a DAG as it was when a task is added to it", () => {
     const base = dag("base").task("a", noop());
     const left = base.task("left", noop()).toSpec("x.ts");

@@ -9,6 +9,7 @@ import { dataToSpec } from "../domain/definition/data-to-spec.ts";
 import { toYaml } from "../domain/definition/to-yaml.ts";
 import type { DagSpec } from "../domain/model/dag.ts";
 import type { TriggerRule } from "../domain/model/task.ts";
+import { dedent } from "./dedent.ts";
 import type {
   BashInput,
   DagOptions,
@@ -33,12 +34,14 @@ export type { FnContext } from "./types.ts";
  * `$SLUICE_INPUTS` is a file with the parents' outputs, `$SLUICE_PARAMS` one with the run's params.
  */
 export function bash<Out = unknown>(command: string | BashInput): TaskExecutor<Outputs, Out> {
-  return { type: "bash", config: command };
+  const config = typeof command === "string" ? dedent(command) : { ...command, command: dedent(command.command) };
+  return { type: "bash", config };
 }
 
-/** A Python program; its inputs and output are files, as for `bash`. */
+/** A Python program; its inputs and output are files, as for `bash`. Common indentation is taken off. */
 export function python<Out = unknown>(code: string | PythonInput): TaskExecutor<Outputs, Out> {
-  return { type: "python", config: code };
+  const config = typeof code === "string" ? dedent(code) : { ...code, code: dedent(code.code) };
+  return { type: "python", config };
 }
 
 /** An HTTP request; its output is the response. */

@@ -1,5 +1,6 @@
 import { AppError } from "#lib/domain/errors.ts";
 import { runIdOf, slotOf } from "#lib/domain/ids.ts";
+import { downstream, upstream } from "#lib/domain/lineage.ts";
 import { isFinalRunState, isFinalTaskState, type TaskState } from "#lib/domain/states.ts";
 import type { EngineDeps } from "./deps.ts";
 import { announceFenced } from "./fenced.ts";
@@ -44,7 +45,7 @@ export async function clearTask(deps: EngineDeps, taskInstanceId: string, by: By
   return act(deps, runIdOf(taskInstanceId), by, (view) => {
     const ord = slotOf(taskInstanceId);
     if (view.states[ord] === undefined) throw noTask(taskInstanceId);
-    return restart(view, reach(view.graph.children, [ord]));
+    return restart(view, downstream(view.graph, [ord]));
   });
 }
 
@@ -61,7 +62,7 @@ export async function markTask(deps: EngineDeps, taskInstanceId: string, mark: M
     if (view.states[ord] === mark) return undefined;
     const states = [...view.states];
     states[ord] = mark;
-    const reached = reach(view.graph.children, [ord]);
+    const reached = downstream(view.graph, [ord]);
     for (const below of reached) if (states[below] === "upstream_failed") states[below] = "waiting";
     return { states, restarted: new Set([...reached].filter((below) => states[below] === "waiting")) };
   });
@@ -101,8 +102,8 @@ function restart({ states }: RunView, restarted: ReadonlySet<number>): Rewrite {
 function inScope({ graph, states }: RunView, scope: ClearScope): Set<number> {
   const named = scope.tasks === undefined ? states.map((_, ord) => ord) : scope.tasks.map((id) => ordOf(graph.ids, id));
   const all = new Set(named);
-  if (scope.downstream) for (const ord of reach(graph.children, named)) all.add(ord);
-  if (scope.upstream) for (const ord of reach(graph.parents, named)) all.add(ord);
+  if (scope.downstream) for (const ord of downstream(graph, named)) all.add(ord);
+  if (scope.upstream) for (const ord of upstream(graph, named)) all.add(ord);
   if (!scope.onlyFailed) return all;
   return new Set([...all].filter((ord) => ["failed", "upstream_failed", "cancelled"].includes(states[ord]!)));
 }
@@ -111,11 +112,4 @@ function ordOf(ids: readonly string[], id: string): number {
   const ord = ids.indexOf(id);
   if (ord < 0) throw new AppError("invalid_request", `the run has no task "${id}"`);
   return ord;
-}
-
-/** These ordinals and all that can be reached from them. */
-function reach(next: readonly (readonly number[])[], from: readonly number[]): Set<number> {
-  const reached = new Set(from);
-  for (const ord of reached) for (const other of next[ord]!) reached.add(other);
-  return reached;
 }

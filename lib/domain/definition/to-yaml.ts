@@ -4,7 +4,7 @@ import { toFileData } from "./to-file.ts";
 
 /** The spec as a YAML definition file. */
 export function toYaml(spec: DagSpec): string {
-  return stringify(toFileData(spec), { lineWidth: 100, aliasDuplicateObjects: false });
+  return stringify(toFileData(spec), { lineWidth: 0, blockQuote: "literal", aliasDuplicateObjects: false });
 }
 
 /** The spec as a JSON definition file. */
