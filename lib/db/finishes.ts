@@ -48,7 +48,7 @@ export async function finishRunning(db: Db, batch: readonly Finish[], actor: str
         select r.id, r.version_id, r.dag_id from sluice.dag_run r
          where r.id in (select id >> 20 from f) order by r.id for key share),
       lk as materialized (
-        select t.id from sluice.task_instance t
+        select t.id, t.state from sluice.task_instance t
          where t.id in (
            select id from f
            union
@@ -64,6 +64,8 @@ export async function finishRunning(db: Db, batch: readonly Finish[], actor: str
         select r.id << 20 | e.to_ord as id, count(*)::int as n
           from done d join run r on r.id = d.task_instance_id >> 20
           join sluice.dag_edge e on e.version_id = r.version_id and e.from_ord = d.task_instance_id & 1048575
+          -- Only what waits is counted down: a child that has started may see its parent succeed once more.
+          join lk c on c.id = r.id << 20 | e.to_ord and c.state = 'waiting'
          where d.end_state = 'success' group by 1),
       moved as (
         update sluice.task_instance t

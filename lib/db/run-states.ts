@@ -101,6 +101,8 @@ export async function writeStates(
            set state = c.state,
                open_parents = coalesce(c.open_parents, t.open_parents),
                retry_at = null,
+               held = (select r.paused_by is not null or d.paused_by is not null
+                         from sluice.dag_run r join sluice.dag d on d.id = r.dag_id where r.id = $1::bigint),
                ready_at = case c.state when 'ready' then sluice.clock() when 'waiting' then null else t.ready_at end,
                started_at = case when c.state in ('ready', 'waiting') then null else t.started_at end,
                failures = case when c.open_parents is null then t.failures else 0 end,

@@ -230,6 +230,51 @@ describe("what people do", () => {
     expect(await runState(deps, runId)).toBe("success");
   });
 
+  test("a parent cleared alone may succeed once more under children that have started, and under early ones", async () => {
+    const { deps } = database;
+    await publishRuled("alone", {
+      a: {},
+      b: { after: ["a"] },
+      now: { after: ["a"], rule: "always" },
+      c: { after: ["a", "b"] },
+    });
+    const w = await worker(deps, "w");
+    const runId = await start(deps, "alone");
+    const finishAll = async (): Promise<void> => {
+      await finish(deps, (await claimAll(deps, w)).map(success), "worker:w");
+    };
+    await finishAll();
+    const [b] = await claimAll(deps, w);
+    await finish(deps, [{ ...failed(b!), retryInMs: 60_000 }], "worker:w");
+    await clearRun(deps, runId, { tasks: ["a"] }, anna);
+    expect(await states(deps, runId)).toEqual(["queued", "retrying", "success", "waiting"]);
+    await finishAll();
+    expect(await states(deps, runId)).toEqual(["success", "retrying", "success", "waiting"]);
+    await moveClock(deps, "61 s");
+    await worker(deps, "w2");
+    await admitDue(deps);
+    await finishAll();
+    await finishAll();
+    expect(await runState(deps, runId)).toBe("success");
+    const unlocked = await database.pool.query(
+      "select task_instance_id & 1048575 as ord from sluice.event where from_state = 'waiting' and to_state = 'ready' order by 1",
+    );
+    expect(unlocked.rows.map((row: { ord: string }) => Number(row.ord))).toEqual([1, 3]);
+  });
+
+  test("what is cleared in a paused DAG waits until the DAG goes on", async () => {
+    const { deps } = database;
+    await publish(deps, "heldclear", { a: [] });
+    const w = await worker(deps, "w");
+    const runId = await start(deps, "heldclear");
+    await finish(deps, (await claimAll(deps, w)).map(success), "worker:w");
+    await pauseDag(deps, "heldclear", "anna");
+    await clearTask(deps, taskInstanceId(runId, 0), anna);
+    expect(await states(deps, runId)).toEqual(["ready"]);
+    await unpauseDag(deps, "heldclear");
+    expect(await states(deps, runId)).toEqual(["queued"]);
+  });
+
   test("clearing what runs stops it, and its late result is refused", async () => {
     const { deps } = database;
     await publish(deps, "stopped", { a: [] });
