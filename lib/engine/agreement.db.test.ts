@@ -1,0 +1,159 @@
+import fc from "fast-check";
+import { expect, test } from "vitest";
+import type { Claimed } from "#lib/db/claims.ts";
+import { inTx } from "#lib/db/tx.ts";
+import { publishVersion } from "#lib/db/versions.ts";
+import { buildGraph, topologicalOrder } from "#lib/domain/graph.ts";
+import { taskInstanceId } from "#lib/domain/ids.ts";
+import { DagSpec } from "#lib/domain/model/dag.ts";
+import { TRIGGER_RULES } from "#lib/domain/model/task.ts";
+import { runVerdict, settle } from "#lib/domain/settle.ts";
+import { isFinalTaskState, type TaskState } from "#lib/domain/states.ts";
+import { testDatabase } from "#lib/testing/database.ts";
+import { claimAll, runState, start, states, worker } from "#lib/testing/engine.ts";
+import { finish } from "./finish.ts";
+import { clearTask, killTask, markTask } from "./run-actions.ts";
+
+/** The pure rules and the SQL, side by side on random DAGs: after every step both must say the same. */
+
+const database = testDatabase();
+
+const dags = fc
+  .array(fc.record({ parents: fc.array(fc.nat(1_000), { maxLength: 3 }), rule: fc.constantFrom(...TRIGGER_RULES) }), {
+    minLength: 2,
+    maxLength: 9,
+  })
+  .map((rolls) =>
+    rolls.map(({ parents, rule }, ord) => ({
+      id: `t${ord}`,
+      type: "bash" as const,
+      config: { command: "true" },
+      dependsOn: ord === 0 ? [] : [...new Set(parents.map((roll) => `t${roll % ord}`))],
+      triggerRule: rule,
+    })),
+  );
+
+type Step = { pick: number; batch: number; end: "success" | "failed" | "skipped" | "again"; act: number };
+const steps = fc.array(
+  fc.record({
+    pick: fc.nat(1_000),
+    batch: fc.integer({ min: 1, max: 3 }),
+    end: fc.constantFrom<Step["end"]>("success", "success", "success", "failed", "skipped", "again"),
+    act: fc.nat(1_000),
+  }),
+  { minLength: 40, maxLength: 40 },
+);
+
+/** What has been handed out is the same to the rules as what is ready. */
+const seen = (state: TaskState): TaskState => (state === "queued" || state === "running" ? "ready" : state);
+
+let runs = 0;
+
+async function invariants(): Promise<void> {
+  const { rows } = await database.pool.query(
+    `select p.run_id from sluice.run_progress p
+      where p.open <> (select count(*) from sluice.task_instance t where t.run_id = p.run_id and t.ended_at is null)
+     union all
+     select t.run_id from sluice.task_instance t left join sluice.live_attempt a on a.task_instance_id = t.id
+      where (t.state in ('queued', 'running')) <> (a.task_instance_id is not null)`,
+  );
+  expect(rows).toEqual([]);
+}
+
+test("random runs, with people marking, clearing and killing on the way, go as the rules say", async () => {
+  const { deps } = database;
+  const w = await worker(deps, "w", 1_000);
+  await fc.assert(
+    fc.asyncProperty(dags, steps, async (tasks, script) => {
+      // What an example that failed has left must not be in the way of the smaller ones tried after it.
+      await deps.pool.query(
+        "truncate sluice.dag_run, sluice.run_progress, sluice.task_instance, sluice.live_attempt, sluice_boss.job",
+      );
+      const id = `random-${++runs}`;
+      const spec = DagSpec.parse({ id, tasks });
+      await inTx(deps.pool, (tx) => publishVersion(tx, spec, { file: `${id}.yaml`, source: "", author: "test" }));
+      const graph = buildGraph(spec.tasks);
+      const ruled = { ...graph, order: topologicalOrder(graph), rules: tasks.map((task) => task.triggerRule) };
+      const isLeaf = graph.children.map((children) => children.length === 0);
+      const runId = await start(deps, id);
+      let model = settle(
+        ruled,
+        tasks.map((): TaskState => "waiting"),
+      );
+      const held = new Map<number, Claimed>();
+
+      const agree = async (): Promise<void> => {
+        for (const claimed of await claimAll(deps, w))
+          held.set(Number(BigInt(claimed.taskInstanceId) & 1_048_575n), claimed);
+        expect((await states(deps, runId)).map(seen)).toEqual(model);
+        const isOpen = model.some((state) => !isFinalTaskState(state));
+        expect(await runState(deps, runId)).toBe(isOpen ? "running" : runVerdict(isLeaf, model));
+        await invariants();
+      };
+
+      const work = async ({ pick, batch, end }: Step): Promise<void> => {
+        const ready = model.flatMap((state, ord) => (state === "ready" ? [ord] : []));
+        const chosen = [...new Set(Array.from({ length: batch }, (_, n) => ready[(pick + n) % ready.length]!))];
+        await finish(
+          deps,
+          chosen.map((ord) => {
+            const { taskInstanceId: task, token } = held.get(ord)!;
+            const state = end === "again" ? "failed" : end;
+            return { taskInstanceId: task, token, state, reason: "EXIT", ...(end === "again" ? { retryInMs: 0 } : {}) };
+          }),
+          "worker:w",
+        );
+        if (end === "again") return;
+        model = settle(
+          ruled,
+          model.map((state, ord) => (chosen.includes(ord) ? end : state)),
+        );
+      };
+
+      const below = (ord: number): Set<number> => {
+        const reached = new Set([ord]);
+        for (const one of reached) for (const child of graph.children[one]!) reached.add(child);
+        return reached;
+      };
+
+      /** Answers whether it was something a person may do now. */
+      const interfere = async (act: number): Promise<void> => {
+        const ord = act % tasks.length;
+        const by = { actor: "anna" };
+        const task = taskInstanceId(runId, ord);
+        const kind = Math.floor(act / tasks.length) % 12;
+        if (kind === 0) {
+          await clearTask(deps, task, by);
+          const again = below(ord);
+          model = settle(
+            ruled,
+            model.map((state, one): TaskState => (again.has(one) ? "waiting" : state)),
+          );
+        } else if (kind === 1) {
+          if (model[ord] === "success") return;
+          await markTask(deps, task, "success", by);
+          const reached = below(ord);
+          model = settle(
+            ruled,
+            model
+              .with(ord, "success")
+              .map((state, one): TaskState => (reached.has(one) && state === "upstream_failed" ? "waiting" : state)),
+          );
+        } else if (kind === 2 && model[ord] === "ready") {
+          await killTask(deps, task, by);
+          model = settle(ruled, model.with(ord, "failed"));
+        }
+      };
+
+      await agree();
+      for (const step of script) {
+        await interfere(step.act);
+        await agree();
+        if (!model.includes("ready")) break;
+        await work(step);
+        await agree();
+      }
+    }),
+    { numRuns: 120 },
+  );
+}, 120_000);
