@@ -32,10 +32,17 @@ function flatten(issue: Issue, prefix: Path): Flat[] {
   if (issue.code !== "invalid_union") return [{ issue, path }];
   const branches = issue.errors.map((errors) => errors.flatMap((inner) => flatten(inner, path)));
   const meant = branches.filter((branch) => !branch.some((flat) => isOfWrongType(flat, path)));
-  const [best] = meant.toSorted((a, b) => a.length - b.length);
+  const [best] = meant.toSorted((a, b) => faults(a) - faults(b));
   if (best !== undefined) return best;
   const expected = branches.flat().flatMap((flat) => flat.alternatives ?? expectedBy(flat.issue) ?? []);
   return [{ issue, path, alternatives: [...new Set(expected)] }];
+}
+
+/** How far what was written is from a branch; a key that is missing there and only misspelt here speaks for it. */
+function faults(branch: readonly Flat[]): number {
+  const unknown = branch.flatMap(({ issue }) => (issue.code === "unrecognized_keys" ? issue.keys : []));
+  const missing = branch.flatMap(({ issue, path }) => (issue.code === "invalid_type" ? [String(path.at(-1))] : []));
+  return branch.length - unknown.filter((key) => nearestName(key, missing) !== undefined).length;
 }
 
 function isOfWrongType({ issue, path }: Flat, at: Path): boolean {

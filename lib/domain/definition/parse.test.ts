@@ -43,6 +43,10 @@ describe("a definition file", () => {
       '3:5 task "x": a task has exactly one of the keys bash, python, fn, http, noop',
       '4:5 task "y": a task has exactly one of the keys bash, python, fn, http, noop',
     ]);
+    expect(problems("id: a\nschedule: { evry: 5m }\ntasks: [{ id: x, noop: {} }]\n")).toContain(
+      '2:13 schedule: unknown key "evry"; did you mean "every"?',
+    );
+    expect(problems("id: a\nschedule: { evry: 5m }\ntasks: [{ id: x, noop: {} }]\n").join()).not.toContain("cron");
     expect(problems("id: a\nid: b\n")[0]).toMatch(/^2:1 .*unique/);
     expect(problems("a: [")[0]).toMatch(/^1:/);
     expect(problems("")[0]).toMatch(/^1:1 /);
