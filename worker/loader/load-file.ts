@@ -57,6 +57,9 @@ function withBundle(spec: DagSpec, source: string, files: Record<string, string>
   return { spec: { ...spec, bundle: sha256(canonicalJson(files)) }, source, files, imports };
 }
 
+/** At the place in the file that the message or its trace names; else at its beginning. */
 function broken(file: string, message: string): LoadResult {
-  return { kind: "broken", problems: [{ file, line: 1, column: 1, message }] };
+  const [, line = "1", column = "1"] =
+    new RegExp(`${file.replaceAll(/[.+^${}()|[\]\\]/g, String.raw`\$&`)}:(\\d+)(?::(\\d+))?`).exec(message) ?? [];
+  return { kind: "broken", problems: [{ file, line: Number(line), column: Number(column), message }] };
 }

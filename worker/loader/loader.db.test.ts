@@ -80,7 +80,7 @@ describe("the loader", () => {
     expect(await importErrors()).toEqual({
       "a.yaml": expect.stringMatching(/^4: task "only": unknown key "bsh"/),
       "c.ts": expect.stringContaining("1:"),
-      "d.ts": "1: Error: at import",
+      "d.ts": "2: Error: at import",
       "e.ts": "1: the file ended the process that evaluates it (exit code 7)",
     });
     await write("a.yaml", yaml("a"));
