@@ -24,6 +24,23 @@ export type Claimed = {
 };
 
 /**
+ * A CTE `claimed` of `Claimed` rows, from `got` (new live attempts), `moved` (their task instances). The run comes
+ * before the task, materialized: only then does the planner look a task up by version and ordinal together.
+ */
+export const CLAIMED = `
+      held as materialized (
+        select got.*, (got.task_instance_id & 1048575)::int as ord, m.failures, r.id as run_id, r.version_id, r.dag_id,
+               v.bundle, r.conf, r.params, r.logical_date, r.trigger_kind
+          from got join moved m on m.id = got.task_instance_id
+          join sluice.dag_run r on r.id = got.task_instance_id >> 20
+          join sluice.dag_version v on v.id = r.version_id),
+      claimed as (
+        select h.task_instance_id as "taskInstanceId", h.run_id as "runId", h.id as "attemptId", h.token, h.number,
+               h.dag_id as "dagId", t.task_id as "taskId", t.spec as task, h.bundle, h.conf, h.params, h.failures,
+               h.logical_date as "logicalDate", h.trigger_kind as "triggerKind"
+          from held h join sluice.dag_task t on t.version_id = h.version_id and t.ord = h.ord)`;
+
+/**
  * `queued` → `running` under the given tokens and a lease of `leaseMs`, for an active worker only. An attempt
  * that is not answered was not ours to take: cancelled, taken already, or this worker is draining or replaced.
  */
@@ -55,16 +72,9 @@ export async function claimQueued(
         returning t.id, t.failures),
       e as (
         insert into sluice.event (run_id, task_instance_id, attempt, from_state, to_state, actor)
-        select task_instance_id >> 20, task_instance_id, number, 'queued', 'running', 'worker:' || $3 from got)
-      select got.task_instance_id as "taskInstanceId", r.id as "runId", got.id as "attemptId", got.token, got.number,
-             r.dag_id as "dagId", t.task_id as "taskId", t.spec as task, v.bundle, r.conf, r.params, moved.failures,
-             r.logical_date as "logicalDate", r.trigger_kind as "triggerKind"
-        from got
-        join moved on moved.id = got.task_instance_id
-        join sluice.dag_run r on r.id = got.task_instance_id >> 20
-        join sluice.dag_version v on v.id = r.version_id
-        join sluice.dag_task t on t.version_id = r.version_id and t.ord = got.task_instance_id & 1048575
-       order by got.task_instance_id`,
+        select task_instance_id >> 20, task_instance_id, number, 'queued', 'running', 'worker:' || $3 from got),
+      ${CLAIMED}
+      select * from claimed order by "taskInstanceId"`,
     values: [attempts.map((a) => a.id), attempts.map((a) => a.token), worker.id, worker.epoch, leaseMs],
   });
   return rows;

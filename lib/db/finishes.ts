@@ -1,3 +1,4 @@
+import { type Claimed, CLAIMED } from "./claims.ts";
 import type { Db } from "./pool.ts";
 
 /**
@@ -13,11 +14,17 @@ export type Finish = {
   error?: string | undefined;
   output?: string | undefined;
   retryInMs?: number | undefined;
+  /** With it the worker takes a child that this end unlocks, where admission would give it that very slot. */
+  next?: { attemptId: string; token: string } | undefined;
 };
 
 export type Finished = {
   /** Task instances whose end was accepted; the rest were fenced. */
   accepted: string[];
+  /** What the worker goes on with, by the task instance whose slot it has. */
+  continued: Map<string, Claimed>;
+  /** A slot fell free or a task became ready: admission has something to look at. */
+  callsForAdmission: boolean;
   /** Runs in which a task ended in a way that others' rules must be asked about. */
   unsettledRuns: string[];
   /** DAGs of which a run has ended while others are queued. */
@@ -25,62 +32,152 @@ export type Finished = {
 };
 
 /**
+ * What would take a freed slot before a child that its parent's end unlocked. A child goes on in its parent's slot
+ * only when it is of the parent's workload, so that no count of any limit changes, and when nothing ready or handed
+ * over goes first: older tasks of its workload, and whatever else wants the lane, the pool or the DAG's share.
+ */
+const CONTINUATION = `
+      ready as (
+        (select workload_id, id from sluice.task_instance where state = 'ready' and not held
+          order by workload_id, id limit 1)
+        union all
+        select t.workload_id, t.id from ready, lateral (
+          select t.workload_id, t.id from sluice.task_instance t
+           where t.state = 'ready' and not t.held and t.workload_id > ready.workload_id
+           order by t.workload_id, t.id limit 1) t),
+      handed_over as (
+        (select workload_id, task_instance_id as id from sluice.live_attempt where state = 'queued'
+          order by workload_id, task_instance_id limit 1)
+        union all
+        select a.workload_id, a.task_instance_id from handed_over h, lateral (
+          select a.workload_id, a.task_instance_id from sluice.live_attempt a
+           where a.state = 'queued' and a.workload_id > h.workload_id
+           order by a.workload_id, a.task_instance_id limit 1) a),
+      rival as materialized (
+        select w.id, w.dag_id, w.queue, w.slot_class, w.pool, min(h.id) as first_id, x.code as waits_for
+          from (select * from ready union all select * from handed_over) h
+          join sluice.workload w on w.id = h.workload_id
+          left join sluice.workload_wait x on x.workload_id = w.id
+         group by w.id, x.code),
+      unlocked as materialized (
+        select c.id, c.workload_id, c.held, w.dag_id, w.queue, w.slot_class, w.pool, p.rank,
+               max(p.rank) over () as best_rank,
+               row_number() over (partition by c.id >> 20, c.workload_id order by c.id) as place
+          from delta c
+          join sluice.workload w on w.id = c.workload_id
+          cross join lateral (select array_position(array['low', 'medium', 'high'], w.priority) as rank) p
+         where c.open_parents = c.n),
+      slot as materialized (
+        select d.*, row_number() over (partition by d.task_instance_id >> 20, d.workload_id
+                                       order by d.task_instance_id) as place
+          from done d where d.end_state = 'success' and d.next_id is not null),
+      next as materialized (
+        select u.id, u.workload_id, s.task_instance_id as after_id, s.next_id, s.next_token, s.worker_id, s.worker_epoch
+          from unlocked u
+          join slot s on s.task_instance_id >> 20 = u.id >> 20 and s.workload_id = u.workload_id and s.place = u.place
+          join sluice.worker k on k.id = s.worker_id and k.epoch = s.worker_epoch and k.state = 'active'
+          join sluice.dag d on d.id = u.dag_id
+         where not u.held
+           and u.rank = u.best_rank
+           and not exists (
+             select from rival v
+              where case when v.id = u.workload_id then v.first_id < u.id
+                         -- What its own limit keeps back does not want this slot.
+                         when v.waits_for in ('RUN_LIMIT', 'NO_WORKER', 'POOL_MISSING') then false
+                         when v.waits_for = 'POOL_FULL' then v.pool = u.pool
+                         when v.waits_for = 'DAG_LIMIT' then v.dag_id = u.dag_id
+                         else v.dag_id = u.dag_id or v.pool = u.pool or (v.queue, v.slot_class) = (u.queue, u.slot_class)
+                    end)
+           -- A limit that was lowered below what runs takes slots back as they fall free.
+           and case when d.max_active_tasks is null then true
+                    else d.max_active_tasks >= (select count(*) from sluice.live_attempt a
+                                                  join sluice.workload w on w.id = a.workload_id
+                                                 where w.dag_id = u.dag_id) end
+           and case when d.max_active_tasks_per_run is null then true
+                    else d.max_active_tasks_per_run >= (select count(*) from sluice.live_attempt a
+                                                         where a.task_instance_id >= (u.id >> 20) << 20
+                                                           and a.task_instance_id < ((u.id >> 20) + 1) << 20) end
+           and case when u.pool is null then true
+                    else (select p.slots from sluice.pool p where p.name = u.pool)
+                         >= (select sum(w.slots) from sluice.live_attempt a
+                               join sluice.workload w on w.id = a.workload_id where w.pool = u.pool) end),`;
+
+/**
  * `running` → its end, for every attempt whose token is still the live one; children of successes are counted
- * down and made `ready`, and a run with nothing open is closed. One statement, one commit, whatever the batch.
+ * down and made `ready`, or go on in the slot that fell free (see CONTINUATION), and a run with nothing open is
+ * closed. One statement, one commit, whatever the batch.
  *
  * Lock order: runs (FOR KEY SHARE: against user actions, which take FOR UPDATE, but not against another
  * finisher's closing update) → task instances by id, finishers and children together → progress by run id.
  */
-export async function finishRunning(db: Db, batch: readonly Finish[], actor: string): Promise<Finished> {
-  const { rows } = await db.query<{
-    id: string;
-    runId: string | null;
-    unsettled: boolean | null;
-    dagWithRoom: string | null;
-  }>({
+export async function finishRunning(
+  db: Db,
+  batch: readonly Finish[],
+  actor: string,
+  leaseMs: number,
+): Promise<Finished> {
+  const { rows } = await db.query<FinishedRow>({
     name: "finish-running",
     text: `
-      with f as materialized (
+      with recursive given as materialized (
         select f.*, case when f.retry_ms > 0 then 'retrying' when f.retry_ms = 0 then 'ready' else f.state end as becomes
-          from unnest($1::bigint[], $2::uuid[], $3::text[], $4::text[], $5::int[], $6::text[], $7::jsonb[], $9::bigint[])
-                      f(id, token, state, reason, exit_code, error, output, retry_ms)),
+          from unnest($1::bigint[], $2::uuid[], $3::text[], $4::text[], $5::int[], $6::text[], $7::jsonb[], $9::bigint[],
+                      $10::uuid[], $11::uuid[])
+                      f(id, token, state, reason, exit_code, error, output, retry_ms, next_id, next_token)),
       run as materialized (
         select r.id, r.version_id, r.dag_id from sluice.dag_run r
-         where r.id in (select id >> 20 from f) order by r.id for key share),
+         where r.id in (select id >> 20 from given) order by r.id for key share),
+      f as materialized (
+        select g.*, r.version_id, r.dag_id, (g.id & 1048575)::int as ord from given g join run r on r.id = g.id >> 20),
+      -- By child, which of the batch it waits for. No join of two large sets: the planner takes these for small ones.
+      edge as (
+        select (f.id >> 20) << 20 | c.ord as id, array_agg(f.id) as parents
+          from f join sluice.dag_task t on t.version_id = f.version_id and t.ord = f.ord
+          cross join lateral unnest(t.children) c(ord)
+         where f.state = 'success' group by 1),
       lk as materialized (
-        select t.id, t.state from sluice.task_instance t
-         where t.id in (
-           select id from f
-           union
-           select r.id << 20 | e.to_ord from f join run r on r.id = f.id >> 20
-             join sluice.dag_edge e on e.version_id = r.version_id and e.from_ord = f.id & 1048575
-            where f.state = 'success')
-         order by t.id for update),
+        select t.id, t.state, t.open_parents, t.held, t.workload_id, w.parents
+          from (select coalesce(f.id, e.id) as id, e.parents from f full join edge e on e.id = f.id) w
+          join sluice.task_instance t on t.id = w.id
+         order by t.id for update of t),
       done as (
-        delete from sluice.live_attempt a using f, lk
-         where a.task_instance_id = f.id and lk.id = f.id and a.token = f.token and a.state = 'running'
-        returning a.*, f.state as end_state, f.becomes, f.retry_ms, f.reason, f.exit_code, f.error, f.output),
-      delta as (
-        select r.id << 20 | e.to_ord as id, count(*)::int as n
-          from done d join run r on r.id = d.task_instance_id >> 20
-          join sluice.dag_edge e on e.version_id = r.version_id and e.from_ord = d.task_instance_id & 1048575
-          -- Only what waits is counted down: a child that has started may see its parent succeed once more.
-          join lk c on c.id = r.id << 20 | e.to_ord and c.state = 'waiting'
-         where d.end_state = 'success' group by 1),
+        delete from sluice.live_attempt a using f
+         where a.task_instance_id = f.id and a.token = f.token and a.state = 'running' and (select count(*) from lk) > 0
+        returning a.*, f.state as end_state, f.becomes, f.retry_ms, f.reason, f.exit_code, f.error, f.output, f.next_id,
+                  f.next_token, f.version_id, f.dag_id, f.ord),
+      accepted as materialized (
+        select count(*) = (select count(*) from f) as all, array_agg(task_instance_id) as ids from done),
+      -- Only what waits is counted down: a child that has started may see its parent succeed once more.
+      delta as materialized (
+        select lk.id, lk.workload_id, lk.held, lk.open_parents,
+               case when x.all then cardinality(lk.parents)
+                    else (select count(*)::int from unnest(lk.parents) p where p = any (x.ids)) end as n
+          from lk, accepted x where lk.parents is not null and lk.state = 'waiting'),
+      ${CONTINUATION}
       moved as (
         update sluice.task_instance t
-           set state = case when x.becomes is not null then x.becomes
+           set state = case when x.becomes is not null then x.becomes when x.next_id is not null then 'running'
                             when t.state = 'waiting' and t.open_parents = x.n then 'ready' else t.state end,
                open_parents = t.open_parents - x.n,
+               attempts = t.attempts + case when x.next_id is null then 0 else 1 end,
+               started_at = case when x.next_id is null then t.started_at else sluice.clock() end,
                ended_at = case when x.becomes in ('success', 'failed', 'skipped') then sluice.clock() else t.ended_at end,
                ready_at = case when x.becomes = 'ready' or t.state = 'waiting' and t.open_parents = x.n
                                then sluice.clock() else t.ready_at end,
                failures = t.failures + case when x.end_state = 'failed' then 1 else 0 end,
                retry_at = case when x.becomes = 'retrying' then sluice.clock() + x.retry_ms * interval '1 ms' end
-          from (select coalesce(d.task_instance_id, c.id) as id, d.end_state, d.becomes, d.retry_ms, coalesce(c.n, 0) as n
-                  from done d full join delta c on c.id = d.task_instance_id) x
+          from (select coalesce(d.task_instance_id, c.id) as id, d.end_state, d.becomes, d.retry_ms, coalesce(c.n, 0) as n,
+                       n.next_id
+                  from done d full join delta c on c.id = d.task_instance_id left join next n on n.id = c.id) x
          where t.id = x.id
-        returning t.id, t.run_id, t.state, x.becomes),
+        returning t.id, t.run_id, t.state, t.attempts, t.failures, t.started_at, x.becomes, x.next_id),
+      got as (
+        insert into sluice.live_attempt (task_instance_id, number, id, state, workload_id, queued_at, worker_id,
+                                         worker_epoch, token, started_at, lease_until)
+        select n.id, m.attempts, n.next_id, 'running', n.workload_id, m.started_at, n.worker_id, n.worker_epoch,
+               n.next_token, m.started_at, sluice.clock() + $12 * interval '1 ms'
+          from next n join moved m on m.id = n.id
+        returning task_instance_id, id, number, token),
       history as (
         insert into sluice.attempt
           (task_instance_id, number, id, state, reason, exit_code, error, worker_id, queued_at, started_at)
@@ -90,7 +187,9 @@ export async function finishRunning(db: Db, batch: readonly Finish[], actor: str
         insert into sluice.event (run_id, task_instance_id, attempt, from_state, to_state, reason, actor)
         select task_instance_id >> 20, task_instance_id, number, 'running', becomes, reason, $8 from done
         union all
-        select run_id, id, null, 'waiting', 'ready', null, $8 from moved where state = 'ready' and becomes is null),
+        select run_id, id, case when next_id is null then null else attempts end, 'waiting', state,
+               case when next_id is null then null else 'CONTINUED' end, $8
+          from moved where becomes is null and state in ('ready', 'running') and (next_id is not null or state = 'ready')),
       x as (
         insert into sluice.xcom (task_instance_id, key, value)
         select task_instance_id, 'return_value', output from done where output is not null
@@ -99,14 +198,12 @@ export async function finishRunning(db: Db, batch: readonly Finish[], actor: str
         select d.task_instance_id >> 20 as run_id, count(*)::int as n,
                count(*) filter (where d.end_state = 'failed' and t.is_leaf)::int as failed_leaves,
                bool_or(t.wakes_settling or d.end_state <> 'success' and not t.is_leaf) as unsettled
-          from done d join run r on r.id = d.task_instance_id >> 20
-          join sluice.dag_task t on t.version_id = r.version_id and t.ord = d.task_instance_id & 1048575
+          from done d join sluice.dag_task t on t.version_id = d.version_id and t.ord = d.ord
          where d.becomes = d.end_state group by 1),
       dead as (
         insert into sluice.dead_letter (task_instance_id, dag_id, task_id, attempt, reason, error)
-        select d.task_instance_id, r.dag_id, t.task_id, d.number, d.reason, d.error
-          from done d join run r on r.id = d.task_instance_id >> 20
-          join sluice.dag_task t on t.version_id = r.version_id and t.ord = d.task_instance_id & 1048575
+        select d.task_instance_id, d.dag_id, t.task_id, d.number, d.reason, d.error
+          from done d join sluice.dag_task t on t.version_id = d.version_id and t.ord = d.ord
          where d.becomes = 'failed'
         on conflict (task_instance_id) do update set attempt = excluded.attempt, reason = excluded.reason,
           error = excluded.error, failed_at = sluice.clock(), dismissed_at = null, dismissed_by = null),
@@ -128,9 +225,13 @@ export async function finishRunning(db: Db, batch: readonly Finish[], actor: str
         returning r.id, r.state, r.dag_id),
       ce as (
         insert into sluice.event (run_id, from_state, to_state, actor)
-        select id, 'running', state, $8 from closed)
-      select d.task_instance_id as id, p.run_id as "runId", p.unsettled, c.dag_id as "dagWithRoom"
+        select id, 'running', state, $8 from closed),
+      ${CLAIMED}
+      select d.task_instance_id as id, p.run_id as "progressOf", p.unsettled, c.dag_id as "dagWithRoom",
+             exists (select from moved where state = 'ready') as "madeReady", next.id as "nextId", claimed.*
         from done d
+        left join next on next.after_id = d.task_instance_id
+        left join claimed on claimed."taskInstanceId" = next.id
         left join progress p on p.run_id = d.task_instance_id >> 20
         left join closed c on c.id = p.run_id
               and exists (select from sluice.dag_run q where q.dag_id = c.dag_id and q.state = 'queued')`,
@@ -144,11 +245,25 @@ export async function finishRunning(db: Db, batch: readonly Finish[], actor: str
       batch.map((f) => f.output ?? null),
       actor,
       batch.map((f) => f.retryInMs ?? null),
+      batch.map((f) => f.next?.attemptId ?? null),
+      batch.map((f) => f.next?.token ?? null),
+      leaseMs,
     ],
   });
   return {
     accepted: rows.map((row) => row.id),
-    unsettledRuns: [...new Set(rows.flatMap((row) => (row.unsettled === true ? [row.runId!] : [])))],
+    continued: new Map(rows.flatMap((row) => (row.nextId === null ? [] : [[row.id, row] as const]))),
+    callsForAdmission: rows.some((row) => row.nextId === null || row.madeReady),
+    unsettledRuns: [...new Set(rows.flatMap((row) => (row.unsettled === true ? [row.progressOf!] : [])))],
     dagsWithRoom: [...new Set(rows.flatMap((row) => (row.dagWithRoom === null ? [] : [row.dagWithRoom])))],
   };
 }
+
+type FinishedRow = Claimed & {
+  id: string;
+  progressOf: string | null;
+  unsettled: boolean | null;
+  dagWithRoom: string | null;
+  madeReady: boolean;
+  nextId: string | null;
+};

@@ -6,6 +6,12 @@ export type Channel = "sluice_tasks" | "sluice_runs";
 /** Postgres refuses a payload of 8,000 bytes or more. */
 const MAX_PAYLOAD = 7_900;
 
+/**
+ * How often a channel is announced on at most. Tasks: at once, somebody waits to run them. Runs: people look at
+ * them, and one transaction a step would cost a chain as much as the step.
+ */
+const EVERY_MS: Record<Channel, number> = { sluice_tasks: 0, sluice_runs: 100 };
+
 /** Collects what to announce and sends it in one small transaction of its own, after the commit it speaks of. */
 export type Notifier = {
   /** Asks for an announcement; returns at once. Doubled values are sent once. */
@@ -16,14 +22,22 @@ export type Notifier = {
 
 export function createNotifier(pool: pg.Pool, onError: (error: unknown) => void): Notifier {
   const pending = new Map<Channel, Set<string>>();
+  const sentAt = new Map<Channel, number>();
   let sending: Promise<void> | undefined;
+  let timer: NodeJS.Timeout | undefined;
 
-  const send = async (): Promise<void> => {
-    while (pending.size > 0) {
-      const messages = [...pending].flatMap(([channel, values]) =>
-        payloads(values).map((payload) => ({ channel, payload })),
-      );
-      pending.clear();
+  const waitMs = (channel: Channel): number =>
+    Math.max(0, (sentAt.get(channel) ?? Number.NEGATIVE_INFINITY) + EVERY_MS[channel] - performance.now());
+
+  const send = async (all: boolean): Promise<void> => {
+    for (;;) {
+      const due = [...pending].filter(([channel]) => all || waitMs(channel) === 0);
+      if (due.length === 0) break;
+      const messages = due.flatMap(([channel, values]) => payloads(values).map((payload) => ({ channel, payload })));
+      for (const [channel] of due) {
+        pending.delete(channel);
+        sentAt.set(channel, performance.now());
+      }
       try {
         await pool.query({
           name: "notify",
@@ -35,6 +49,18 @@ export function createNotifier(pool: pg.Pool, onError: (error: unknown) => void)
       }
     }
     sending = undefined;
+    if (pending.size > 0) {
+      timer ??= setTimeout(begin, Math.min(...[...pending.keys()].map(waitMs)));
+      // What is left unsaid by a process that ends is found by those who look.
+      timer.unref();
+    }
+  };
+
+  const begin = (): void => {
+    clearTimeout(timer);
+    timer = undefined;
+    // One turn later, so that everything announced in this one goes out together.
+    sending ??= Promise.resolve().then(() => send(false));
   };
 
   return {
@@ -43,11 +69,14 @@ export function createNotifier(pool: pg.Pool, onError: (error: unknown) => void)
       for (const value of values) known.add(value);
       if (known.size === 0) return;
       pending.set(channel, known);
-      // One turn later, so that everything announced in this one goes out together.
-      sending ??= Promise.resolve().then(send);
+      if (timer === undefined || waitMs(channel) === 0) begin();
     },
     async flush() {
+      clearTimeout(timer);
+      timer = undefined;
       await sending;
+      await send(true);
+      clearTimeout(timer);
     },
   };
 }

@@ -7,6 +7,12 @@ export type Db = Pick<pg.Pool, "query"> | Pick<pg.PoolClient, "query">;
 export type Tx = pg.PoolClient;
 
 /**
+ * Named statements keep the plan they were first given, and a new installation's tables are all small: a sequential
+ * scan chosen then would still be there when they hold millions of rows. Every hot statement has an index to use.
+ */
+const PLANNING = "-c enable_seqscan=off -c jit=off";
+
+/**
  * A connection pool on `url`. No statement may wait for ever, neither for a lock nor for a client that has
  * forgotten its transaction: limits are set at connect. `queryTimeoutMs` is our own limit on top, for a server that
  * no longer answers at all.
@@ -22,6 +28,7 @@ export function createPool(options: { url: string; max: number; name: string; qu
     lock_timeout: 2_000,
     statement_timeout: 15_000,
     idle_in_transaction_session_timeout: 10_000,
+    options: PLANNING,
     ...(options.queryTimeoutMs === undefined ? {} : { query_timeout: options.queryTimeoutMs }),
   });
   // A broken idle connection is replaced by the pool at the next use; without a listener it would end the process.

@@ -5,17 +5,25 @@ import type { Db, Tx } from "./pool.ts";
 /** What a run is started from: the current version of a DAG that can be started. */
 export type Startable = { versionId: string; params: Record<string, ParamSchema> | null };
 
-/**
- * Takes the DAG for counting its runs, until the end of `tx`. Undefined when it does not exist or its file is gone.
- */
-export async function lockStartable(tx: Tx, dagId: string): Promise<Startable | undefined> {
+/** Undefined when the DAG does not exist or its file is gone. */
+export async function findStartable(tx: Tx, dagId: string): Promise<Startable | undefined> {
   const { rows } = await tx.query<Startable>({
-    name: "lock-startable",
+    name: "find-startable",
     text: `select v.id as "versionId", v.params from sluice.dag d join sluice.dag_version v on v.id = d.current_version_id
-            where d.id = $1 and not d.missing for no key update of d`,
+            where d.id = $1 and not d.missing`,
     values: [dagId],
   });
   return rows[0];
+}
+
+/** Takes the DAG for counting its runs, until the end of `tx`. False when it does not exist or its file is gone. */
+export async function lockForCounting(tx: Tx, dagId: string): Promise<boolean> {
+  const { rowCount } = await tx.query({
+    name: "lock-for-counting",
+    text: "select from sluice.dag where id = $1 and not missing for no key update",
+    values: [dagId],
+  });
+  return rowCount === 1;
 }
 
 export type NewRun = {
@@ -55,22 +63,28 @@ export async function insertRun(
   return rows[0]!.id;
 }
 
+/** About so many task instances are made in one statement. */
+const TASKS_AT_ONCE = 20_000;
+
 /**
  * `queued` → `running` for as many of the DAG's runs as its limit has room for, oldest first, each with all its task
  * instances, those that wait for nothing `ready`. Needs the DAG's row lock, taken in an earlier statement: the count
- * must see what others committed before. Answers the runs.
+ * must see what others committed before. Answers the runs, and whether there was room for more of them than is done
+ * at once.
  */
-export async function activateRuns(tx: Tx, dagId: string): Promise<string[]> {
-  const { rows } = await tx.query<{ id: string }>({
+export async function activateRuns(tx: Tx, dagId: string): Promise<{ started: string[]; more: boolean }> {
+  const { rows } = await tx.query<{ id: string; most: number }>({
     name: "activate-runs",
     text: `
       with room as (
-        select d.max_active_runs - (select count(*) from sluice.dag_run r where r.dag_id = $1 and r.state = 'running') as n
+        select d.max_active_runs - (select count(*) from sluice.dag_run r where r.dag_id = $1 and r.state = 'running') as n,
+               greatest(1, $2 / (select greatest(1, count(*)) from sluice.dag_task t
+                                  where t.version_id = d.current_version_id)) as most
           from sluice.dag d where d.id = $1 and d.paused_by is null),
       pick as (
         select id from sluice.dag_run
          where dag_id = $1 and state = 'queued' and paused_by is null
-         order by id limit greatest(coalesce((select n from room), 0), 0) for update),
+         order by id limit greatest(coalesce((select least(n, most) from room), 0), 0) for update),
       r as (
         update sluice.dag_run r set state = 'running', started_at = sluice.clock()
           from pick where r.id = pick.id returning r.id, r.version_id),
@@ -85,10 +99,10 @@ export async function activateRuns(tx: Tx, dagId: string): Promise<string[]> {
         select r.id, count(*) from r join sluice.dag_task t on t.version_id = r.version_id group by r.id),
       e as (
         insert into sluice.event (run_id, from_state, to_state, actor) select id, 'queued', 'running', 'limits' from r)
-      select id from r`,
-    values: [dagId],
+      select r.id, room.most::int from r, room`,
+    values: [dagId, TASKS_AT_ONCE],
   });
-  return rows.map((row) => row.id);
+  return { started: rows.map((row) => row.id), more: rows.length > 0 && rows.length === rows[0]!.most };
 }
 
 /** DAGs that have queued runs and room for them. */

@@ -83,6 +83,7 @@ const POSTGRES_TYPE: Record<string, string> = {
   Json: "jsonb",
   Bytes: "bytea",
   "String[]": "_text",
+  "Int[]": "_int4",
   "DateTime@db.Timestamptz(6)": "timestamptz",
   "DateTime@db.Date": "date",
   "String@db.Uuid": "uuid",

@@ -42,10 +42,9 @@ export async function findSituation(db: Db, taskInstanceId: string): Promise<Tas
              end as wait,
              coalesce((
                select jsonb_agg(jsonb_build_object('taskId', p.task_id, 'state', i.state) order by p.ord)
-                 from sluice.dag_edge e
-                 join sluice.dag_task p on p.version_id = e.version_id and p.ord = e.from_ord
-                 join sluice.task_instance i on i.id = r.id << 20 | e.from_ord
-                where e.version_id = r.version_id and e.to_ord = (t.id & 1048575)::int and i.state <> 'success'), '[]') as parents
+                 from sluice.dag_task p
+                 join sluice.task_instance i on i.id = r.id << 20 | p.ord
+                where p.version_id = r.version_id and p.ord = any (k.parents) and i.state <> 'success'), '[]') as parents
         from sluice.task_instance t
         join sluice.dag_run r on r.id = t.run_id
         join sluice.dag d on d.id = r.dag_id

@@ -5,7 +5,7 @@ import { TASK_TYPES } from "#lib/domain/model/task-types.ts";
 import { isDecidedBySuccesses } from "#lib/domain/trigger-rules.ts";
 import type { Tx } from "./pool.ts";
 
-/** A version's tasks and edges as rows, with what transitions would otherwise have to work out each time. */
+/** A version's tasks as rows, with what transitions would otherwise have to work out each time. */
 export async function insertVersionTasks(
   tx: Tx,
   versionId: string,
@@ -18,11 +18,14 @@ export async function insertVersionTasks(
   const workloads = await workloadsOf(tx, spec);
   await tx.query(
     `insert into sluice.dag_task (version_id, ord, task_id, type, workload_id, gate, starts_ready, is_leaf,
-       wakes_settling, spec)
-     select $1, t.ord - 1, t.id, t.type, t.workload_id, t.gate, t.starts_ready, t.is_leaf, t.wakes_settling, t.spec
+       wakes_settling, spec, parents, children)
+     select $1, t.ord - 1, t.id, t.type, t.workload_id, t.gate, t.starts_ready, t.is_leaf, t.wakes_settling, t.spec,
+            t.parents::int[], t.children::int[]
        from rows from (unnest($2::text[]), unnest($3::text[]), unnest($4::int[]), unnest($5::int[]), unnest($6::bool[]),
-                       unnest($7::bool[]), unnest($8::bool[]), unnest($9::jsonb[]))
-            with ordinality t(id, type, workload_id, gate, starts_ready, is_leaf, wakes_settling, spec, ord)`,
+                       unnest($7::bool[]), unnest($8::bool[]), unnest($9::jsonb[]), unnest($10::text[]),
+                       unnest($11::text[]))
+            with ordinality t(id, type, workload_id, gate, starts_ready, is_leaf, wakes_settling, spec, parents,
+                              children, ord)`,
     [
       versionId,
       tasks.map((task) => task.id),
@@ -34,14 +37,14 @@ export async function insertVersionTasks(
       graph.children.map((children) => children.length === 0),
       graph.children.map((children) => children.some((child) => !plain[child]!)),
       compact.map((task) => JSON.stringify(task)),
+      // Arrays of different lengths do not make one array of arrays; as texts they travel in one.
+      graph.parents.map(arrayText),
+      graph.children.map(arrayText),
     ],
   );
-  const edges = graph.children.flatMap((children, from) => children.map((to) => [from, to] as const));
-  await tx.query(
-    `insert into sluice.dag_edge (version_id, from_ord, to_ord) select $1, * from unnest($2::int[], $3::int[])`,
-    [versionId, edges.map(([from]) => from), edges.map(([, to]) => to)],
-  );
 }
+
+const arrayText = (ordinals: readonly number[]): string => `{${ordinals.toSorted((a, b) => a - b).join(",")}}`;
 
 /** The workload of each task, in the tasks' order; what is new is made. */
 async function workloadsOf(tx: Tx, { id: dagId, priority, tasks }: DagSpec): Promise<number[]> {

@@ -8,9 +8,9 @@ export async function parentOutputs(db: Db, taskInstanceId: string): Promise<Rec
     text: `
       select t.task_id as "taskId", x.value
         from sluice.dag_run r
-        join sluice.dag_edge e on e.version_id = r.version_id and e.to_ord = $1::bigint & 1048575
-        join sluice.dag_task t on t.version_id = r.version_id and t.ord = e.from_ord
-        join sluice.xcom x on x.task_instance_id = r.id << 20 | e.from_ord and x.key = 'return_value'
+        join sluice.dag_task c on c.version_id = r.version_id and c.ord = $1::bigint & 1048575
+        join sluice.dag_task t on t.version_id = r.version_id and t.ord = any (c.parents)
+        join sluice.xcom x on x.task_instance_id = r.id << 20 | t.ord and x.key = 'return_value'
        where r.id = $1::bigint >> 20`,
     values: [taskInstanceId],
   });

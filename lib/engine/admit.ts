@@ -2,22 +2,16 @@ import { messageOf } from "#lib/domain/errors.ts";
 import { decideAdmission } from "#lib/domain/admission.ts";
 import { admitReady, lockAdmission, readWorkloads, readyRetries, replaceWaits } from "#lib/db/admission.ts";
 import { inTx, retried } from "#lib/db/tx.ts";
+import { coalescing } from "./coalesce.ts";
 import type { EngineDeps } from "./deps.ts";
-
-type Passes = { running: Promise<number>; next?: Promise<number> };
-const passes = new WeakMap<EngineDeps, Passes>();
 
 /**
  * Hands ready task instances to the workers, as far as their slots go. Called by whoever made tasks ready or
- * freed a slot, after that commit. A process runs one pass and keeps at most one more waiting: every call
- * returns after a pass that began after the call. A failed pass is logged, not thrown; the scheduler's
- * regular pass is the net.
+ * freed a slot, after that commit; a process runs one pass and keeps at most one more waiting. A failed pass is
+ * logged, not thrown; the scheduler's regular pass is the net.
  */
 export async function admit(deps: EngineDeps): Promise<number> {
-  const current = passes.get(deps);
-  if (!current) return start(deps);
-  current.next ??= current.running.then(() => start(deps));
-  return current.next;
+  return passes(deps, "all");
 }
 
 /** Makes what waits for its next attempt ready when its time has come, and hands out all that is ready. */
@@ -32,16 +26,7 @@ export async function recordWaits(deps: EngineDeps): Promise<void> {
   await retried(() => replaceWaits(deps.pool, waits));
 }
 
-async function start(deps: EngineDeps): Promise<number> {
-  const running = pass(deps);
-  const entry: Passes = { running };
-  passes.set(deps, entry);
-  try {
-    return await running;
-  } finally {
-    if (passes.get(deps) === entry && !entry.next) passes.delete(deps);
-  }
-}
+const passes = coalescing((deps: EngineDeps) => pass(deps));
 
 async function pass(deps: EngineDeps): Promise<number> {
   try {

@@ -93,7 +93,7 @@ describe("a run goes from its roots to its end", () => {
     const w = await worker(deps, "w");
     const runId = await start(deps, "left");
     const [a] = await claimAll(deps, w);
-    await finishRunning(database.pool, [failed(a!)], "worker:w");
+    await finishRunning(database.pool, [failed(a!)], "worker:w", 30_000);
     expect(await states(deps, runId)).toEqual(["failed", "waiting"]);
     await sweep(deps);
     expect(await states(deps, runId)).toEqual(["failed", "upstream_failed"]);

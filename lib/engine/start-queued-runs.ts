@@ -1,17 +1,24 @@
-import { activateRuns, dagsWithQueuedRuns, lockStartable } from "#lib/db/runs.ts";
+import { activateRuns, dagsWithQueuedRuns, lockForCounting } from "#lib/db/runs.ts";
 import { inTx } from "#lib/db/tx.ts";
 import { admit } from "./admit.ts";
+import { coalescing } from "./coalesce.ts";
 import type { EngineDeps } from "./deps.ts";
 
-/** Starts what the DAG's limit of active runs leaves room for. Called when a run has ended or the DAG goes on. */
-export async function startQueuedRuns(deps: EngineDeps, dagId: string): Promise<void> {
-  const started = await inTx(deps.pool, async (tx) =>
-    (await lockStartable(tx, dagId)) === undefined ? [] : activateRuns(tx, dagId),
-  );
-  if (started.length === 0) return;
-  deps.notifier.announce("sluice_runs", started);
-  await admit(deps);
-}
+/**
+ * Starts what the DAG's limit of active runs leaves room for. Called when a run was queued or has ended, and when the
+ * DAG goes on; calls for one DAG at the same time share a pass.
+ */
+export const startQueuedRuns = coalescing(async (deps: EngineDeps, dagId: string): Promise<void> => {
+  for (let more = true; more;) {
+    const activated = await inTx(deps.pool, async (tx) =>
+      (await lockForCounting(tx, dagId)) ? activateRuns(tx, dagId) : { started: [], more: false },
+    );
+    more = activated.more;
+    if (activated.started.length === 0) return;
+    deps.notifier.announce("sluice_runs", activated.started);
+    await admit(deps);
+  }
+});
 
 /** The net under it: every DAG with queued runs and room for them. */
 export async function startAllQueuedRuns(deps: EngineDeps): Promise<void> {

@@ -1,11 +1,11 @@
 import { canonicalJson, type Json, sha256 } from "#lib/domain/canonical.ts";
-import { AppError } from "#lib/domain/errors.ts";
+import { AppError, messageOf } from "#lib/domain/errors.ts";
 import { storableJson } from "#lib/domain/output.ts";
 import { paramValues } from "#lib/domain/param-values.ts";
-import { activateRuns, insertRun, insertRunKey, lockRunKey, lockStartable, type NewRun } from "#lib/db/runs.ts";
+import { findStartable, insertRun, insertRunKey, lockRunKey, type NewRun } from "#lib/db/runs.ts";
 import { inTx } from "#lib/db/tx.ts";
-import { admit } from "./admit.ts";
 import type { EngineDeps } from "./deps.ts";
+import { startQueuedRuns } from "./start-queued-runs.ts";
 
 export type StartRun = NewRun & {
   /** The same key for the same DAG gives the same run, however often it is sent. */
@@ -13,7 +13,8 @@ export type StartRun = NewRun & {
 };
 
 /**
- * Starts a run of the DAG's current version; beyond the DAG's limit of active runs it is queued until one ends. Once this answers, the run exists and will end.
+ * Starts a run of the DAG's current version; beyond the DAG's limit of active runs it is queued until one ends. Once
+ * this answers, the run exists and will end.
  * Throws `dag_not_found`, `invalid_request` when `conf` is not what the DAG's params allow or cannot be stored, and
  * `idempotency_key_reused` when the key was used with another request.
  */
@@ -30,18 +31,19 @@ export async function startRun(deps: EngineDeps, request: StartRun): Promise<{ r
       });
     }
     if (known) return { runId: known.runId, created: false };
-    const startable = await lockStartable(tx, run.dagId);
+    const startable = await findStartable(tx, run.dagId);
     if (startable === undefined) throw new AppError("dag_not_found", `there is no DAG "${run.dagId}"`);
     const values = paramValues(startable.params ?? {}, run.conf);
     if (!values.ok) throw new AppError("invalid_request", values.problems.join("; "), { problems: values.problems });
     const runId = await insertRun(tx, { ...run, ...startable, params: values.params });
-    await activateRuns(tx, run.dagId);
     if (key !== undefined) await insertRunKey(tx, run.dagId, key, { runId, requestHash });
     return { runId, created: true };
   });
   if (started.created) {
     deps.notifier.announce("sluice_runs", [started.runId]);
-    await admit(deps);
+    await startQueuedRuns(deps, request.dagId).catch((error: unknown) => {
+      deps.log.warn({ error: messageOf(error) }, "a queued run could not be started at once; a scheduler will");
+    });
   }
   return started;
 }

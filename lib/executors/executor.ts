@@ -33,7 +33,7 @@ export type ExecutorContext = {
   inputs(): Promise<Record<string, Json>>;
   /** Aborts when the attempt must end: shutdown or a lost lease. */
   signal: AbortSignal;
-  /** A private, empty folder, removed afterwards. */
+  /** A private, empty folder, removed afterwards; made only for types that run as a process. */
   workDir: string;
   /** Which addresses the task may reach. */
   network: AddressGuard;

@@ -18,12 +18,12 @@ const MAX_PENDING_BYTES = 32 * 1024 * 1024;
 export type AttemptLog = {
   /** Resolves when more may be written: at once, but for a database that cannot keep up. */
   write(stream: LogStream, bytes: Buffer): Promise<void>;
+  /** Resolves when everything written before the call is stored (or its attempt is fenced). */
+  stored(): Promise<void>;
 };
 
 export type LogWriter = {
   open(attempt: { taskInstanceId: string; number: number; token: string }): AttemptLog;
-  /** Resolves when everything written before the call is stored (or its attempt is fenced). */
-  flush(): Promise<void>;
 };
 
 /** Gathers the output of all attempts and stores it in batches, in order. */
@@ -85,9 +85,10 @@ export function createLogWriter(deps: EngineDeps): LogWriter {
             push("system", Buffer.from(`\n[log cut here: ${LOG_CAP_BYTES} bytes are kept]\n`));
           if (pendingBytes > MAX_PENDING_BYTES) await flush();
         },
+        // Nothing of one's own is nothing to wait for, whatever others have written.
+        stored: () => (seq === 0 ? Promise.resolve() : flush()),
       };
     },
-    flush,
   };
 }
 

@@ -88,7 +88,7 @@ function workerService(
         url: settings.databaseUrl,
         channel: "sluice_tasks",
         onValue: (value) => {
-          loop.wake();
+          loop.wake(value);
           if (value === FENCED) void loop.heartbeat().catch(() => undefined);
         },
         onReconnect: () => loop.wake(),

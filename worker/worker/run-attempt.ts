@@ -3,6 +3,7 @@ import path from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { messageOf } from "#lib/domain/errors.ts";
 import { TaskSpec } from "#lib/domain/model/task.ts";
+import { TASK_TYPES } from "#lib/domain/model/task-types.ts";
 import { durationMs } from "#lib/domain/model/duration.ts";
 import { nextRetry } from "#lib/domain/retry.ts";
 import { storableJson } from "#lib/domain/output.ts";
@@ -39,11 +40,13 @@ export async function runAttempt(
   log: AttemptLog,
 ): Promise<Finish> {
   const workDir = path.join(tools.workFolder, claimed.attemptId);
+  let hasFolder = false;
   try {
-    await mkdir(workDir, { recursive: true, mode: 0o700 });
     const resolved = await resolve(tools, claimed, TaskSpec.parse(claimed.task), signal);
     if (resolved.kind !== "run") return toFinish(claimed, undefined, endOf(resolved));
     const { task } = resolved;
+    hasFolder = TASK_TYPES[task.type].slotClass === "process";
+    if (hasFolder) await mkdir(workDir, { recursive: true, mode: 0o700 });
     const limit = AbortSignal.timeout(Math.min(durationMs(task.timeout), MAX_TIMER_MS));
     const context = contextOf(tools, claimed, task, AbortSignal.any([signal, limit]), log, workDir);
     const outcome = await execute(context, task);
@@ -51,9 +54,11 @@ export async function runAttempt(
   } catch (error) {
     return toFinish(claimed, undefined, { kind: "failed", reason: "EXECUTOR_ERROR", error: messageOf(error) });
   } finally {
-    await rm(workDir, { recursive: true, force: true }).catch((error: unknown) => {
-      tools.deps.log.warn({ workDir, error: messageOf(error) }, "a work directory could not be removed");
-    });
+    if (hasFolder) {
+      await rm(workDir, { recursive: true, force: true }).catch((error: unknown) => {
+        tools.deps.log.warn({ workDir, error: messageOf(error) }, "a work directory could not be removed");
+      });
+    }
   }
 }
 

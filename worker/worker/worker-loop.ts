@@ -19,14 +19,14 @@ const WATCHDOG_MS = 500;
 
 export type WorkerLoop = {
   run(): Promise<void>;
-  /** Something may be there to claim. */
-  wake(): void;
+  /** Something may be there to claim: on this lane, or on any. */
+  wake(lane?: string): void;
   heartbeat(): Promise<void>;
   /** Stops claiming, gives running attempts `graceMs`, then kills them and hands them back. */
   drain(graceMs: number): Promise<void>;
 };
 
-type Held = { claimed: Claimed; slotClass: SlotClass; stop: AbortController; ended: Promise<void> };
+type Held = { claimed: Claimed; slotClass: SlotClass; stop: AbortController };
 
 export function createWorkerLoop(options: {
   tools: AttemptTools;
@@ -42,15 +42,26 @@ export function createWorkerLoop(options: {
   const { tools, worker, slots } = options;
   const { deps } = tools;
   const held = new Map<string, Held>();
+  /** What goes on in each slot in use. */
+  const working = new Set<Promise<void>>();
   const draining = new AbortController();
   let confirmedAt = performance.now();
   let woken = Promise.withResolvers<void>();
   let looping: Promise<void> = Promise.resolve();
   let stopped = false;
 
-  const wake = (): void => {
+  /** Lanes that may have something to claim. */
+  const asked = new Set(options.lanes);
+
+  const stir = (): void => {
     woken.resolve();
     woken = Promise.withResolvers();
+  };
+
+  const wake = (name?: string): void => {
+    const lanes = options.lanes.filter((lane) => name === undefined || laneName(lane) === name);
+    for (const lane of lanes) asked.add(lane);
+    if (lanes.length > 0) stir();
   };
 
   const free = (slotClass: SlotClass): number =>
@@ -60,38 +71,58 @@ export function createWorkerLoop(options: {
       .filter((attempt) => attempt.slotClass === slotClass)
       .toArray().length;
 
-  const carry = async (claimed: Claimed, stop: AbortController): Promise<void> => {
+  /** Runs an attempt and hands its end in; answers the child that goes on in its slot. */
+  const carry = async (claimed: Claimed, stop: AbortController): Promise<Claimed | undefined> => {
     const log = options.logs.open(claimed);
     const end = await runAttempt(tools, claimed, stop.signal, log);
-    await options.logs.flush();
+    await log.stored();
     // Stopped from outside: not this worker's verdict any more. A drained attempt is handed back, a fenced one is gone.
-    if (stop.signal.aborted) return;
-    const result = await options.finisher.submit(end);
-    if (result === "fenced")
+    if (stop.signal.aborted) return undefined;
+    const next = draining.signal.aborted ? undefined : { attemptId: deps.newToken(), token: deps.newToken() };
+    const answer = await options.finisher.submit({ ...end, next });
+    if (!answer.accepted)
       deps.log.info({ attempt: claimed.attemptId }, "a late result was refused: the attempt is no longer ours");
+    return answer.next;
   };
 
-  const start = (claimed: Claimed, slotClass: SlotClass): void => {
+  const hold = async (claimed: Claimed, slotClass: SlotClass): Promise<Claimed | undefined> => {
     const stop = new AbortController();
-    const ended = carry(claimed, stop)
-      .catch((error: unknown) =>
-        deps.log.error({ error: messageOf(error) }, "an attempt could not be carried to its end"),
-      )
-      .finally(() => {
-        held.delete(claimed.attemptId);
-        wake();
-      });
-    held.set(claimed.attemptId, { claimed, slotClass, stop, ended });
+    held.set(claimed.attemptId, { claimed, slotClass, stop });
     // Claimed while everything was being stopped: it goes back with the rest.
     if (stopped) stop.abort(new Error("the worker stops"));
+    try {
+      return await carry(claimed, stop);
+    } catch (error) {
+      deps.log.error({ error: messageOf(error) }, "an attempt could not be carried to its end");
+      return undefined;
+    } finally {
+      held.delete(claimed.attemptId);
+    }
   };
 
-  const claimLane = async (lane: Lane): Promise<boolean> => {
+  /** One slot's work, from a claim to the first attempt after which no child goes on. */
+  const start = (first: Claimed, slotClass: SlotClass): void => {
+    const work = (async () => {
+      for (let next: Claimed | undefined = first; next !== undefined;) next = await hold(next, slotClass);
+      stir();
+    })();
+    working.add(work);
+    void work.finally(() => working.delete(work));
+  };
+
+  const claimLane = async (lane: Lane): Promise<void> => {
     const room = free(lane.slotClass);
-    if (room <= 0) return false;
-    const claimed = await claim(deps, worker, laneName(lane), room);
-    for (const attempt of claimed) start(attempt, lane.slotClass);
-    return claimed.length === room;
+    if (room <= 0) return;
+    asked.delete(lane);
+    try {
+      const claimed = await claim(deps, worker, laneName(lane), room);
+      // As many as there was room for: more may be left.
+      if (claimed.length === room) asked.add(lane);
+      for (const attempt of claimed) start(attempt, lane.slotClass);
+    } catch (error) {
+      asked.add(lane);
+      throw error;
+    }
   };
 
   const stopAll = (reason: string): void => {
@@ -100,11 +131,9 @@ export function createWorkerLoop(options: {
 
   /** Lanes of one class share its slots, so they are asked in turn; each time another one first. */
   let turn = 0;
-  const claimClass = async (slotClass: SlotClass): Promise<boolean> => {
-    const lanes = options.lanes.filter((lane) => lane.slotClass === slotClass);
-    let full = false;
-    for (const at of lanes.keys()) full = (await claimLane(lanes[(at + turn) % lanes.length]!)) || full;
-    return full;
+  const claimClass = async (slotClass: SlotClass): Promise<void> => {
+    const lanes = options.lanes.filter((lane) => lane.slotClass === slotClass && asked.has(lane));
+    for (const at of lanes.keys()) await claimLane(lanes[(at + turn) % lanes.length]!);
   };
 
   // Apart from the heartbeat: one that hangs must not keep the worker from noticing.
@@ -117,15 +146,16 @@ export function createWorkerLoop(options: {
       const next = woken.promise;
       try {
         turn++;
-        const full = await Promise.all(SLOT_CLASSES.map(claimClass));
+        await Promise.all(SLOT_CLASSES.map(claimClass));
         options.duties.done("claim");
-        if (full.some(Boolean)) continue;
+        if (asked.values().some((lane) => free(lane.slotClass) > 0)) continue;
       } catch (error) {
         deps.log.warn({ error: messageOf(error) }, "could not claim; trying again");
         await delay(ERROR_PAUSE_MS);
       }
       const poll = new AbortController();
-      await Promise.race([next, delay(POLL_MS, undefined, { signal: poll.signal }).catch(() => undefined)]);
+      const polled = delay(POLL_MS, true, { signal: poll.signal }).catch(() => false);
+      if ((await Promise.race([next, polled])) === true) for (const lane of options.lanes) asked.add(lane);
       poll.abort();
     }
   };
@@ -157,7 +187,7 @@ export function createWorkerLoop(options: {
       await setWorkerState(deps.pool, worker, "draining").catch(() => undefined);
       // A claim under way may still bring something.
       await looping;
-      const ended = Promise.all([...held.values()].map((attempt) => attempt.ended));
+      const ended = Promise.all(working);
       const timeout = new AbortController();
       await Promise.race([ended, delay(graceMs, undefined, { signal: timeout.signal }).catch(() => undefined)]);
       timeout.abort();

@@ -95,6 +95,9 @@ create table sluice.dag_task (
   workload_id int not null,
   -- What `open_parents` starts with: the parents, and one more when counting successes does not decide the rule.
   gate int not null check (gate >= 0),
+  -- Ordinals, ascending. Arrays and not rows: a hundred tasks that each wait for a hundred are two hundred of these.
+  parents int[] not null,
+  children int[] not null,
   starts_ready boolean not null,
   is_leaf boolean not null,
   -- A child's rule looks at more than successes: every end of this task calls for settling the run.
@@ -102,13 +105,6 @@ create table sluice.dag_task (
   -- The whole task in its compact form: what a worker needs to run it.
   spec jsonb not null,
   primary key (version_id, ord)
-);
-
-create table sluice.dag_edge (
-  version_id bigint not null references sluice.dag_version (id),
-  from_ord int not null,
-  to_ord int not null,
-  primary key (version_id, from_ord, to_ord)
 );
 
 -- The code of function tasks, content-addressed: `files` maps relative paths to source text.
@@ -232,6 +228,8 @@ create table sluice.live_attempt (
     (worker_id is not null and worker_epoch is not null and token is not null
       and started_at is not null and lease_until is not null))
 ) with (fillfactor = 60);
+-- What is handed over and not taken yet, oldest first: asked before a child goes on in its parent's slot.
+create index live_attempt_queued_idx on sluice.live_attempt (workload_id, task_instance_id) where state = 'queued';
 
 ------------------------------------------------------------------------------------------------ history, by day
 

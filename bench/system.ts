@@ -1,0 +1,160 @@
+import { fork, type ChildProcess } from "node:child_process";
+import { once } from "node:events";
+import { chmod, mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import os from "node:os";
+import path from "node:path";
+import { setTimeout as delay } from "node:timers/promises";
+import type pg from "pg";
+import { engineDeps } from "#lib/boot.ts";
+import { type EmbeddedPostgres, startEmbeddedPostgres } from "#lib/embedded/start.ts";
+import type { EngineDeps } from "#lib/engine/deps.ts";
+import { install } from "#lib/engine/install.ts";
+import { startRun } from "#lib/engine/start-run.ts";
+import { plainEnv } from "#lib/env.ts";
+import { createLogger } from "#lib/obs/log.ts";
+
+const CLI = new URL("../cli/sluice.mjs", import.meta.url);
+const LOOK_MS = 20;
+const LOAD_TIMEOUT_MS = 120_000;
+
+/** A whole Sluice as it is in production, but for the web process: durable Postgres, a scheduler, a worker. */
+export type System = {
+  deps: EngineDeps;
+  pool: pg.Pool;
+  url: string;
+  /** The processes, for looking at their memory. */
+  pids: { worker: number; scheduler: number; postgres: number };
+  postgresLog: string;
+  /** Adds a TypeScript definition and resolves when the scheduler has published it. */
+  addDag(id: string, source: string): Promise<void>;
+  trigger(dagId: string): Promise<string>;
+  /** Resolves when no run is left open. */
+  drained(timeoutMs?: number): Promise<void>;
+  stop(): Promise<void>;
+};
+
+export type SystemOptions = {
+  /** Postgres settings on top of the product's own. */
+  settings?: Record<string, string>;
+  env?: Record<string, string>;
+};
+
+export async function startSystem(options: SystemOptions = {}): Promise<System> {
+  const folder = await mkdtemp(path.join(os.tmpdir(), "sluice-bench-"));
+  await chmod(folder, 0o711);
+  const dagsDir = path.join(folder, "dags");
+  await mkdir(dagsDir);
+  const postgresLog = path.join(folder, "postgres.log");
+  const server = await startEmbeddedPostgres({
+    dataDir: path.join(folder, "postgres"),
+    logFile: postgresLog,
+    ...(options.settings === undefined ? {} : { settings: options.settings }),
+  });
+  const children: ChildProcess[] = [];
+  try {
+    const deps = engineDeps(server.url, "bench", createLogger({ level: "error", component: "bench" }));
+    await install(deps.pool);
+    await deps.queue.start();
+    const start = (kind: string): Promise<ChildProcess> => startProcess(kind, server, folder, dagsDir, options.env);
+    const scheduler = await start("scheduler");
+    children.push(scheduler);
+    const worker = await start("worker");
+    children.push(worker);
+    return {
+      deps,
+      pool: deps.pool,
+      url: server.url,
+      pids: { worker: worker.pid!, scheduler: scheduler.pid!, postgres: server.pid },
+      postgresLog,
+      addDag: (id, source) => addDag(deps.pool, dagsDir, id, source),
+      async trigger(dagId) {
+        const { runId } = await startRun(deps, { dagId, conf: {}, triggerKind: "manual", actor: "bench" });
+        return runId;
+      },
+      drained: (timeoutMs = 300_000) => drained(deps.pool, timeoutMs),
+      stop: () => stopAll(deps, children, server, folder),
+    };
+  } catch (error) {
+    for (const child of children) child.kill("SIGKILL");
+    await server.stop();
+    throw error;
+  }
+}
+
+async function startProcess(
+  kind: string,
+  server: EmbeddedPostgres,
+  folder: string,
+  dagsDir: string,
+  env: Record<string, string> = {},
+): Promise<ChildProcess> {
+  const child = fork(CLI, [kind], {
+    env: {
+      ...plainEnv(),
+      DATABASE_URL: server.url,
+      SLUICE_HOME: path.join(folder, "home"),
+      SLUICE_DAGS_DIR: dagsDir,
+      SLUICE_HEALTH_PORT: "0",
+      SLUICE_WORKER_NAME: "bench",
+      SLUICE_HTTP_ALLOW: "127.0.0.1/32",
+      LOG_LEVEL: "warn",
+      ...env,
+    },
+    stdio: ["ignore", "ignore", "inherit", "ipc"],
+  });
+  const ready = Promise.withResolvers<void>();
+  child.on("message", (message) => {
+    if (typeof message === "object" && message !== null && "type" in message && message.type === "ready")
+      ready.resolve();
+  });
+  child.once("exit", (code) => ready.reject(new Error(`the ${kind} ended with code ${code} before it was ready`)));
+  await ready.promise;
+  return child;
+}
+
+async function stopAll(
+  deps: EngineDeps,
+  children: readonly ChildProcess[],
+  server: EmbeddedPostgres,
+  folder: string,
+): Promise<void> {
+  for (const child of children) {
+    const exited = once(child, "exit");
+    child.kill("SIGTERM");
+    await exited;
+  }
+  await deps.notifier.flush();
+  await deps.queue.stop();
+  await deps.pool.end();
+  await server.stop();
+  await rm(folder, { recursive: true, force: true });
+}
+
+async function addDag(pool: pg.Pool, dagsDir: string, id: string, source: string): Promise<void> {
+  await writeFile(path.join(dagsDir, `${id}.ts`), source);
+  for (const end = performance.now() + LOAD_TIMEOUT_MS; ; await delay(LOOK_MS)) {
+    const { rowCount } = await pool.query("select from sluice.dag where id = $1", [id]);
+    if (rowCount === 1) return;
+    const { rows } = await pool.query<{ problems: unknown }>("select problems from sluice.import_error");
+    if (rows.length > 0) throw new Error(`${id} could not be loaded: ${JSON.stringify(rows[0]!.problems)}`);
+    if (performance.now() > end) throw new Error(`${id} was not loaded in time`);
+  }
+}
+
+async function drained(pool: pg.Pool, timeoutMs: number): Promise<void> {
+  for (const end = performance.now() + timeoutMs; ; await delay(LOOK_MS)) {
+    const { rows } = await pool.query<{ n: number }>({
+      name: "bench-open-runs",
+      text: `select (exists (select from sluice.dag_run where state = 'running')
+                  or exists (select from sluice.dag_run where state = 'queued'))::int as n`,
+    });
+    if (rows[0]!.n === 0) return;
+    if (performance.now() > end) throw new Error("the runs did not end in time");
+  }
+}
+
+/** Resident memory of a process in bytes. */
+export async function residentBytes(pid: number): Promise<number> {
+  const status = await readFile(`/proc/${pid}/status`, "utf8");
+  return Number(/^VmRSS:\s+(\d+) kB/m.exec(status)?.[1] ?? 0) * 1024;
+}
