@@ -35,7 +35,8 @@ type WorkloadRow = {
  * the counts need a snapshot taken after the lock.
  *
  * A lane's room is its slots plus a quarter (at least one), the dispatch window: the next task is at the worker when
- * a slot falls free, and the order is still decided late. Workloads with something ready are found by skipping
+ * a slot falls free, and the order is still decided late. What runs inside the worker is mostly over in no time, so
+ * there the window is as large as the slots. Workloads with something ready are found by skipping
  * through the partial index, so that ten thousand ready tasks cost no more than one.
  */
 export async function readWorkloads(db: Db): Promise<Workload[]> {
@@ -65,7 +66,8 @@ export async function readWorkloads(db: Db): Promise<Workload[]> {
       pool_taken as (select pool, sum(pool_slots)::int as n from taken where pool is not null group by 1),
       work as materialized (
         select w.*, d.max_active_tasks, d.max_active_tasks_per_run, lane.slots as lane_slots,
-               lane.slots + greatest(1, lane.slots / 4) - coalesce(lane_taken.n, 0) as free
+               lane.slots + greatest(1, case lane.slot_class when 'inline' then lane.slots else lane.slots / 4 end)
+                 - coalesce(lane_taken.n, 0) as free
           from ready
           join sluice.workload w on w.id = ready.id
           join sluice.dag d on d.id = w.dag_id

@@ -22,6 +22,18 @@ export function lanesOf(queues: readonly string[]): Lane[] {
   return queues.flatMap((queue) => SLOT_CLASSES.map((slotClass) => ({ queue, slotClass })));
 }
 
+/** Attempts that travel in one job: a job costs pg-boss as much as an attempt costs us. */
+type Parcel = { attempts: string[] };
+const MAX_PARCEL = 16;
+/** A handful handed over goes in jobs of one, so that several workers share it; a hundred in larger ones. */
+const PARCELS_AT_LEAST = 8;
+
+function parcels(attempts: readonly string[]): { data: Parcel }[] {
+  const size = Math.min(MAX_PARCEL, Math.ceil(attempts.length / PARCELS_AT_LEAST));
+  const count = Math.ceil(attempts.length / size);
+  return Array.from({ length: count }, (_, at) => ({ data: { attempts: attempts.slice(at * size, (at + 1) * size) } }));
+}
+
 export type TaskQueue = {
   /** Installs or upgrades pg-boss's own tables. Part of the migration, never of a running process. */
   install(): Promise<void>;
@@ -29,9 +41,12 @@ export type TaskQueue = {
   stop(): Promise<void>;
   /** Makes the lanes' queues when they are not there yet. */
   ensureLanes(lanes: readonly Lane[]): Promise<void>;
-  /** Hands attempts over, inside the transaction that admitted them. An id that is already there is left alone. */
+  /** Hands attempts over, inside the transaction that admitted them. */
   enqueue(tx: Tx, lane: string, attemptIds: readonly string[]): Promise<void>;
-  /** Takes up to `max` attempts off a lane. First statement of its transaction; a rollback puts them back. */
+  /**
+   * Takes up to `max` attempts off a lane, in the order in which they were handed over. First statement of its
+   * transaction; a rollback puts them back.
+   */
   take(tx: Tx, lane: string, max: number): Promise<string[]>;
 };
 
@@ -68,18 +83,29 @@ export function createTaskQueue(pool: pg.Pool, onError: (error: unknown) => void
       for (const lane of lanes) await boss.createQueue(laneName(lane), { retryLimit: 0 });
     },
     async enqueue(tx, lane, attemptIds) {
-      await boss.insert(
-        lane,
-        attemptIds.map((id) => ({ id })),
-        { db: on(tx) },
-      );
+      await boss.insert(lane, parcels(attemptIds), { db: on(tx) });
     },
     async take(tx, lane, max) {
-      const jobs = await boss.fetch(lane, { batchSize: max, ignoreStartAfter: true, db: on(tx) });
-      const ids = jobs.map((job) => job.id);
-      // Deleted at once: no pg-boss job is ever active outside this transaction.
-      if (ids.length > 0) await boss.deleteJob(lane, ids, { db: on(tx) });
-      return ids;
+      const taken: string[] = [];
+      while (taken.length < max) {
+        // As many as certainly fit, were they all full; the last one may bring more than there is room for.
+        const batchSize = Math.ceil((max - taken.length) / MAX_PARCEL);
+        const jobs = await boss.fetch<Parcel>(lane, { batchSize, ignoreStartAfter: true, db: on(tx) });
+        if (jobs.length > 0) {
+          // Deleted at once: no pg-boss job is ever active outside this transaction.
+          const ids = jobs.map((job) => job.id);
+          await boss.deleteJob(lane, ids, { db: on(tx) });
+          taken.push(...jobs.flatMap((job) => job.data.attempts));
+        }
+        if (jobs.length < batchSize) break;
+      }
+      // What there is no room for goes back, before everything that came after it.
+      const rest = taken.splice(max);
+      if (rest.length > 0) {
+        const back = parcels(rest).map((parcel) => ({ ...parcel, priority: 1 }));
+        await boss.insert(lane, back, { db: on(tx) });
+      }
+      return taken;
     },
   };
 }

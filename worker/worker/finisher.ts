@@ -5,7 +5,7 @@ import type { Finish } from "#lib/db/finishes.ts";
 import type { EngineDeps } from "#lib/engine/deps.ts";
 import { type Ended, finishAndContinue } from "#lib/engine/finish.ts";
 
-const MAX_BATCH = 100;
+const MAX_BATCH = 250;
 const MAX_BACKOFF_MS = 2_000;
 
 /** Accepted, perhaps with a child to go on with; or refused, because the attempt is no longer this worker's. */
