@@ -226,15 +226,20 @@ export async function finishRunning(
       ce as (
         insert into sluice.event (run_id, from_state, to_state, actor)
         select id, 'running', state, $8 from closed),
-      ${CLAIMED}
-      select d.task_instance_id as id, p.run_id as "progressOf", p.unsettled, c.dag_id as "dagWithRoom",
-             exists (select from moved where state = 'ready') as "madeReady", next.id as "nextId", claimed.*
-        from done d
-        left join next on next.after_id = d.task_instance_id
-        left join claimed on claimed."taskInstanceId" = next.id
-        left join progress p on p.run_id = d.task_instance_id >> 20
-        left join closed c on c.id = p.run_id
-              and exists (select from sluice.dag_run q where q.dag_id = c.dag_id and q.state = 'queued')`,
+      ${CLAIMED},
+      -- One row that sums up, and one for each child that goes on. Never a join of the CTEs above with each other:
+      -- planned for a row each, it was cubic in the batch.
+      summary as (
+        select array(select task_instance_id::text from done) as accepted,
+               array(select run_id::text from progress where unsettled) as "unsettledRuns",
+               array(select distinct c.dag_id from closed c
+                      where exists (select from sluice.dag_run q where q.dag_id = c.dag_id and q.state = 'queued'))
+                 as "dagsWithRoom",
+               (select count(*) from done) > (select count(*) from next)
+                 or exists (select from moved where state = 'ready') as "callsForAdmission"),
+      onward as materialized (
+        select n.after_id as "afterId", c.* from claimed c join next n on n.id = c."taskInstanceId")
+      select s.*, o.* from (select 0 as kind, * from summary) s full join (select 1 as kind, * from onward) o using (kind)`,
     values: [
       batch.map((f) => f.taskInstanceId),
       batch.map((f) => f.token),
@@ -250,20 +255,21 @@ export async function finishRunning(
       leaseMs,
     ],
   });
+  const summary = rows.find((row) => row.accepted !== null)!;
   return {
-    accepted: rows.map((row) => row.id),
-    continued: new Map(rows.flatMap((row) => (row.nextId === null ? [] : [[row.id, row] as const]))),
-    callsForAdmission: rows.some((row) => row.nextId === null || row.madeReady),
-    unsettledRuns: [...new Set(rows.flatMap((row) => (row.unsettled === true ? [row.progressOf!] : [])))],
-    dagsWithRoom: [...new Set(rows.flatMap((row) => (row.dagWithRoom === null ? [] : [row.dagWithRoom])))],
+    accepted: summary.accepted!,
+    continued: new Map(rows.flatMap((row) => (row.afterId === null ? [] : [[row.afterId, row] as const]))),
+    callsForAdmission: summary.callsForAdmission,
+    unsettledRuns: summary.unsettledRuns,
+    dagsWithRoom: summary.dagsWithRoom,
   };
 }
 
+/** Either the one that sums up, or a child that goes on after `afterId`. */
 type FinishedRow = Claimed & {
-  id: string;
-  progressOf: string | null;
-  unsettled: boolean | null;
-  dagWithRoom: string | null;
-  madeReady: boolean;
-  nextId: string | null;
+  accepted: string[] | null;
+  unsettledRuns: string[];
+  dagsWithRoom: string[];
+  callsForAdmission: boolean;
+  afterId: string | null;
 };
