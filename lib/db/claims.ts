@@ -24,20 +24,21 @@ export type Claimed = {
 };
 
 /**
- * A CTE `claimed` of `Claimed` rows, from `got` (new live attempts), `moved` (their task instances). The run comes
- * before the task, materialized: only then does the planner look a task up by version and ordinal together.
+ * A CTE `claimed` of `Claimed` rows, from `taken` (task_instance_id, attempt_id, token, number, failures, after_id).
+ * The run comes before the task, materialized: only then does the planner look a task up by version and ordinal
+ * together.
  */
 export const CLAIMED = `
       held as materialized (
-        select got.*, (got.task_instance_id & 1048575)::int as ord, m.failures, r.id as run_id, r.version_id, r.dag_id,
-               v.bundle, r.conf, r.params, r.logical_date, r.trigger_kind
-          from got join moved m on m.id = got.task_instance_id
-          join sluice.dag_run r on r.id = got.task_instance_id >> 20
+        select taken.*, (taken.task_instance_id & 1048575)::int as ord, r.id as run_id, r.version_id, r.dag_id, v.bundle,
+               r.conf, r.params, r.logical_date, r.trigger_kind
+          from taken
+          join sluice.dag_run r on r.id = taken.task_instance_id >> 20
           join sluice.dag_version v on v.id = r.version_id),
       claimed as (
-        select h.task_instance_id as "taskInstanceId", h.run_id as "runId", h.id as "attemptId", h.token, h.number,
-               h.dag_id as "dagId", t.task_id as "taskId", t.spec as task, h.bundle, h.conf, h.params, h.failures,
-               h.logical_date as "logicalDate", h.trigger_kind as "triggerKind"
+        select h.task_instance_id as "taskInstanceId", h.run_id as "runId", h.attempt_id as "attemptId", h.token,
+               h.number, h.dag_id as "dagId", t.task_id as "taskId", t.spec as task, h.bundle, h.conf, h.params,
+               h.failures, h.logical_date as "logicalDate", h.trigger_kind as "triggerKind", h.after_id as "afterId"
           from held h join sluice.dag_task t on t.version_id = h.version_id and t.ord = h.ord)`;
 
 /**
@@ -66,10 +67,10 @@ export async function claimQueued(
          where a.id = f.id and a.task_instance_id = lk.id and a.state = 'queued'
            and exists (select from sluice.worker w where w.id = $3 and w.epoch = $4 and w.state = 'active')
         returning a.task_instance_id, a.id, a.number, a.token, a.started_at),
-      moved as (
+      taken as (
         update sluice.task_instance t set state = 'running', started_at = got.started_at
           from got where t.id = got.task_instance_id
-        returning t.id, t.failures),
+        returning t.id as task_instance_id, got.id as attempt_id, got.token, got.number, t.failures, null as after_id),
       e as (
         insert into sluice.event (run_id, task_instance_id, attempt, from_state, to_state, actor)
         select task_instance_id >> 20, task_instance_id, number, 'queued', 'running', 'worker:' || $3 from got),

@@ -71,11 +71,15 @@ const CONTINUATION = `
         select d.*, row_number() over (partition by d.task_instance_id >> 20, d.workload_id
                                        order by d.task_instance_id) as place
           from done d where d.end_state = 'success' and d.next_id is not null),
+      -- A full join is never planned as a nested loop, and an inner one of two CTEs always.
+      pair as materialized (
+        select u.*, s.task_instance_id as after_id, s.next_id, s.next_token, s.worker_id, s.worker_epoch
+          from unlocked u full join slot s
+            on s.task_instance_id >> 20 = u.id >> 20 and s.workload_id = u.workload_id and s.place = u.place),
       next as materialized (
-        select u.id, u.workload_id, s.task_instance_id as after_id, s.next_id, s.next_token, s.worker_id, s.worker_epoch
-          from unlocked u
-          join slot s on s.task_instance_id >> 20 = u.id >> 20 and s.workload_id = u.workload_id and s.place = u.place
-          join sluice.worker k on k.id = s.worker_id and k.epoch = s.worker_epoch and k.state = 'active'
+        select u.id, u.after_id, u.next_id, u.next_token, u.worker_id, u.worker_epoch
+          from pair u
+          join sluice.worker k on k.id = u.worker_id and k.epoch = u.worker_epoch and k.state = 'active'
           join sluice.dag d on d.id = u.dag_id
          where not u.held
            and u.rank = u.best_rank
@@ -167,17 +171,17 @@ export async function finishRunning(
                failures = t.failures + case when x.end_state = 'failed' then 1 else 0 end,
                retry_at = case when x.becomes = 'retrying' then sluice.clock() + x.retry_ms * interval '1 ms' end
           from (select coalesce(d.task_instance_id, c.id) as id, d.end_state, d.becomes, d.retry_ms, coalesce(c.n, 0) as n,
-                       n.next_id
-                  from done d full join delta c on c.id = d.task_instance_id left join next n on n.id = c.id) x
+                       n.next_id, n.after_id, n.next_token, n.worker_id, n.worker_epoch
+                  from done d full join delta c on c.id = d.task_instance_id full join next n on n.id = c.id) x
          where t.id = x.id
-        returning t.id, t.run_id, t.state, t.attempts, t.failures, t.started_at, x.becomes, x.next_id),
+        returning t.id, t.run_id, t.state, t.attempts, t.failures, t.started_at, t.workload_id, x.becomes, x.after_id,
+                  x.next_id, x.next_token, x.worker_id, x.worker_epoch),
       got as (
         insert into sluice.live_attempt (task_instance_id, number, id, state, workload_id, queued_at, worker_id,
                                          worker_epoch, token, started_at, lease_until)
-        select n.id, m.attempts, n.next_id, 'running', n.workload_id, m.started_at, n.worker_id, n.worker_epoch,
-               n.next_token, m.started_at, sluice.clock() + $12 * interval '1 ms'
-          from next n join moved m on m.id = n.id
-        returning task_instance_id, id, number, token),
+        select m.id, m.attempts, m.next_id, 'running', m.workload_id, m.started_at, m.worker_id, m.worker_epoch,
+               m.next_token, m.started_at, sluice.clock() + $12 * interval '1 ms'
+          from moved m where m.next_id is not null),
       history as (
         insert into sluice.attempt
           (task_instance_id, number, id, state, reason, exit_code, error, worker_id, queued_at, started_at)
@@ -216,7 +220,7 @@ export async function finishRunning(
            set open = p.open - t.n, failed_leaves = p.failed_leaves + t.failed_leaves,
                -- With nothing open there is nothing left to settle.
                unsettled = (p.unsettled or p.settles_each or t.unsettled) and p.open > t.n
-          from tally t, plk where p.run_id = t.run_id and plk.run_id = p.run_id
+          from tally t where p.run_id = t.run_id and (select count(*) from plk) > 0
         returning p.run_id, p.open, p.failed_leaves, p.unsettled),
       closed as (
         update sluice.dag_run r
@@ -226,6 +230,9 @@ export async function finishRunning(
       ce as (
         insert into sluice.event (run_id, from_state, to_state, actor)
         select id, 'running', state, $8 from closed),
+      taken as (
+        select id as task_instance_id, next_id as attempt_id, next_token as token, attempts as number, failures, after_id
+          from moved where next_id is not null),
       ${CLAIMED},
       -- One row that sums up, and one for each child that goes on. Never a join of the CTEs above with each other:
       -- planned for a row each, it was cubic in the batch.
@@ -236,10 +243,8 @@ export async function finishRunning(
                       where exists (select from sluice.dag_run q where q.dag_id = c.dag_id and q.state = 'queued'))
                  as "dagsWithRoom",
                (select count(*) from done) > (select count(*) from next)
-                 or exists (select from moved where state = 'ready') as "callsForAdmission"),
-      onward as materialized (
-        select n.after_id as "afterId", c.* from claimed c join next n on n.id = c."taskInstanceId")
-      select s.*, o.* from (select 0 as kind, * from summary) s full join (select 1 as kind, * from onward) o using (kind)`,
+                 or exists (select from moved where state = 'ready') as "callsForAdmission")
+      select s.*, c.* from (select 0 as kind, * from summary) s full join (select 1 as kind, * from claimed) c using (kind)`,
     values: [
       batch.map((f) => f.taskInstanceId),
       batch.map((f) => f.token),
