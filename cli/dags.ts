@@ -5,6 +5,7 @@ import { listCommand } from "./dags-list.ts";
 import { rollbackCommand } from "./dags-rollback.ts";
 import { showCommand } from "./dags-show.ts";
 import { testCommand } from "./dags-test.ts";
+import { pauseCommand, unpauseCommand } from "./dags-pause.ts";
 import { validateCommand } from "./dags-validate.ts";
 import { versionsCommand } from "./dags-versions.ts";
 import { usageIsTrouble } from "./exit.ts";
@@ -18,6 +19,8 @@ const COMMANDS = [
   versionsCommand,
   diffCommand,
   rollbackCommand,
+  pauseCommand,
+  unpauseCommand,
 ];
 
 /** `sluice dags` */

@@ -8,6 +8,8 @@ import { z } from "zod";
 import { dagsCommand } from "./dags.ts";
 import { environmentHelp } from "./environment-help.ts";
 import { migrateCommand } from "./migrate.ts";
+import { deadLettersCommand } from "./dead-letters.ts";
+import { doctorCommand } from "./doctor.ts";
 import { poolsCommand } from "./pools.ts";
 import { runsCommand } from "./runs.ts";
 import { schedulerCommand } from "./scheduler.ts";
@@ -34,6 +36,8 @@ const COMMANDS = [
   runsCommand,
   tasksCommand,
   poolsCommand,
+  deadLettersCommand,
+  doctorCommand,
 ];
 
 /** The \`sluice\` command. */

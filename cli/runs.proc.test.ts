@@ -35,6 +35,44 @@ async function trigger(): Promise<string> {
 }
 
 describe("runs and tasks from the command line", () => {
+  test("a dead letter is listed, shown, replayed and dismissed, and the doctor finds nothing broken", async () => {
+    const runId = await trigger();
+    const fail = async (): Promise<unknown> =>
+      finish(
+        database.deps,
+        (await claimAll(database.deps, w)).map((attempt) => ({ ...failed(attempt), error: "no such table" })),
+        "worker:w",
+      );
+    await fail();
+    expect((await sluice("dead-letters", "list", "--dag", "etl")).stdout).toMatch(
+      /extract .* open .* EXIT no such table/,
+    );
+    expect((await sluice("dead-letters", "show", runId, "extract")).stdout).toContain("no such table");
+    expect(await sluice("dead-letters", "show", runId, "load")).toMatchObject({ code: 2 });
+    expect((await sluice("dead-letters", "replay", runId)).stdout).toBe("replay: 1 dead letter\n");
+    expect((await sluice("tasks", "list", runId, "--state", "queued")).stdout).toMatch(/extract +bash +queued +2/);
+    expect(await sluice("dead-letters", "replay", runId)).toMatchObject({ code: 1 });
+    await fail();
+    expect((await sluice("tasks", "show", runId, "extract")).stdout).toMatch(/1 +failed +EXIT[^]*2 +failed +EXIT/);
+    expect((await sluice("dead-letters", "dismiss", runId, "extract")).stdout).toBe("dismiss: 1 dead letter\n");
+    expect((await sluice("doctor")).stdout).not.toContain("✗");
+    await database.pool.query("update sluice.run_progress set open = open + 1 where run_id = $1", [runId]);
+    const sick = await sluice("doctor", "--json");
+    expect(sick.code).toBe(1);
+    expect(JSON.parse(sick.stdout)).toMatchObject({ healthy: false });
+    await database.pool.query("update sluice.run_progress set open = open - 1 where run_id = $1", [runId]);
+  });
+
+  test("a paused DAG starts nothing until it is unpaused", async () => {
+    expect((await sluice("dags", "pause", "etl")).stdout).toBe("etl is paused\n");
+    const runId = await trigger();
+    expect((await sluice("runs", "show", runId)).stdout).toContain("queued");
+    expect((await sluice("dags", "unpause", "etl")).stdout).toBe("etl goes on\n");
+    expect((await sluice("runs", "show", runId)).stdout).toContain("running");
+    await sluice("runs", "cancel", runId);
+    expect(await sluice("dags", "pause", "nothing")).toMatchObject({ code: 2 });
+  });
+
   test("a run is started, shown with reasons, repaired and cancelled", async () => {
     const runId = await trigger();
     await finish(database.deps, (await claimAll(database.deps, w)).map(failed), "worker:w");

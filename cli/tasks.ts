@@ -5,6 +5,7 @@ import { withEngine } from "./engine.ts";
 import { EXIT, usageIsTrouble } from "./exit.ts";
 import { printJson, printLine } from "./print.ts";
 import { parseRunId, taskOrExit } from "./run-arguments.ts";
+import { listCommand, logsCommand, showCommand } from "./tasks-look.ts";
 
 type Json = { json?: true };
 
@@ -17,13 +18,15 @@ export function tasksCommand(): Command {
       `
 Examples:
   $ sluice tasks why 42 load           why it is not running
-  $ sluice tasks logs 42 load          what it wrote
+  $ sluice tasks list 42 --state failed
+  $ sluice tasks logs 42 load --follow what it writes
   $ sluice tasks retry 42 load         run it again, and what depends on it
   $ sluice tasks mark 42 load success
 
 Exit code: 0 done, 1 there was nothing to change, 2 there is no such task.`,
     );
-  for (const command of [why(), logs(), retry(), mark(), kill()]) tasks.addCommand(command);
+  for (const command of [listCommand(), showCommand(), why(), logsCommand(), retry(), mark(), kill()])
+    tasks.addCommand(command);
   return tasks;
 }
 
@@ -48,27 +51,6 @@ function why(): Command {
         const sentence = whySentence(situation);
         if (options.json) printJson({ ...situation, why: sentence });
         else printLine(`${taskId} is ${situation.state}: ${sentence}`);
-      }),
-    );
-}
-
-function logs(): Command {
-  return onTask("logs", "What an attempt wrote.")
-    .option("--attempt <number>", "the latest when absent")
-    .action((runId: string, taskId: string, options: { attempt?: string }) =>
-      withEngine("tasks-logs", async (deps) => {
-        const id = await taskOrExit(deps, runId, taskId);
-        const { listAttempts, listLogChunks } = await import("#lib/db/attempt-reads.ts");
-        const number = Number(options.attempt ?? (await listAttempts(deps.pool, id)).at(-1)?.number ?? 1);
-        let after = -1;
-        for (;;) {
-          const chunks = await listLogChunks(deps.pool, { taskInstanceId: id, number }, after);
-          if (chunks.length === 0) return;
-          for (const { chunk, seq } of chunks) {
-            process.stdout.write(chunk);
-            after = seq;
-          }
-        }
       }),
     );
 }

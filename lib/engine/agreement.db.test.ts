@@ -1,18 +1,22 @@
+import { randomUUID } from "node:crypto";
 import fc from "fast-check";
 import { expect, test } from "vitest";
 import type { Claimed } from "#lib/db/claims.ts";
+import { finishRunning } from "#lib/db/finishes.ts";
+import { checkInvariants } from "#lib/db/invariants.ts";
 import { inTx } from "#lib/db/tx.ts";
 import { publishVersion } from "#lib/db/versions.ts";
 import { buildGraph, topologicalOrder } from "#lib/domain/graph.ts";
-import { taskInstanceId } from "#lib/domain/ids.ts";
+import { slotOf, taskInstanceId } from "#lib/domain/ids.ts";
 import { DagSpec } from "#lib/domain/model/dag.ts";
 import { TRIGGER_RULES } from "#lib/domain/model/task.ts";
 import { runVerdict, settle } from "#lib/domain/settle.ts";
 import { isFinalTaskState, type TaskState } from "#lib/domain/states.ts";
 import { testDatabase } from "#lib/testing/database.ts";
 import { claimAll, runState, start, states, worker } from "#lib/testing/engine.ts";
-import { finish } from "./finish.ts";
+import { admit } from "./admit.ts";
 import { clearTask, killTask, markTask } from "./run-actions.ts";
+import { settleRun } from "./settle-run.ts";
 
 /** The pure rules and the SQL, side by side on random DAGs: after every step both must say the same. */
 
@@ -33,12 +37,20 @@ const dags = fc
     })),
   );
 
-type Step = { pick: number; batch: number; end: "success" | "failed" | "skipped" | "again"; act: number };
+type Step = {
+  pick: number;
+  batch: number;
+  end: "success" | "failed" | "skipped" | "again";
+  /** The worker goes on with a child where it may. */
+  onward: boolean;
+  act: number;
+};
 const steps = fc.array(
   fc.record({
     pick: fc.nat(1_000),
     batch: fc.integer({ min: 1, max: 3 }),
     end: fc.constantFrom<Step["end"]>("success", "success", "success", "failed", "skipped", "again"),
+    onward: fc.boolean(),
     act: fc.nat(1_000),
   }),
   { minLength: 40, maxLength: 40 },
@@ -50,14 +62,8 @@ const seen = (state: TaskState): TaskState => (state === "queued" || state === "
 let runs = 0;
 
 async function invariants(): Promise<void> {
-  const { rows } = await database.pool.query(
-    `select p.run_id from sluice.run_progress p
-      where p.open <> (select count(*) from sluice.task_instance t where t.run_id = p.run_id and t.ended_at is null)
-     union all
-     select t.run_id from sluice.task_instance t left join sluice.live_attempt a on a.task_instance_id = t.id
-      where (t.state in ('queued', 'running')) <> (a.task_instance_id is not null)`,
-  );
-  expect(rows).toEqual([]);
+  const findings = await inTx(database.pool, checkInvariants);
+  expect(findings.filter(({ broken }) => broken.length > 0)).toEqual([]);
 }
 
 test("random runs, with people marking, clearing and killing on the way, go as the rules say", async () => {
@@ -67,7 +73,7 @@ test("random runs, with people marking, clearing and killing on the way, go as t
     fc.asyncProperty(dags, steps, async (tasks, script) => {
       // What an example that failed has left must not be in the way of the smaller ones tried after it.
       await deps.pool.query(
-        "truncate sluice.dag_run, sluice.run_progress, sluice.task_instance, sluice.live_attempt, sluice_boss.job",
+        "truncate sluice.dag_run, sluice.run_progress, sluice.task_instance, sluice.live_attempt, sluice.attempt, sluice.dead_letter, sluice_boss.job",
       );
       const id = `random-${++runs}`;
       const spec = DagSpec.parse({ id, tasks });
@@ -82,27 +88,33 @@ test("random runs, with people marking, clearing and killing on the way, go as t
       );
       const held = new Map<number, Claimed>();
 
+      const hold = (claimed: Claimed): void => void held.set(slotOf(claimed.taskInstanceId), claimed);
+
       const agree = async (): Promise<void> => {
-        for (const claimed of await claimAll(deps, w))
-          held.set(Number(BigInt(claimed.taskInstanceId) & 1_048_575n), claimed);
+        for (const claimed of await claimAll(deps, w)) hold(claimed);
         expect((await states(deps, runId)).map(seen)).toEqual(model);
         const isOpen = model.some((state) => !isFinalTaskState(state));
         expect(await runState(deps, runId)).toBe(isOpen ? "running" : runVerdict(isLeaf, model));
         await invariants();
       };
 
-      const work = async ({ pick, batch, end }: Step): Promise<void> => {
+      const work = async ({ pick, batch, end, onward }: Step): Promise<void> => {
         const ready = model.flatMap((state, ord) => (state === "ready" ? [ord] : []));
         const chosen = [...new Set(Array.from({ length: batch }, (_, n) => ready[(pick + n) % ready.length]!))];
-        await finish(
-          deps,
+        const finished = await finishRunning(
+          deps.pool,
           chosen.map((ord) => {
             const { taskInstanceId: task, token } = held.get(ord)!;
-            const state = end === "again" ? "failed" : end;
-            return { taskInstanceId: task, token, state, reason: "EXIT", ...(end === "again" ? { retryInMs: 0 } : {}) };
+            if (end === "again") return { taskInstanceId: task, token, state: "failed", reason: "EXIT", retryInMs: 0 };
+            const next = onward ? { attemptId: randomUUID(), token: randomUUID() } : undefined;
+            return { taskInstanceId: task, token, state: end, reason: "EXIT", next };
           }),
           "worker:w",
+          30_000,
         );
+        for (const claimed of finished.continued.values()) hold(claimed);
+        for (const unsettled of finished.unsettledRuns) await settleRun(deps, unsettled);
+        await admit(deps);
         if (end === "again") return;
         model = settle(
           ruled,

@@ -13,7 +13,7 @@ import type { LogWriter } from "./log-writer.ts";
 import { type AttemptTools, runAttempt } from "./run-attempt.ts";
 
 /** The floor under NOTIFY: a missed announcement costs this much at most. */
-const POLL_MS = 2_000;
+const POLL_MS = 5_000;
 const ERROR_PAUSE_MS = 500;
 const WATCHDOG_MS = 500;
 

@@ -1,0 +1,139 @@
+import type { Db, Tx } from "./pool.ts";
+
+/**
+ * What must hold at every instant, as SQL that answers what breaks it. Tests ask after each step of random runs;
+ * `sluice doctor` asks a live database.
+ */
+export type Invariant = { id: string; says: string };
+
+export type Finding = Invariant & {
+  /** The rows that break it, at most `FINDINGS`. */
+  broken: Record<string, unknown>[];
+};
+
+const FINDINGS = 20;
+
+/** Runs that are looked at: those that go on, and those that ended in the last day. */
+const RECENT = `
+  with recent as (
+    select r.* from sluice.dag_run r
+     where r.state = 'running' or r.ended_at > (select sluice.clock()) - interval '1 day')`;
+
+const CHECKS: readonly (Invariant & { sql: string })[] = [
+  {
+    id: "live-attempt",
+    says: "a task is queued or running exactly when it has a live attempt in that state",
+    sql: `${RECENT}
+      select t.id::text as "taskInstance", t.state, a.state as "liveAttempt"
+        from recent r join sluice.task_instance t on t.run_id = r.id and t.id >= r.id << 20 and t.id < (r.id + 1) << 20
+        left join sluice.live_attempt a on a.task_instance_id = t.id
+       where case when t.state in ('queued', 'running') then t.state end is distinct from a.state`,
+  },
+  {
+    id: "attempt-numbers",
+    says: "attempts are numbered without a gap, and a task knows how many it had",
+    sql: `${RECENT}
+      select t.id::text as "taskInstance", t.attempts, count(a.*)::int as known
+        from recent r join sluice.task_instance t on t.run_id = r.id and t.id >= r.id << 20 and t.id < (r.id + 1) << 20
+        left join (select task_instance_id, number from sluice.attempt
+                   union all select task_instance_id, number from sluice.live_attempt) a on a.task_instance_id = t.id
+       group by t.id
+      having t.attempts <> count(a.*) or t.attempts <> count(distinct a.number)
+             or t.attempts <> coalesce(max(a.number), 0)`,
+  },
+  {
+    id: "open-tasks",
+    says: "a run's count of open tasks is the number of its tasks that have not ended",
+    sql: `${RECENT}
+      select r.id::text as run, p.open, count(*) filter (where t.ended_at is null)::int as counted
+        from recent r join sluice.run_progress p on p.run_id = r.id
+        join sluice.task_instance t on t.id >= r.id << 20 and t.id < (r.id + 1) << 20
+       group by r.id, r.state, p.open having p.open <> count(*) filter (where t.ended_at is null)`,
+  },
+  {
+    id: "run-ends",
+    says: "a run has ended exactly when none of its tasks is open",
+    sql: `${RECENT}
+      select r.id::text as run, r.state, p.open from recent r join sluice.run_progress p on p.run_id = r.id
+       where (r.state = 'running') <> (p.open > 0)`,
+  },
+  {
+    id: "failed-leaves",
+    says: "a run's count of failed leaves is the number of its last tasks that ended badly",
+    sql: `${RECENT}
+      select r.id::text as run, p.failed_leaves as "failedLeaves",
+             count(*) filter (where k.is_leaf and t.state in ('failed', 'upstream_failed', 'cancelled'))::int as counted
+        from recent r join sluice.run_progress p on p.run_id = r.id
+        join sluice.task_instance t on t.id >= r.id << 20 and t.id < (r.id + 1) << 20
+        join sluice.dag_task k on k.version_id = r.version_id and k.ord = (t.id & 1048575)::int
+       where not p.unsettled
+       group by r.id, r.state, p.failed_leaves
+      having p.failed_leaves <> count(*) filter (where k.is_leaf and t.state in ('failed', 'upstream_failed', 'cancelled'))`,
+  },
+  {
+    id: "open-parents",
+    says: "a waiting task counts the parents that have not succeeded",
+    sql: `${RECENT}
+      select t.id::text as "taskInstance", t.open_parents as "openParents", k.gate - n.successes as counted
+        from recent r
+        join sluice.task_instance t on t.id >= r.id << 20 and t.id < (r.id + 1) << 20 and t.state = 'waiting'
+        join sluice.dag_task k on k.version_id = r.version_id and k.ord = (t.id & 1048575)::int
+        cross join lateral (
+          select count(*)::int as successes from unnest(k.parents) parent(ord)
+            join sluice.task_instance p on p.id = r.id << 20 | parent.ord and p.state = 'success') n
+       where t.open_parents <> k.gate - n.successes`,
+  },
+  {
+    id: "nothing-forgotten",
+    says: "a task waits for a parent that has not ended, unless its run is to be settled",
+    sql: `${RECENT}
+      select t.id::text as "taskInstance", k.task_id as task
+        from recent r
+        join sluice.run_progress p on p.run_id = r.id and not p.unsettled
+        join sluice.task_instance t on t.id >= r.id << 20 and t.id < (r.id + 1) << 20 and t.state = 'waiting'
+        join sluice.dag_task k on k.version_id = r.version_id and k.ord = (t.id & 1048575)::int
+       where not exists (
+         select from unnest(k.parents) parent(ord)
+           join sluice.task_instance p on p.id = r.id << 20 | parent.ord and p.ended_at is null)`,
+  },
+  {
+    id: "leases",
+    says: "no lease has run out for longer than a sweep takes",
+    sql: `select a.task_instance_id::text as "taskInstance", a.worker_id as worker, a.lease_until as "leaseUntil"
+            from sluice.live_attempt a
+           where a.state = 'running' and a.lease_until < (select sluice.clock()) - interval '2 minutes'`,
+  },
+  {
+    id: "deliveries",
+    says: "nothing is handed over for long while a worker could take it",
+    sql: `select a.task_instance_id::text as "taskInstance", w.queue, a.queued_at as "queuedAt"
+            from sluice.live_attempt a join sluice.workload w on w.id = a.workload_id
+           where a.state = 'queued' and a.queued_at < (select sluice.clock()) - interval '2 minutes'
+             and exists (select from sluice.worker k where k.state = 'active' and w.queue = any (k.queues)
+                           and k.lease_until > (select sluice.clock()))
+             and not exists (select from sluice.live_attempt b join sluice.workload v on v.id = b.workload_id
+                              where b.state = 'running' and (v.queue, v.slot_class) = (w.queue, w.slot_class))`,
+  },
+  {
+    id: "dead-letters",
+    says: "an open dead letter is a task that failed",
+    sql: `select d.task_instance_id::text as "taskInstance", t.state
+            from sluice.dead_letter d join sluice.task_instance t on t.id = d.task_instance_id
+           where d.dismissed_at is null and t.state <> 'failed'`,
+  },
+];
+
+/** Every invariant with what breaks it right now: all of one snapshot, taken by `tx`. */
+export async function checkInvariants(tx: Tx): Promise<Finding[]> {
+  await tx.query("set transaction isolation level repeatable read, read only");
+  const findings: Finding[] = [];
+  for (const { id, says, sql } of CHECKS) {
+    findings.push({ id, says, broken: await query(tx, sql) });
+  }
+  return findings;
+}
+
+async function query(db: Db, sql: string): Promise<Record<string, unknown>[]> {
+  const { rows } = await db.query<Record<string, unknown>>(`${sql} limit ${FINDINGS}`);
+  return rows;
+}
