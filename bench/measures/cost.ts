@@ -9,10 +9,10 @@ export async function cost(): Promise<Figure[]> {
   const system = await startSystem({ settings: { full_page_writes: "off", log_statement: "all" } });
   try {
     await system.addDag("cost-wide", fan("cost-wide", 5_000));
-    await system.addDag("cost-chain", chain("cost-chain", 500));
+    await system.addDag("cost-chain", chain("cost-chain", 2_000));
     return [
       ...(await costOf(system, "wide", 5_002, { transactions: 0.15, statements: 0.4, wal: 3.5 })),
-      ...(await costOf(system, "chain", 500, { transactions: 1.2, statements: 2, wal: 1.5 })),
+      ...(await costOf(system, "chain", 2_000, { transactions: 1.2, statements: 2, wal: 1.5 })),
       ...(await idleCost(system)),
     ];
   } finally {

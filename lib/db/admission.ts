@@ -8,7 +8,7 @@ const ADMISSION_LOCK = 0x736c7569;
 
 /** One admission at a time: without it two passes would count the same free slots. Held to the end of `tx`. */
 export async function lockAdmission(tx: Tx): Promise<void> {
-  await tx.query("select pg_advisory_xact_lock($1)", [ADMISSION_LOCK]);
+  await tx.query({ name: "lock-admission", text: "select pg_advisory_xact_lock($1)", values: [ADMISSION_LOCK] });
 }
 
 type WorkloadRow = {

@@ -1,3 +1,4 @@
+import { RUN_MOVES, TASK_MOVES } from "#lib/domain/states.ts";
 import type { Db, Tx } from "./pool.ts";
 
 /**
@@ -18,6 +19,12 @@ const RECENT = `
   with recent as (
     select r.* from sluice.dag_run r
      where r.state = 'running' or r.ended_at > (select sluice.clock()) - interval '1 day')`;
+
+/** The state machine's moves as rows. */
+const movesOf = (moves: Record<string, readonly string[]>): string =>
+  Object.entries(moves)
+    .flatMap(([from, all]) => all.map((to) => `('${from}', '${to}')`))
+    .join(", ");
 
 const CHECKS: readonly (Invariant & { sql: string })[] = [
   {
@@ -113,6 +120,20 @@ const CHECKS: readonly (Invariant & { sql: string })[] = [
                            and k.lease_until > (select sluice.clock()))
              and not exists (select from sluice.live_attempt b join sluice.workload v on v.id = b.workload_id
                               where b.state = 'running' and (v.queue, v.slot_class) = (w.queue, w.slot_class))`,
+  },
+  {
+    id: "moves",
+    says: "what nobody asked for is a move of the state machine",
+    sql: `select e.run_id::text as run, e.task_instance_id::text as "taskInstance", e.from_state as "from",
+                 e.to_state as "to", e.actor, e.at
+            from sluice.event e
+           where e.day >= sluice.today() - 1 and e.from_state is not null
+             and (e.actor in ('admission', 'settle', 'sweep', 'retry', 'limits') or e.actor like 'worker:%')
+             and (e.from_state, e.to_state) not in (select * from (values ${movesOf(TASK_MOVES)}) m
+                                                     where e.task_instance_id is not null
+                                                    union all
+                                                    select * from (values ${movesOf(RUN_MOVES)}) m
+                                                     where e.task_instance_id is null)`,
   },
   {
     id: "dead-letters",

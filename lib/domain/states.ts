@@ -35,7 +35,8 @@ export const RUN_MOVES = {
 } as const satisfies Record<RunState, readonly RunState[]>;
 
 export const TASK_MOVES = {
-  waiting: ["ready", "skipped", "upstream_failed", "cancelled"],
+  // `waiting` → `running`: the worker that ended the last parent goes on with it.
+  waiting: ["ready", "running", "skipped", "upstream_failed", "cancelled"],
   ready: ["queued", "cancelled"],
   queued: ["running", "ready", "cancelled"],
   // `running` → `ready` is a lost worker: the next attempt starts without waiting and without using a retry.

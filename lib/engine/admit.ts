@@ -20,10 +20,16 @@ export async function admitDue(deps: EngineDeps): Promise<void> {
   await admit(deps);
 }
 
+/** Processes that have left waits behind, and so must take them back when there are none. */
+const hasRecorded = new WeakMap<EngineDeps, boolean>();
+
 /** Writes down why what is ready is not admitted: what admission would decide now, without deciding it. */
 export async function recordWaits(deps: EngineDeps): Promise<void> {
   const { waits } = decideAdmission(await readWorkloads(deps.pool));
+  // Nothing waits and nothing did: an idle system writes nothing. At the start another process may have left some.
+  if (waits.size === 0 && hasRecorded.get(deps) === false) return;
   await retried(() => replaceWaits(deps.pool, waits));
+  hasRecorded.set(deps, waits.size > 0);
 }
 
 const passes = coalescing((deps: EngineDeps) => pass(deps));

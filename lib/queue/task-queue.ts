@@ -25,6 +25,7 @@ export function lanesOf(queues: readonly string[]): Lane[] {
 /** Attempts that travel in one job: a job costs pg-boss as much as an attempt costs us. */
 type Parcel = { attempts: string[] };
 const MAX_PARCEL = 16;
+const MAX_NAMED = 32;
 /** A handful handed over goes in jobs of one, so that several workers share it; a hundred in larger ones. */
 const PARCELS_AT_LEAST = 8;
 
@@ -51,8 +52,17 @@ export type TaskQueue = {
 };
 
 export function createTaskQueue(pool: pg.Pool, onError: (error: unknown) => void): TaskQueue {
-  const on = (db: { query: (text: string, values?: unknown[]) => Promise<{ rows: unknown[] }> }): BossDb => ({
-    executeSql: async (text, values) => db.query(text, values),
+  const names = new Map<string, string>();
+  /** pg-boss's few statements with parameters are always the same texts: named, Postgres parses and plans them once. */
+  const nameOf = (text: string): string | undefined => {
+    if (!names.has(text) && names.size < MAX_NAMED) names.set(text, `boss-${names.size}`);
+    return names.get(text);
+  };
+  const on = (db: pg.Pool | Tx): BossDb => ({
+    executeSql: async (text, values = []) => {
+      const name = values.length === 0 ? undefined : nameOf(text);
+      return db.query({ text, values, ...(name === undefined ? {} : { name }) });
+    },
   });
   const create = (migrate: boolean): PgBoss => {
     const boss = new PgBoss({

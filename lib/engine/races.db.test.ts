@@ -1,0 +1,165 @@
+import { setTimeout as delay } from "node:timers/promises";
+import { beforeEach, describe, expect, test } from "vitest";
+import { admitReady, lockAdmission, readWorkloads } from "#lib/db/admission.ts";
+import { claimQueued } from "#lib/db/claims.ts";
+import { finishRunning } from "#lib/db/finishes.ts";
+import { releaseExpired } from "#lib/db/lost-attempts.ts";
+import type { Tx } from "#lib/db/pool.ts";
+import { lockRun } from "#lib/db/run-states.ts";
+import { activateRuns, lockForCounting } from "#lib/db/runs.ts";
+import { publishVersion } from "#lib/db/versions.ts";
+import { inTx } from "#lib/db/tx.ts";
+import { decideAdmission } from "#lib/domain/admission.ts";
+import { DagSpec } from "#lib/domain/model/dag.ts";
+import { testDatabase } from "#lib/testing/database.ts";
+import { claimAll, publish, start, states, success, worker } from "#lib/testing/engine.ts";
+import { finish } from "./finish.ts";
+import { cancelRun } from "./run-actions.ts";
+
+/** Two at the same thing, in the order that would go wrong: the second is known to wait for the first's lock. */
+
+const database = testDatabase();
+
+beforeEach(() =>
+  database.pool.query(
+    "truncate sluice.dag_run, sluice.run_progress, sluice.task_instance, sluice.live_attempt, sluice.worker, sluice.event, sluice.attempt, sluice_boss.job",
+  ),
+);
+
+/** A transaction that is held open until it is told to commit. */
+async function held<T>(work: (tx: Tx) => Promise<T>): Promise<{ result: T; commit: () => Promise<void> }> {
+  const tx = await database.pool.connect();
+  await tx.query("begin");
+  const result = await work(tx);
+  return {
+    result,
+    async commit() {
+      await tx.query("commit");
+      tx.release();
+    },
+  };
+}
+
+/** Resolves when somebody waits for a lock in this database. */
+async function somebodyWaits(): Promise<void> {
+  for (;;) {
+    const { rowCount } = await database.pool.query(
+      "select from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'",
+    );
+    if (rowCount !== 0) return;
+    await delay(5);
+  }
+}
+
+async function publishLimited(id: string, limits: object, tasks: readonly string[]): Promise<void> {
+  const spec = DagSpec.parse({
+    id,
+    limits,
+    tasks: tasks.map((task) => ({ id: task, type: "bash", config: { command: "true" } })),
+  });
+  await inTx(database.pool, (tx) => publishVersion(tx, spec, { file: `${id}.yaml`, source: "", author: "test" }));
+}
+
+const pass = async (tx: Tx): Promise<number> => {
+  await lockAdmission(tx);
+  return (await admitReady(tx, decideAdmission(await readWorkloads(tx)).admitted)).length;
+};
+
+describe("two at once", () => {
+  test("an admission that waited for another counts what that one admitted", async () => {
+    await publishLimited("limited", { maxActiveTasks: 2 }, ["a", "b", "c", "d"]);
+    await start(database.deps, "limited");
+    // Only now, so that the start's own admission had nobody to admit for.
+    await database.pool.query(
+      `insert into sluice.worker (id, epoch, host, pid, version, queues, process_slots, function_slots, inline_slots, state, lease_until)
+       values ('w', 1, 'test', 1, '0', '{default}', 9, 9, 9, 'active', sluice.clock() + interval '1 hour')`,
+    );
+    const first = await held(pass);
+    expect(first.result).toBe(2);
+    const second = inTx(database.pool, pass);
+    await somebodyWaits();
+    await first.commit();
+    expect(await second).toBe(0);
+  });
+
+  test("runs of a DAG that are started at once stay within its limit", async () => {
+    await publishLimited("one-run", { maxActiveRuns: 1 }, ["a"]);
+    const insert = (): Promise<unknown> =>
+      database.pool.query(
+        `insert into sluice.dag_run (dag_id, version_id, state, trigger_kind, logical_date, actor)
+         select id, current_version_id, 'queued', 'manual', sluice.clock(), 'test' from sluice.dag where id = 'one-run'`,
+      );
+    await insert();
+    await insert();
+    const activate = async (tx: Tx): Promise<number> => {
+      await lockForCounting(tx, "one-run");
+      return (await activateRuns(tx, "one-run")).started.length;
+    };
+    const first = await held(activate);
+    const second = inTx(database.pool, activate);
+    await somebodyWaits();
+    await first.commit();
+    expect([first.result, await second]).toEqual([1, 0]);
+  });
+
+  test("an end that comes while the run is being cancelled is refused", async () => {
+    const { deps } = database;
+    await publish(deps, "cancelled", { a: [], b: ["a"] });
+    const w = await worker(deps, "w");
+    const runId = await start(deps, "cancelled");
+    const [a] = await claimAll(deps, w);
+    const lock = await held((tx) => lockRun(tx, runId));
+    const cancelled = cancelRun(deps, runId, { actor: "anna" });
+    await somebodyWaits();
+    const ended = finish(deps, [success(a!)], "worker:w");
+    await lock.commit();
+    // Whoever of the two came first: one end, and nothing left open.
+    const [, accepted] = await Promise.all([cancelled, ended]);
+    expect(await states(deps, runId)).toEqual([accepted.length === 1 ? "success" : "cancelled", "cancelled"]);
+  });
+
+  test("parents that end at the same moment in two workers start their child once", async () => {
+    const { deps } = database;
+    await publish(deps, "join", { a: [], b: [], c: ["a", "b"] });
+    const w = await worker(deps, "w");
+    const runId = await start(deps, "join");
+    const [a, b] = await claimAll(deps, w);
+    const first = await held((tx) => finishRunning(tx, [success(a!)], "worker:w", 30_000));
+    const second = finishRunning(database.pool, [success(b!)], "worker:w", 30_000);
+    await somebodyWaits();
+    await first.commit();
+    await second;
+    expect(await states(deps, runId)).toEqual(["success", "success", "ready"]);
+  });
+
+  test("of a late end and the sweep, one wins", async () => {
+    const { deps } = database;
+    await publish(deps, "late", { a: [] });
+    const w = await worker(deps, "w");
+    const runId = await start(deps, "late");
+    const [a] = await claimAll(deps, w);
+    await database.pool.query("update sluice.live_attempt set lease_until = sluice.clock() - interval '1 s'");
+    const end = await held((tx) => finishRunning(tx, [success(a!)], "worker:w", 30_000));
+    // The sweep passes over what somebody holds, and finds nothing of it afterwards.
+    expect(await releaseExpired(database.pool, 0, 3)).toEqual({ runs: [], exhausted: [] });
+    await end.commit();
+    expect(await releaseExpired(database.pool, 0, 3)).toEqual({ runs: [], exhausted: [] });
+    expect(await states(deps, runId)).toEqual(["success"]);
+  });
+
+  test("of two workers that claim one attempt, one gets it", async () => {
+    const { deps } = database;
+    await publish(deps, "claimed", { a: [] });
+    const one = await worker(deps, "one");
+    const two = await worker(deps, "two");
+    await start(deps, "claimed");
+    const { rows } = await database.pool.query<{ id: string }>("select id from sluice.live_attempt");
+    const claim = (ref: typeof one) => (tx: Tx) =>
+      claimQueued(tx, ref, [{ id: rows[0]!.id, token: deps.newToken() }], 30_000);
+    const first = await held(claim(one));
+    const second = inTx(database.pool, claim(two));
+    await somebodyWaits();
+    await first.commit();
+    expect([first.result.length, (await second).length]).toEqual([1, 0]);
+  });
+});
