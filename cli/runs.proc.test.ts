@@ -63,6 +63,18 @@ describe("runs and tasks from the command line", () => {
     await database.pool.query("update sluice.run_progress set open = open - 1 where run_id = $1", [runId]);
   });
 
+  test("a run is shown with what its tasks left", async () => {
+    const runId = await trigger();
+    const [extract] = await claimAll(database.deps, w);
+    await finish(database.deps, [{ ...success(extract!), output: '{"rows":3}' }], "worker:w");
+    const { tasks } = JSON.parse((await sluice("runs", "show", runId, "--json")).stdout) as { tasks: unknown[] };
+    expect(tasks).toMatchObject([
+      { taskId: "extract", output: { rows: 3 }, attempts: [{ number: 1, state: "success" }] },
+      { taskId: "load", output: null, attempts: [{ number: 1, state: "queued" }] },
+    ]);
+    await sluice("runs", "cancel", runId);
+  });
+
   test("a paused DAG starts nothing until it is unpaused", async () => {
     expect((await sluice("dags", "pause", "etl")).stdout).toBe("etl is paused\n");
     const runId = await trigger();

@@ -2,6 +2,8 @@ import { Command } from "commander";
 import type { DagRun } from "#lib/contract/dag-runs.ts";
 import type { TaskInstance } from "#lib/contract/task-instances.ts";
 import { isFinalRunState } from "#lib/domain/states.ts";
+import type { Attempt } from "#lib/contract/task-instances.ts";
+import type { Json as JsonValue } from "#lib/domain/canonical.ts";
 import type { EngineDeps } from "#lib/engine/deps.ts";
 import { withEngine } from "./engine.ts";
 import { EXIT, trouble, usageIsTrouble } from "./exit.ts";
@@ -111,22 +113,29 @@ function show(): Command {
     );
 }
 
-type ShownTask = TaskInstance & { why: string; attempts: unknown[] };
+/** `output` is null when the task left none. */
+type ShownTask = TaskInstance & { why: string; attempts: Attempt[]; output: JsonValue };
 
-async function tasksOf(deps: EngineDeps, runId: string): Promise<ShownTask[]> {
-  const [{ listRunTasks }, { findSituation }, { listAttempts }, { whySentence }] = await Promise.all([
-    import("#lib/db/run-reads.ts"),
-    import("#lib/db/situation-reads.ts"),
-    import("#lib/db/attempt-reads.ts"),
-    import("#lib/domain/why.ts"),
+async function tasksOf({ pool }: EngineDeps, runId: string): Promise<ShownTask[]> {
+  const [{ listRunTasks }, { listSituations }, { listRunAttempts }, { runOutputs }, { whySentence }] =
+    await Promise.all([
+      import("#lib/db/run-reads.ts"),
+      import("#lib/db/situation-reads.ts"),
+      import("#lib/db/attempt-reads.ts"),
+      import("#lib/db/xcoms.ts"),
+      import("#lib/domain/why.ts"),
+    ]);
+  const [tasks, situations, attempts, outputs] = await Promise.all([
+    listRunTasks(pool, runId),
+    listSituations(pool, runId),
+    listRunAttempts(pool, runId),
+    runOutputs(pool, runId),
   ]);
-  const shown: ShownTask[] = [];
-  for (const task of await listRunTasks(deps.pool, runId)) {
-    const situation = await findSituation(deps.pool, task.id);
-    const attempts = await listAttempts(deps.pool, task.id);
-    shown.push({ ...task, why: situation === undefined ? "" : whySentence(situation), attempts });
-  }
-  return shown;
+  return tasks.map((task) => {
+    const situation = situations.get(task.id);
+    const why = situation === undefined ? "" : whySentence(situation);
+    return { ...task, why, attempts: attempts.get(task.id) ?? [], output: outputs.get(task.id) ?? null };
+  });
 }
 
 /** A command that changes a run and says whether there was anything to change. */

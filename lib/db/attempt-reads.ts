@@ -19,20 +19,28 @@ const AttemptRows = z.array(
   }),
 );
 
+const selectAttempts = (where: string): string => `
+  select task_instance_id::text as "taskInstanceId", number, state, reason, exit_code as "exitCode", error,
+         worker_id as "workerId", queued_at as "queuedAt", started_at as "startedAt", ended_at as "endedAt"
+    from sluice.attempt where ${where}
+  union all
+  select task_instance_id::text, number, state, null, null, null, worker_id, queued_at, started_at, null
+    from sluice.live_attempt where ${where}
+   order by number`;
+
 /** Every attempt of a task instance, oldest first; the live one is last. */
 export async function listAttempts(db: Db, taskInstanceId: string): Promise<Attempt[]> {
-  const { rows } = await db.query({
-    name: "list-attempts",
-    text: `select number, state, reason, exit_code as "exitCode", error, worker_id as "workerId",
-                  queued_at as "queuedAt", started_at as "startedAt", ended_at as "endedAt"
-           from sluice.attempt where task_instance_id = $1::bigint
-           union all
-           select number, state, null, null, null, worker_id, queued_at, started_at, null
-           from sluice.live_attempt where task_instance_id = $1::bigint
-           order by number`,
-    values: [taskInstanceId],
-  });
+  const text = selectAttempts("task_instance_id = $1::bigint");
+  const { rows } = await db.query({ name: "list-attempts", text, values: [taskInstanceId] });
   return AttemptRows.parse(rows);
+}
+
+/** The same for every task instance of a run that had one, by its id. */
+export async function listRunAttempts(db: Db, runId: string): Promise<Map<string, Attempt[]>> {
+  const text = selectAttempts("task_instance_id >= $1::bigint << 20 and task_instance_id < ($1::bigint + 1) << 20");
+  const { rows } = await db.query<{ taskInstanceId: string }>({ name: "list-run-attempts", text, values: [runId] });
+  const byTask = Map.groupBy(rows, (row) => row.taskInstanceId);
+  return new Map([...byTask].map(([id, attempts]) => [id, AttemptRows.parse(attempts)]));
 }
 
 const LogRows = z.array(

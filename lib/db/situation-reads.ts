@@ -29,12 +29,8 @@ const Row = z.object({
   error: z.string().nullable(),
 });
 
-/** Everything that says why a task instance is where it is. */
-export async function findSituation(db: Db, taskInstanceId: string): Promise<TaskSituation | undefined> {
-  const { rows } = await db.query({
-    name: "find-situation",
-    text: `
-      select k.task_id as "taskId", t.state, t.attempts as attempt, t.ready_at as "readyAt", t.started_at as "startedAt",
+const SELECT_SITUATIONS = `
+      select t.id::text as id, k.task_id as "taskId", t.state, t.attempts as attempt, t.ready_at as "readyAt", t.started_at as "startedAt",
              t.ended_at as "endedAt", t.retry_at as "retryAt", d.paused_by as "dagPausedBy", r.paused_by as "runPausedBy",
              l.worker_id as "workerId", a.reason, a.error,
              case when w.code is not null then
@@ -52,9 +48,18 @@ export async function findSituation(db: Db, taskInstanceId: string): Promise<Tas
         left join sluice.workload_wait w on w.workload_id = t.workload_id
         left join sluice.live_attempt l on l.task_instance_id = t.id
         left join lateral (select a.reason, a.error from sluice.attempt a
-                            where a.task_instance_id = t.id order by a.number desc limit 1) a on true
-       where t.id = $1::bigint`,
-    values: [taskInstanceId],
-  });
+                            where a.task_instance_id = t.id order by a.number desc limit 1) a on true`;
+
+/** Everything that says why a task instance is where it is. */
+export async function findSituation(db: Db, taskInstanceId: string): Promise<TaskSituation | undefined> {
+  const text = `${SELECT_SITUATIONS} where t.id = $1::bigint`;
+  const { rows } = await db.query({ name: "find-situation", text, values: [taskInstanceId] });
   return Row.optional().parse(rows[0]);
+}
+
+/** The same for every task instance of a run, by its id. */
+export async function listSituations(db: Db, runId: string): Promise<Map<string, TaskSituation>> {
+  const text = `${SELECT_SITUATIONS} where t.id >= $1::bigint << 20 and t.id < ($1::bigint + 1) << 20`;
+  const { rows } = await db.query<{ id: string }>({ name: "list-situations", text, values: [runId] });
+  return new Map(rows.map((row) => [row.id, Row.parse(row)]));
 }

@@ -16,3 +16,15 @@ export async function parentOutputs(db: Db, taskInstanceId: string): Promise<Rec
   });
   return Object.fromEntries(rows.map((row) => [row.taskId, row.value]));
 }
+
+/** What the tasks of a run have left as their outputs, by task instance. */
+export async function runOutputs(db: Db, runId: string): Promise<Map<string, Json>> {
+  const { rows } = await db.query<{ id: string; value: Json }>({
+    name: "run-outputs",
+    text: `select task_instance_id::text as id, value from sluice.xcom
+            where task_instance_id >= $1::bigint << 20 and task_instance_id < ($1::bigint + 1) << 20
+              and key = 'return_value'`,
+    values: [runId],
+  });
+  return new Map(rows.map((row) => [row.id, row.value]));
+}
