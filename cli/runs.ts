@@ -99,8 +99,10 @@ function show(): Command {
       withEngine("runs-show", async (deps) => {
         const run = await runOrExit(deps, runId);
         const tasks = await tasksOf(deps, runId);
-        if (options.json) return printJson({ run, tasks });
+        const why = await queuedReason(deps, runId);
+        if (options.json) return printJson({ run, why, tasks });
         printLine(`run ${run.id} of ${run.dagId}, version ${run.version}: ${run.state}`);
+        if (why !== null) return printLine(why);
         const rows = tasks.map((task) => [
           task.taskId,
           task.state,
@@ -111,6 +113,16 @@ function show(): Command {
         for (const line of table(["task", "state", "attempts", "worker", "why"], rows)) printLine(line);
       }),
     );
+}
+
+/** Why the run has not started; null when it has. */
+async function queuedReason({ pool }: EngineDeps, runId: string): Promise<string | null> {
+  const [{ findQueuedRun }, { whyQueued }] = await Promise.all([
+    import("#lib/db/situation-reads.ts"),
+    import("#lib/domain/why.ts"),
+  ]);
+  const queued = await findQueuedRun(pool, runId);
+  return queued === undefined ? null : whyQueued(queued);
 }
 
 /** `output` is null when the task left none. */

@@ -1,7 +1,7 @@
 import { z } from "zod";
 import { TASK_STATES } from "#lib/domain/states.ts";
 import type { WaitReason } from "#lib/domain/wait-reason.ts";
-import type { TaskSituation } from "#lib/domain/why.ts";
+import type { QueuedRun, TaskSituation } from "#lib/domain/why.ts";
 import type { Db } from "./pool.ts";
 
 const isoTime = z
@@ -62,4 +62,19 @@ export async function listSituations(db: Db, runId: string): Promise<Map<string,
   const text = `${SELECT_SITUATIONS} where t.id >= $1::bigint << 20 and t.id < ($1::bigint + 1) << 20`;
   const { rows } = await db.query<{ id: string }>({ name: "list-situations", text, values: [runId] });
   return new Map(rows.map((row) => [row.id, Row.parse(row)]));
+}
+
+/** Why a run has no tasks yet; undefined when it is not queued. */
+export async function findQueuedRun(db: Db, runId: string): Promise<QueuedRun | undefined> {
+  const { rows } = await db.query<QueuedRun>({
+    name: "find-queued-run",
+    text: `
+      select d.id as "dagId", d.paused_by as "dagPausedBy", r.paused_by as "runPausedBy", d.max_active_runs as limit,
+             (select count(*)::int from sluice.dag_run o where o.dag_id = d.id and o.state = 'running') as running,
+             (select count(*)::int from sluice.dag_run o
+               where o.dag_id = d.id and o.state = 'queued' and o.paused_by is null and o.id < r.id) as ahead
+        from sluice.dag_run r join sluice.dag d on d.id = r.dag_id where r.id = $1::bigint and r.state = 'queued'`,
+    values: [runId],
+  });
+  return rows[0];
 }

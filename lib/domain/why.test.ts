@@ -1,6 +1,6 @@
 import { expect, test } from "vitest";
 import { TASK_STATES } from "./states.ts";
-import { type TaskSituation, whySentence } from "./why.ts";
+import { type TaskSituation, whySentence, whyQueued } from "./why.ts";
 
 const base: TaskSituation = {
   taskId: "load",
@@ -34,4 +34,15 @@ test("who has not ended yet, or ended badly, is named", () => {
   const parents = [{ taskId: "extract", state: "failed" as const }];
   expect(whySentence({ ...base, state: "upstream_failed", parents })).toBe("it never ran, because of extract (failed)");
   expect(whySentence({ ...base, state: "waiting", parents })).toBe("it waits for extract (failed)");
+});
+
+test("a queued run says what it waits for", () => {
+  const free = { dagId: "etl", dagPausedBy: null, runPausedBy: null, limit: 2, running: 0, ahead: 0 };
+  expect(whyQueued(free)).toBe("it starts in a moment");
+  expect(whyQueued({ ...free, running: 2 })).toBe("2 of 2 runs of etl are active; it is the next");
+  expect(whyQueued({ ...free, running: 2, ahead: 3 })).toBe(
+    "2 of 2 runs of etl are active; 3 more are queued before it",
+  );
+  expect(whyQueued({ ...free, running: 2, dagPausedBy: "anna" })).toBe("its DAG etl is paused by anna");
+  expect(whyQueued({ ...free, runPausedBy: "ben", dagPausedBy: "anna" })).toBe("it is paused by ben");
 });

@@ -55,3 +55,22 @@ function whyReady({ dagPausedBy, runPausedBy, wait }: TaskSituation): string {
   if (wait === null) return "it is ready, and the next admission looks at it within a second";
   return `${waitSentence(wait)} (since ${wait.since})`;
 }
+
+/** A run whose tasks do not exist yet. Counts are of runs of its DAG; `ahead` are queued before it. */
+export type QueuedRun = {
+  dagId: string;
+  dagPausedBy: string | null;
+  runPausedBy: string | null;
+  limit: number;
+  running: number;
+  ahead: number;
+};
+
+/** Why a queued run has not started, in one sentence. */
+export function whyQueued({ dagId, dagPausedBy, runPausedBy, limit, running, ahead }: QueuedRun): string {
+  if (runPausedBy !== null) return `it is paused by ${runPausedBy}`;
+  if (dagPausedBy !== null) return `its DAG ${dagId} is paused by ${dagPausedBy}`;
+  if (running < limit) return "it starts in a moment";
+  const queue = ahead === 0 ? "it is the next" : `${ahead} more ${ahead === 1 ? "is" : "are"} queued before it`;
+  return `${running} of ${limit} runs of ${dagId} are active; ${queue}`;
+}
