@@ -10,6 +10,7 @@ import { environmentHelp } from "./environment-help.ts";
 import { migrateCommand } from "./migrate.ts";
 import { deadLettersCommand } from "./dead-letters.ts";
 import { doctorCommand } from "./doctor.ts";
+import { limitsCommand } from "./limits.ts";
 import { poolsCommand } from "./pools.ts";
 import { runsCommand } from "./runs.ts";
 import { schedulerCommand } from "./scheduler.ts";
@@ -36,6 +37,7 @@ const COMMANDS = [
   runsCommand,
   tasksCommand,
   poolsCommand,
+  limitsCommand,
   deadLettersCommand,
   doctorCommand,
 ];

@@ -3,7 +3,7 @@ import path from "node:path";
 import { beforeAll, describe, expect, test } from "vitest";
 import { testDatabase } from "#lib/testing/database.ts";
 import { claimAll, failed, publish, success, worker } from "#lib/testing/engine.ts";
-import { recordWaits } from "#lib/engine/admit.ts";
+import { patrolAdmission } from "#lib/engine/admit.ts";
 import { finish } from "#lib/engine/finish.ts";
 import type { WorkerRef } from "#lib/db/claims.ts";
 import { plainEnv } from "#lib/env.ts";
@@ -124,7 +124,7 @@ describe("runs and tasks from the command line", () => {
     expect((await sluice("pools", "list")).stdout).toMatch(/db +0\/8/);
     expect((await sluice("pools", "delete", "db")).code).toBe(0);
     expect((await sluice("pools", "delete", "db")).code).toBe(2);
-    await recordWaits(database.deps);
+    await patrolAdmission(database.deps);
   });
 
   test("what is not there, and what cannot be meant, ends with 2 and says so", async () => {

@@ -2,11 +2,13 @@ import os from "node:os";
 import path from "node:path";
 import { z } from "zod";
 import { isIpRange } from "#lib/domain/ip-range.ts";
+import { MEMORY_SIZE, resourceAmount } from "#lib/domain/model/resources.ts";
 import { nearestName } from "#lib/domain/nearest.ts";
 
 const LOG_LEVELS = ["trace", "debug", "info", "warn", "error", "fatal", "silent"] as const;
 export type LogLevel = (typeof LOG_LEVELS)[number];
 
+const MIB = 1024 * 1024;
 const SLUG = /^[a-z0-9](?:[a-z0-9_.-]{0,61}[a-z0-9])?$/;
 
 export type Settings = {
@@ -30,6 +32,9 @@ export type Settings = {
   processSlots: number;
   functionSlots: number;
   inlineSlots: number;
+  /** What the worker's tasks may ask for, all together: thousandths of a processor and MiB. */
+  cpu: number;
+  memory: number;
   /** Private addresses that http tasks may reach. */
   httpAllow: string[];
 };
@@ -94,6 +99,16 @@ const schema = z.object({
   SLUICE_PROCESS_SLOTS: wholeNumber(1, 1000).optional(),
   SLUICE_FUNCTION_SLOTS: wholeNumber(1, 1000).optional(),
   SLUICE_INLINE_SLOTS: wholeNumber(1, 10_000).optional(),
+  SLUICE_CPU: z
+    .string()
+    .regex(/^\d{1,4}(\.\d{1,3})?$/)
+    .transform((text) => Math.round(Number(text) * 1000))
+    .optional(),
+  SLUICE_MEMORY: z
+    .string()
+    .regex(MEMORY_SIZE)
+    .transform((memory) => resourceAmount({ memory }).memory)
+    .optional(),
   SLUICE_HTTP_ALLOW: z
     .string()
     .transform(splitList)
@@ -169,6 +184,16 @@ export const SETTING_HELP: Record<Name, Help> = {
     fallback: "256",
     about: "tasks run inside the worker at once",
   },
+  SLUICE_CPU: {
+    allowed: "a number of processors, like 4 or 0.5",
+    fallback: "cores",
+    about: "processors that this worker's tasks may ask for, all together",
+  },
+  SLUICE_MEMORY: {
+    allowed: "a size like 512Mi or 8Gi",
+    fallback: "the memory this worker may use",
+    about: "memory that this worker's tasks may ask for, all together",
+  },
   SLUICE_HTTP_ALLOW: {
     allowed: "addresses or ranges like 10.1.0.0/16, separated by commas",
     fallback: "none",
@@ -216,7 +241,7 @@ function toSettings(env: z.infer<typeof schema>): Settings {
 
 type WorkerSettings = Pick<
   Settings,
-  "workerName" | "queues" | "processSlots" | "functionSlots" | "inlineSlots" | "httpAllow"
+  "workerName" | "queues" | "processSlots" | "functionSlots" | "inlineSlots" | "cpu" | "memory" | "httpAllow"
 >;
 
 function workerSettings(env: z.infer<typeof schema>): WorkerSettings {
@@ -227,8 +252,16 @@ function workerSettings(env: z.infer<typeof schema>): WorkerSettings {
     processSlots: env.SLUICE_PROCESS_SLOTS ?? 2 * cores,
     functionSlots: env.SLUICE_FUNCTION_SLOTS ?? cores,
     inlineSlots: env.SLUICE_INLINE_SLOTS ?? 256,
+    cpu: env.SLUICE_CPU ?? 1000 * cores,
+    memory: env.SLUICE_MEMORY ?? usableMemory(),
     httpAllow: env.SLUICE_HTTP_ALLOW ?? [],
   };
+}
+
+/** MiB of this machine, or of the control group that this process is limited to. */
+function usableMemory(): number {
+  const limit = process.constrainedMemory();
+  return Math.floor(Math.min(os.totalmem(), limit > 0 ? limit : Number.POSITIVE_INFINITY) / MIB);
 }
 
 function unknownNames(env: Env): string[] {
@@ -272,6 +305,8 @@ function toEnv(settings: Settings): Record<string, string> {
     ["SLUICE_PROCESS_SLOTS", String(settings.processSlots)],
     ["SLUICE_FUNCTION_SLOTS", String(settings.functionSlots)],
     ["SLUICE_INLINE_SLOTS", String(settings.inlineSlots)],
+    ["SLUICE_CPU", String(settings.cpu / 1000)],
+    ["SLUICE_MEMORY", `${settings.memory}Mi`],
     ["SLUICE_HTTP_ALLOW", settings.httpAllow.join(",") || undefined],
   ];
   return Object.fromEntries(entries.flatMap(([name, value]) => (value === undefined ? [] : [[name, value]])));

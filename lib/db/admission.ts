@@ -1,6 +1,5 @@
-import type { Workload } from "#lib/domain/admission.ts";
+import type { Demand, WorkerRoom, Workload } from "#lib/domain/demand.ts";
 import type { Priority } from "#lib/domain/model/task.ts";
-import type { WaitReason } from "#lib/domain/wait-reason.ts";
 import type { Db, Tx } from "./pool.ts";
 
 /** Any number that no other user of advisory locks in this database takes: "sluice" in ASCII, shortened. */
@@ -22,6 +21,10 @@ type WorkloadRow = {
   poolSize: number | null;
   poolTaken: number;
   slots: number;
+  cpu: number;
+  memory: number;
+  systemLimit: number | null;
+  systemTaken: number;
   dagLimit: number | null;
   dagTaken: number;
   runLimit: number | null;
@@ -39,9 +42,9 @@ type WorkloadRow = {
  * there the window is as large as the slots. Workloads with something ready are found by skipping
  * through the partial index, so that ten thousand ready tasks cost no more than one.
  */
-export async function readWorkloads(db: Db): Promise<Workload[]> {
+export async function readDemand(db: Db): Promise<Demand> {
   const { rows } = await db.query<WorkloadRow>({
-    name: "read-workloads",
+    name: "read-demand",
     text: `
       with recursive ready as (
         (select workload_id as id from sluice.task_instance where state = 'ready' and not held order by workload_id limit 1)
@@ -75,7 +78,9 @@ export async function readWorkloads(db: Db): Promise<Workload[]> {
           left join lane_taken using (queue, slot_class))
       select work.id, work.dag_id as "dagId", work.queue || '.' || work.slot_class as lane,
              work.lane_slots as "laneSlots", work.free as "laneFree", work.priority, work.pool, p.slots as "poolSize",
-             coalesce(pt.n, 0) as "poolTaken", work.slots, work.max_active_tasks as "dagLimit",
+             coalesce(pt.n, 0) as "poolTaken", work.slots, work.cpu, work.memory,
+             (select value from sluice.system_limit where name = 'max_active_tasks') as "systemLimit",
+             (select coalesce(sum(n), 0)::int from taken) as "systemTaken", work.max_active_tasks as "dagLimit",
              coalesce(dt.n, 0) as "dagTaken", work.max_active_tasks_per_run as "runLimit",
              greatest(0, extract(epoch from sluice.clock() - greatest(head.ready_at, taken.last_at)) * 1000)::float8
                as "starvedMs",
@@ -108,40 +113,116 @@ export async function readWorkloads(db: Db): Promise<Workload[]> {
         left join pool_taken pt on pt.pool = work.pool
        order by work.id`,
   });
-  return rows.map(({ laneSlots, pool, poolSize, poolTaken, dagLimit, dagTaken, ...row }) => ({
-    ...row,
-    laneSlots: laneSlots ?? 0,
-    pool: pool === null ? null : { name: pool, size: poolSize, taken: poolTaken },
-    dag: { limit: dagLimit, taken: dagTaken },
+  const workloads = rows.map(toWorkload);
+  return {
+    workloads,
+    // Few tasks ask for anything, and only they are given to a certain worker.
+    workers: workloads.some(asksForResources) ? await readWorkers(db) : [],
+    system: { limit: rows[0]?.systemLimit ?? null, taken: rows[0]?.systemTaken ?? 0 },
+  };
+}
+
+function toWorkload(row: WorkloadRow): Workload {
+  const { id, dagId, lane, laneFree, priority, slots, runLimit, starvedMs, candidates, hasMore } = row;
+  return {
+    id,
+    dagId,
+    lane,
+    laneFree,
+    priority,
+    slots,
+    runLimit,
+    starvedMs,
+    candidates,
+    hasMore,
+    laneSlots: row.laneSlots ?? 0,
+    pool: row.pool === null ? null : { name: row.pool, size: row.poolSize, taken: row.poolTaken },
+    asks: { cpu: row.cpu, memory: row.memory },
+    dag: { limit: row.dagLimit, taken: row.dagTaken },
+  };
+}
+
+const asksForResources = ({ asks }: Workload): boolean => asks.cpu > 0 || asks.memory > 0;
+
+type WorkerRow = Omit<WorkerRoom, "slots" | "free" | "size"> & {
+  process: number;
+  function: number;
+  inline: number;
+  cpu: number;
+  memory: number;
+  freeCpu: number;
+  freeMemory: number;
+};
+
+/** Live workers and what is free of each. What is assigned to one counts as taken before it runs. */
+async function readWorkers(db: Db): Promise<WorkerRoom[]> {
+  const { rows } = await db.query<WorkerRow>({
+    name: "read-workers",
+    text: `
+      with taken as materialized (
+        select coalesce(a.worker_id, a.assigned_to) as id, w.slot_class, count(*)::int as n, sum(w.cpu)::int as cpu,
+               sum(w.memory)::int as memory
+          from sluice.live_attempt a join sluice.workload w on w.id = a.workload_id
+         where a.worker_id is not null or a.assigned_to is not null group by 1, 2)
+      select k.id, k.queues, k.cpu, k.memory, k.process_slots - t.process as process,
+             k.function_slots - t.function as function, k.inline_slots - t.inline as inline, k.cpu - t.cpu as "freeCpu",
+             k.memory - t.memory as "freeMemory"
+        from sluice.worker k
+        cross join lateral (
+          select coalesce(sum(n) filter (where slot_class = 'process'), 0)::int as process,
+                 coalesce(sum(n) filter (where slot_class = 'function'), 0)::int as function,
+                 coalesce(sum(n) filter (where slot_class = 'inline'), 0)::int as inline,
+                 coalesce(sum(cpu), 0)::int as cpu, coalesce(sum(memory), 0)::int as memory
+            from taken where taken.id = k.id) t
+       where k.state = 'active' and k.lease_until > (select sluice.clock())`,
+  });
+  return rows.map(({ id, queues, cpu, memory, freeCpu, freeMemory, ...slots }) => ({
+    id,
+    queues,
+    slots,
+    free: { cpu: freeCpu, memory: freeMemory },
+    size: { cpu, memory },
   }));
 }
 
-export type Admitted = { attemptId: string; lane: string; runId: string };
+export type Admitted = {
+  attemptId: string;
+  lane: string;
+  runId: string;
+  /** The only worker that may take it. */
+  assignedTo: string | null;
+};
 
 /** `ready` → `queued` for these task instances; one that somebody else holds or has moved is left out. */
-export async function admitReady(tx: Tx, ids: readonly string[]): Promise<Admitted[]> {
+export async function admitReady(
+  tx: Tx,
+  ids: readonly string[],
+  assigned: ReadonlyMap<string, string>,
+): Promise<Admitted[]> {
   const { rows } = await tx.query<Admitted>({
     name: "admit-ready",
     text: `
       with pick as materialized (
-        select t.id from sluice.task_instance t
-         where t.id = any ($1::bigint[]) and t.state = 'ready' and not t.held
-         order by t.id for update skip locked),
+        select t.id, g.assigned_to from unnest($1::bigint[], $2::text[]) g(id, assigned_to)
+          join sluice.task_instance t on t.id = g.id
+         where t.state = 'ready' and not t.held
+         order by t.id for update of t skip locked),
       moved as (
         update sluice.task_instance t set state = 'queued', attempts = t.attempts + 1
           from pick where t.id = pick.id
-        returning t.id, t.run_id, t.attempts, t.workload_id),
+        returning t.id, t.run_id, t.attempts, t.workload_id, pick.assigned_to),
       born as (
-        insert into sluice.live_attempt (task_instance_id, number, id, state, workload_id)
-        select id, attempts, gen_random_uuid(), 'queued', workload_id from moved
-        returning task_instance_id, id, workload_id),
+        insert into sluice.live_attempt (task_instance_id, number, id, state, workload_id, assigned_to)
+        select id, attempts, gen_random_uuid(), 'queued', workload_id, assigned_to from moved
+        returning task_instance_id, id, workload_id, assigned_to),
       e as (
         insert into sluice.event (run_id, task_instance_id, attempt, from_state, to_state, actor)
         select run_id, id, attempts, 'ready', 'queued', 'admission' from moved)
-      select b.id as "attemptId", w.queue || '.' || w.slot_class as lane, (b.task_instance_id >> 20)::text as "runId"
+      select b.id as "attemptId", coalesce('@' || b.assigned_to, w.queue) || '.' || w.slot_class as lane,
+             (b.task_instance_id >> 20)::text as "runId", b.assigned_to as "assignedTo"
         from born b join sluice.workload w on w.id = b.workload_id
        order by array_position($1::bigint[], b.task_instance_id)`,
-    values: [ids],
+    values: [ids, ids.map((id) => assigned.get(id) ?? null)],
   });
   return rows;
 }
@@ -163,20 +244,4 @@ export async function readyRetries(db: Db): Promise<number> {
       select run_id, id, attempts, 'retrying', 'ready', 'retry' from moved`,
   });
   return rowCount ?? 0;
-}
-
-/** Replaces the whole list of waits; one that stays the same keeps its time. */
-export async function replaceWaits(db: Db, waits: ReadonlyMap<number, WaitReason>): Promise<void> {
-  const entries = [...waits].map(([id, { code, ...detail }]) => ({ id, code, detail: JSON.stringify(detail) }));
-  await db.query({
-    name: "replace-waits",
-    text: `
-      with w as (select * from unnest($1::int[], $2::text[], $3::jsonb[]) w(id, code, detail)),
-      gone as (delete from sluice.workload_wait x where not exists (select from w where w.id = x.workload_id))
-      insert into sluice.workload_wait (workload_id, code, detail) select id, code, detail from w
-      on conflict (workload_id) do update set code = excluded.code, detail = excluded.detail,
-        since = case when workload_wait.code = excluded.code then workload_wait.since else sluice.clock() end
-        where (workload_wait.code, workload_wait.detail) is distinct from (excluded.code, excluded.detail)`,
-    values: [entries.map((e) => e.id), entries.map((e) => e.code), entries.map((e) => e.detail)],
-  });
 }

@@ -1,7 +1,7 @@
 import type { Db } from "./pool.ts";
 import type { WorkerRef } from "./claims.ts";
 
-export type LostReason = "LEASE_EXPIRED" | "WORKER_RESTARTED" | "DRAINED";
+export type LostReason = "LEASE_EXPIRED" | "WORKER_RESTARTED" | "DRAINED" | "REPLY_LOST";
 
 /** Larger than any count of lost attempts (Postgres int). */
 const NO_LIMIT = 2 ** 31 - 1;
@@ -13,6 +13,8 @@ const LOST_WHEN = {
     and clock_timestamp() - pg_postmaster_start_time() > $2 * interval '1 ms' and $1::text is null`,
   WORKER_RESTARTED: "a.worker_id = $1 and a.worker_epoch < $2",
   DRAINED: "a.worker_id = $1 and a.worker_epoch = $2",
+  // The worker never heard that they are its own.
+  REPLY_LOST: "a.worker_id = $1 and a.token = any ($2::uuid[])",
 } as const satisfies Record<LostReason, string>;
 
 export type Released = {
@@ -24,7 +26,8 @@ export type Released = {
 
 /**
  * Ends running attempts without a worker as `lost` and makes their tasks `ready` again, at most 200 a call.
- * A drained attempt does not count against `allowance`. Several callers at once are safe (SKIP LOCKED).
+ * A drained attempt does not count against
+ * `allowance`, nor does one that its worker never began. Several callers at once are safe (SKIP LOCKED).
  */
 async function release(
   db: Db,
@@ -54,7 +57,7 @@ async function release(
       moved as (
         update sluice.task_instance t
            set state = 'ready', ready_at = sluice.clock(), started_at = null,
-               lost_attempts = t.lost_attempts + case when $4 = 'DRAINED' then 0 else 1 end
+               lost_attempts = t.lost_attempts + case when $4 in ('DRAINED', 'REPLY_LOST') then 0 else 1 end
           from gone where t.id = gone.task_instance_id
         returning t.id),
       history as (
@@ -90,12 +93,20 @@ export function releaseDrained(db: Db, worker: WorkerRef): Promise<Released> {
   return release(db, "DRAINED", [worker.id, worker.epoch], NO_LIMIT);
 }
 
-/** Attempts that were handed over longer than `olderThanMs` ago and never claimed: their delivery may be lost. */
+/** What was claimed under these tokens by calls of which the worker never got an answer. */
+export function releaseUnheard(db: Db, worker: WorkerRef, tokens: readonly string[]): Promise<Released> {
+  return release(db, "REPLY_LOST", [worker.id, tokens], NO_LIMIT);
+}
+
+/**
+ * Attempts that were handed over longer than `olderThanMs` ago and never claimed: their delivery may be lost. What
+ * one certain worker must take is not delivered: it looks for it at every heartbeat.
+ */
 export async function staleQueued(db: Db, olderThanMs: number): Promise<{ attemptId: string; lane: string }[]> {
   const { rows } = await db.query<{ attemptId: string; lane: string }>(
     `select a.id as "attemptId", w.queue || '.' || w.slot_class as lane
        from sluice.live_attempt a join sluice.workload w on w.id = a.workload_id
-      where a.state = 'queued' and queued_at < (select sluice.clock()) - $1 * interval '1 ms'
+      where a.state = 'queued' and a.assigned_to is null and queued_at < (select sluice.clock()) - $1 * interval '1 ms'
       order by a.task_instance_id limit 1000`,
     [olderThanMs],
   );

@@ -1,4 +1,5 @@
 import type { Tx } from "./pool.ts";
+import { unadmitHeld } from "./unadmit.ts";
 
 /**
  * Pausing is a mark on the DAG or the run, and `held` on the tasks that have not ended: admission's index leaves them
@@ -46,4 +47,6 @@ async function holdTasks(tx: Tx, runIds: readonly string[]): Promise<void> {
       where t.id >= x.id << 20 and t.id < (x.id + 1) << 20 and t.held <> x.held and t.ended_at is null`,
     [runIds],
   );
+  // A statement of its own: what admission handed over while this waited for its locks is seen as well.
+  await unadmitHeld(tx, runIds);
 }

@@ -1,6 +1,7 @@
 import type { Json } from "#lib/domain/canonical.ts";
 import { buildGraph } from "#lib/domain/graph.ts";
 import type { DagSpec } from "#lib/domain/model/dag.ts";
+import { resourceAmount } from "#lib/domain/model/resources.ts";
 import { TASK_TYPES } from "#lib/domain/model/task-types.ts";
 import { isDecidedBySuccesses } from "#lib/domain/trigger-rules.ts";
 import type { Tx } from "./pool.ts";
@@ -54,25 +55,28 @@ async function workloadsOf(tx: Tx, { id: dagId, priority, tasks }: DagSpec): Pro
     pool: task.pool ?? null,
     slots: task.slots,
     priority: task.priority ?? priority,
+    ...resourceAmount(task.resources),
   }));
   const keys = wanted.map((workload) => JSON.stringify(workload));
   const distinct = new Map(wanted.map((workload, index) => [keys[index]!, workload]));
   const { rows } = await tx.query<{ ord: number; id: number }>(
     `with w as (
-       select * from rows from (unnest($2::text[]), unnest($3::text[]), unnest($4::text[]), unnest($5::int[]), unnest($6::text[]))
-         with ordinality w(queue, slot_class, pool, slots, priority, ord)),
+       select * from rows from (unnest($2::text[]), unnest($3::text[]), unnest($4::text[]), unnest($5::int[]), unnest($6::text[]),
+                                unnest($7::int[]), unnest($8::int[]))
+         with ordinality w(queue, slot_class, pool, slots, priority, cpu, memory, ord)),
      made as (
-       insert into sluice.workload (dag_id, queue, slot_class, pool, slots, priority)
-       select $1, queue, slot_class, pool, slots, priority from w
+       insert into sluice.workload (dag_id, queue, slot_class, pool, slots, priority, cpu, memory)
+       select $1, queue, slot_class, pool, slots, priority, cpu, memory from w
        -- Writes nothing new, but answers the row that was there.
-       on conflict (dag_id, queue, slot_class, pool, slots, priority) do update set slots = excluded.slots
+       on conflict (dag_id, queue, slot_class, pool, slots, priority, cpu, memory) do update set slots = excluded.slots
        returning *)
      select w.ord::int as ord, made.id from w join made
-         on (made.queue, made.slot_class, made.slots, made.priority) = (w.queue, w.slot_class, w.slots, w.priority)
+         on (made.queue, made.slot_class, made.slots, made.priority, made.cpu, made.memory)
+            = (w.queue, w.slot_class, w.slots, w.priority, w.cpu, w.memory)
         and made.pool is not distinct from w.pool`,
     [
       dagId,
-      ...(["queue", "slotClass", "pool", "slots", "priority"] as const).map((key) =>
+      ...(["queue", "slotClass", "pool", "slots", "priority", "cpu", "memory"] as const).map((key) =>
         [...distinct.values()].map((workload) => workload[key]),
       ),
     ],

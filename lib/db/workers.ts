@@ -1,3 +1,4 @@
+import type { SlotClass } from "#lib/domain/states.ts";
 import type { Db } from "./pool.ts";
 import type { WorkerRef } from "./claims.ts";
 
@@ -10,18 +11,22 @@ export type WorkerRegistration = {
   processSlots: number;
   functionSlots: number;
   inlineSlots: number;
+  /** What its tasks may ask for, all together: thousandths of a processor and MiB. */
+  cpu: number;
+  memory: number;
 };
 
 /** Takes the name: the epoch grows, and an older process under the same name is fenced at its next heartbeat. */
 export async function upsertWorker(db: Db, worker: WorkerRegistration, leaseMs: number): Promise<WorkerRef> {
   const { rows } = await db.query<WorkerRef>(
     `insert into sluice.worker
-       (id, epoch, host, pid, version, queues, process_slots, function_slots, inline_slots, state, lease_until)
-     values ($1, 1, $2, $3, $4, $5, $6, $7, $8, 'active', sluice.clock() + $9 * interval '1 ms')
+       (id, epoch, host, pid, version, queues, process_slots, function_slots, inline_slots, cpu, memory, state,
+        lease_until)
+     values ($1, 1, $2, $3, $4, $5, $6, $7, $8, $10, $11, 'active', sluice.clock() + $9 * interval '1 ms')
      on conflict (id) do update set epoch = worker.epoch + 1, host = excluded.host, pid = excluded.pid,
        version = excluded.version, queues = excluded.queues, process_slots = excluded.process_slots,
-       function_slots = excluded.function_slots, inline_slots = excluded.inline_slots, state = 'active', started_at = sluice.clock(),
-       lease_until = excluded.lease_until
+       function_slots = excluded.function_slots, inline_slots = excluded.inline_slots, cpu = excluded.cpu, memory = excluded.memory, state = 'active',
+       started_at = sluice.clock(), lease_until = excluded.lease_until
      returning id, epoch`,
     [
       worker.id,
@@ -33,6 +38,8 @@ export async function upsertWorker(db: Db, worker: WorkerRegistration, leaseMs: 
       worker.functionSlots,
       worker.inlineSlots,
       leaseMs,
+      worker.cpu,
+      worker.memory,
     ],
   );
   return rows[0]!;
@@ -48,6 +55,8 @@ export type Heartbeat = {
   workerState: "active" | "draining" | "stopped" | undefined;
   /** Ids of the attempts that are still ours; the others were fenced and must stop now. */
   held: string[];
+  /** Slot classes of attempts that wait for this very worker. */
+  assigned: SlotClass[];
 };
 
 /** Renews the worker's lease and those of all its attempts in one statement. */
@@ -57,7 +66,11 @@ export async function renewLeases(
   attempts: readonly { id: string; token: string }[],
   leaseMs: number,
 ): Promise<Heartbeat> {
-  const { rows } = await db.query<{ state: "active" | "draining" | "stopped" | null; held: string[] }>({
+  const { rows } = await db.query<{
+    state: "active" | "draining" | "stopped" | null;
+    held: string[];
+    assigned: SlotClass[];
+  }>({
     name: "renew-leases",
     text: `
       with w as (
@@ -71,8 +84,10 @@ export async function renewLeases(
         update sluice.live_attempt a set lease_until = sluice.clock() + $3 * interval '1 ms'
           from lk where a.task_instance_id = lk.task_instance_id and a.id = lk.id and a.state = 'running'
         returning a.id)
-      select (select state from w) as state, array(select id::text from renewed) as held`,
+      select (select state from w) as state, array(select id::text from renewed) as held,
+             array(select distinct w.slot_class from sluice.live_attempt a join sluice.workload w on w.id = a.workload_id
+                    where a.state = 'queued' and a.assigned_to = $1) as assigned`,
     values: [worker.id, worker.epoch, leaseMs, attempts.map((a) => a.id), attempts.map((a) => a.token)],
   });
-  return { workerState: rows[0]?.state ?? undefined, held: rows[0]?.held ?? [] };
+  return { workerState: rows[0]?.state ?? undefined, held: rows[0]?.held ?? [], assigned: rows[0]?.assigned ?? [] };
 }

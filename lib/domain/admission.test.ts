@@ -1,7 +1,8 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { decideAdmission, type Workload } from "./admission.ts";
-import { waitSentence } from "./wait-reason.ts";
+import { type Admission, decideAdmission } from "./admission.ts";
+import type { WorkerRoom, Workload } from "./demand.ts";
+import { type WaitReason, waitSentence, withHolders } from "./wait-reason.ts";
 
 let nextId = 1;
 
@@ -17,6 +18,7 @@ function workload(given: Partial<Workload> & { count?: number }): Workload {
     priority: "medium",
     pool: null,
     slots: 1,
+    asks: { cpu: 0, memory: 0 },
     dag: { limit: null, taken: 0 },
     runLimit: null,
     starvedMs: 0,
@@ -26,19 +28,44 @@ function workload(given: Partial<Workload> & { count?: number }): Workload {
   };
 }
 
+const NO_LIMIT = { limit: null, taken: 0 };
+const decideAll = (workloads: readonly Workload[], workers: readonly WorkerRoom[] = [], system = NO_LIMIT): Admission =>
+  decideAdmission({ workloads, workers, system });
+
+function room(id: string, cpu: number, memory: number, given: Partial<WorkerRoom> = {}): WorkerRoom {
+  const size = { cpu, memory };
+  return { id, queues: ["default"], slots: { process: 4, function: 4, inline: 4 }, free: size, size, ...given };
+}
+
+/** What a pass has admitted, weighed and added up by a property of the workloads. */
+function totals(
+  admitted: readonly Workload[],
+  key: (entry: Workload) => string | undefined,
+  weigh: (entry: Workload) => number,
+): Map<string, number> {
+  const sums = new Map<string, number>();
+  for (const entry of admitted) {
+    const name = key(entry);
+    if (name !== undefined) sums.set(name, (sums.get(name) ?? 0) + weigh(entry));
+  }
+  return sums;
+}
+
+const isKept = (reason: WaitReason): boolean => reason.code === "POOL_FULL" && reason.kept === true;
+
 const owners = (admitted: readonly string[]): string[] => admitted.map((id) => id.split(":")[0]!);
 
 describe("who goes next", () => {
   test("a higher priority goes first, whatever its DAG occupies", () => {
     const low = workload({ dagId: "a", priority: "low" });
     const high = workload({ dagId: "b", priority: "high", dag: { limit: null, taken: 50 }, count: 3 });
-    expect(owners(decideAdmission([low, high]).admitted)).toEqual([high, high, high, low].map(({ id }) => String(id)));
+    expect(owners(decideAll([low, high]).admitted)).toEqual([high, high, high, low].map(({ id }) => String(id)));
   });
 
   test("among equals the DAG that occupies least goes first, so a backlog does not hold up another DAG", () => {
     const backlog = workload({ dagId: "big", dag: { limit: null, taken: 3 }, starvedMs: 5_000, count: 1_000 });
     const newcomer = workload({ dagId: "small", count: 1 });
-    const { admitted } = decideAdmission([backlog, newcomer]);
+    const { admitted } = decideAll([backlog, newcomer]);
     expect(admitted[0]).toBe(newcomer.candidates[0]);
     expect(admitted).toHaveLength(4);
   });
@@ -46,7 +73,7 @@ describe("who goes next", () => {
   test("what has been given nothing for long rises by a priority for every ten minutes", () => {
     const low = workload({ dagId: "a", priority: "low", starvedMs: 1_300_000, laneFree: 1 });
     const medium = workload({ dagId: "b", priority: "medium", laneFree: 1 });
-    expect(owners(decideAdmission([medium, low]).admitted)).toEqual([String(low.id)]);
+    expect(owners(decideAll([medium, low]).admitted)).toEqual([String(low.id)]);
   });
 
   test("what waits is told why, with the numbers", () => {
@@ -58,7 +85,7 @@ describe("who goes next", () => {
       workload({ dagId: "e", pool: { name: "nope", size: null, taken: 0 } }),
       workload({ dagId: "f", runLimit: 2, candidates: [], hasMore: true }),
     ];
-    const { admitted, waits } = decideAdmission(given);
+    const { admitted, waits } = decideAll(given);
     expect(admitted).toHaveLength(1);
     expect(given.map(({ id }) => waitSentence(waits.get(id)!))).toEqual([
       'pool "db" has 2 of 2 slots taken, and this task wants 1',
@@ -67,6 +94,65 @@ describe("who goes next", () => {
       'there is no pool "nope"; create it with: sluice pools set nope <slots>',
       "its run has 2 of 2 tasks going (limits.maxActiveTasksPerRun)",
     ]);
+  });
+
+  test("the whole system's limit counts what every DAG has going", () => {
+    const system: { limit: number | null; taken: number } = { limit: 5, taken: 3 };
+    const given = [workload({ dagId: "a" }), workload({ dagId: "b" })];
+    const { admitted, waits } = decideAdmission({ workloads: given, workers: [], system });
+    expect(admitted).toHaveLength(2);
+    const reason = withHolders(waits.get(given[0]!.id)!, [
+      { dagId: "b", lane: "x.inline", pool: null, tasks: 1, slots: 1, asks: false },
+      { dagId: "a", lane: "default.process", pool: null, tasks: 3, slots: 9, asks: false },
+      { dagId: "b", lane: "default.process", pool: "p", tasks: 1, slots: 1, asks: false },
+    ]);
+    expect(waitSentence(reason)).toBe(
+      "5 of 5 tasks are going in the whole system (sluice limits), held by a (3), b (2)",
+    );
+  });
+
+  test("a task that asks for something goes to a worker that has it, where least is left over", () => {
+    const small = workload({ asks: { cpu: 1_000, memory: 512 }, count: 3 });
+    const large = workload({ asks: { cpu: 4_000, memory: 8_192 }, count: 1, priority: "low" });
+    const huge = workload({ asks: { cpu: 16_000, memory: 0 }, count: 1 });
+    const rooms = [
+      room("big", 8_000, 16_384),
+      room("little", 2_000, 1_024),
+      room("gpu", 64_000, 1, { queues: ["gpu"] }),
+    ];
+    const { admitted, assigned, waits } = decideAll([small, large, huge], rooms);
+    expect(admitted.map((id) => assigned.get(id))).toEqual(["little", "little", "big", "big"]);
+    expect(waitSentence(waits.get(huge.id)!)).toBe(
+      'it asks for 16 processors, and no live worker of queue "default" has so much; the most that one has: 8 processors and 16384 MiB',
+    );
+  });
+
+  test("a worker without a free slot of the class, or without enough of one thing, is no place", () => {
+    const asks = { cpu: 1_000, memory: 100 };
+    const noSlot = room("a", 4_000, 4_000, { slots: { process: 0, function: 1, inline: 1 } });
+    const noMemory = room("b", 4_000, 4_000, { free: { cpu: 4_000, memory: 99 } });
+    const waiting = workload({ asks, count: 1 });
+    const { waits } = decideAll([waiting], [noSlot, noMemory]);
+    expect(waitSentence(waits.get(waiting.id)!)).toBe(
+      'no worker of queue "default" has 1 processor and 100 MiB and a slot free now',
+    );
+  });
+
+  test("a large task that has waited for long is not overtaken by small ones for ever", () => {
+    const pool = { name: "db", size: 4, taken: 2 };
+    const large = workload({ dagId: "a", pool, slots: 3, starvedMs: 700_000, count: 1 });
+    const little = workload({ dagId: "b", pool, slots: 1, count: 5 });
+    const { admitted, waits } = decideAll([large, little]);
+    expect(admitted).toEqual([]);
+    expect(waitSentence(waits.get(little.id)!)).toContain("kept for a larger one that has waited for long");
+    const wide = workload({ dagId: "a", asks: { cpu: 0, memory: 900 }, starvedMs: 700_000, count: 1 });
+    const narrow = workload({ dagId: "b", asks: { cpu: 0, memory: 100 }, count: 5 });
+    const busy = { free: { cpu: 0, memory: 500 } };
+    const second = decideAll(
+      [wide, narrow],
+      [room("one", 0, 1_000, busy), room("two", 0, 1_000, { free: { cpu: 0, memory: 200 } })],
+    );
+    expect(second.admitted.map((id) => second.assigned.get(id))).toEqual(["two", "two"]);
   });
 
   test("no limit is exceeded, nothing that could go stays, and every workload with something left has a reason", () => {
@@ -94,25 +180,21 @@ describe("who goes next", () => {
             pool: pool === null ? null : { name: pool, size: poolSize, taken: 0 },
           }),
         );
-        const { admitted, waits } = decideAdmission(given);
+        const { admitted, waits } = decideAll(given);
         const of = new Map(given.map((entry) => [String(entry.id), entry]));
-        const sum = (key: (entry: Workload) => string | undefined, weigh: (entry: Workload) => number) => {
-          const totals = new Map<string, number>();
-          for (const id of owners(admitted)) {
-            const name = key(of.get(id)!);
-            if (name !== undefined) totals.set(name, (totals.get(name) ?? 0) + weigh(of.get(id)!));
-          }
-          return totals;
-        };
-        const dags = sum(
+        const went = owners(admitted).map((id) => of.get(id)!);
+        const dags = totals(
+          went,
           (entry) => entry.dagId,
           () => 1,
         );
-        const lanes = sum(
+        const lanes = totals(
+          went,
           (entry) => entry.lane,
           () => 1,
         );
-        const taken = sum(
+        const taken = totals(
+          went,
           (entry) => entry.pool?.name,
           (entry) => entry.slots,
         );
@@ -122,8 +204,8 @@ describe("who goes next", () => {
         for (const entry of given) {
           const left = entry.candidates.length - owners(admitted).filter((id) => id === String(entry.id)).length;
           expect(waits.has(entry.id)).toBe(left > 0);
+          if (left === 0 || isKept(waits.get(entry.id)!)) continue;
           const couldGo =
-            left > 0 &&
             (dags.get(entry.dagId) ?? 0) < dagLimit &&
             (lanes.get(entry.lane) ?? 0) < laneFree &&
             (entry.pool === null || (taken.get(entry.pool.name) ?? 0) + entry.slots <= poolSize);

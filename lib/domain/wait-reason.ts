@@ -1,36 +1,99 @@
+import type { ResourceAmount } from "./model/resources.ts";
+
 /** Why a task that could run does not, with the numbers that say so. */
 export type WaitReason =
   | { code: "NO_WORKER"; lane: string }
-  | { code: "SLOTS_TAKEN"; lane: string; slots: number }
+  | ({ code: "SLOTS_TAKEN"; lane: string; slots: number } & Held)
   | { code: "POOL_MISSING"; pool: string }
-  | { code: "POOL_FULL"; pool: string; taken: number; size: number; wanted: number }
+  | ({ code: "POOL_FULL"; pool: string; taken: number; size: number; wanted: number; kept?: boolean } & Held)
   | { code: "DAG_LIMIT"; dagId: string; taken: number; limit: number }
-  | { code: "RUN_LIMIT"; limit: number };
+  | { code: "RUN_LIMIT"; limit: number }
+  | ({ code: "SYSTEM_LIMIT"; taken: number; limit: number } & Held)
+  /** No worker of the lane has so much, not even when nothing runs; `largest` is the most that one has of each. */
+  | { code: "NO_WORKER_LARGE_ENOUGH"; lane: string; wanted: ResourceAmount; largest: ResourceAmount }
+  | ({ code: "RESOURCES_TAKEN"; lane: string; wanted: ResourceAmount } & Held);
 
-const KIND_OF_SLOT: Record<string, string> = { process: "process", function: "function", inline: "inline" };
+type Held = { holders?: readonly Holder[] };
+
+/** A DAG and how much it has of what is waited for: slots of a pool, or tasks. */
+export type Holder = { dagId: string; taken: number };
+
+/** What tasks that are handed over or run have, by DAG, lane and pool. */
+export type Occupancy = {
+  dagId: string;
+  lane: string;
+  pool: string | null;
+  tasks: number;
+  slots: number;
+  asks: boolean;
+};
 
 /** A lane's name is its queue and its slot class. */
-function split(lane: string): { queue: string; kind: string } {
+export function laneParts(lane: string): { queue: string; slotClass: string } {
   const dot = lane.lastIndexOf(".");
-  return { queue: lane.slice(0, dot), kind: KIND_OF_SLOT[lane.slice(dot + 1)] ?? "task" };
+  return { queue: lane.slice(0, dot), slotClass: lane.slice(dot + 1) };
 }
+
+const HELD: { readonly [C in WaitReason["code"]]?: (reason: WaitReason & { code: C }, taken: Occupancy) => boolean } = {
+  SLOTS_TAKEN: (reason, { lane }) => lane === reason.lane,
+  POOL_FULL: (reason, { pool }) => pool === reason.pool,
+  SYSTEM_LIMIT: () => true,
+  RESOURCES_TAKEN: (_, { asks }) => asks,
+};
+
+/** The same reason with who has what is waited for, the largest first. */
+export function withHolders(reason: WaitReason, occupancy: readonly Occupancy[]): WaitReason {
+  const holds = HELD[reason.code] as ((reason: WaitReason, taken: Occupancy) => boolean) | undefined;
+  if (holds === undefined) return reason;
+  const byDag = new Map<string, number>();
+  for (const taken of occupancy) {
+    if (!holds(reason, taken)) continue;
+    const more = reason.code === "POOL_FULL" ? taken.slots : taken.tasks;
+    byDag.set(taken.dagId, (byDag.get(taken.dagId) ?? 0) + more);
+  }
+  const holders = [...byDag].map(([dagId, taken]) => ({ dagId, taken }));
+  holders.sort((a, b) => b.taken - a.taken || (a.dagId < b.dagId ? -1 : 1));
+  // Every reason in HELD has them, which the type of a spread union does not say.
+  return holders.length === 0 ? reason : ({ ...reason, holders } as WaitReason);
+}
+
+const SHOWN_HOLDERS = 3;
+
+function heldBy({ holders = [] }: Held): string {
+  if (holders.length === 0) return "";
+  const shown = holders.slice(0, SHOWN_HOLDERS).map(({ dagId, taken }) => `${dagId} (${taken})`);
+  const rest = holders.length - shown.length;
+  return `, held by ${shown.join(", ")}${rest > 0 ? ` and ${rest} more DAG${rest === 1 ? "" : "s"}` : ""}`;
+}
+
+function amount({ cpu, memory }: ResourceAmount): string {
+  const parts = [
+    ...(cpu > 0 ? [`${cpu / 1000} ${cpu === 1000 ? "processor" : "processors"}`] : []),
+    ...(memory > 0 ? [`${memory} MiB`] : []),
+  ];
+  return parts.join(" and ") || "nothing";
+}
+
+const SENTENCES: { readonly [C in WaitReason["code"]]: (reason: WaitReason & { code: C }) => string } = {
+  NO_WORKER: ({ lane }) => `no live worker serves queue "${laneParts(lane).queue}"`,
+  SLOTS_TAKEN: (reason) => {
+    const { queue, slotClass } = laneParts(reason.lane);
+    return `all ${reason.slots} ${slotClass} slots of queue "${queue}" are taken${heldBy(reason)}`;
+  },
+  POOL_MISSING: ({ pool }) => `there is no pool "${pool}"; create it with: sluice pools set ${pool} <slots>`,
+  POOL_FULL: (reason) =>
+    `pool "${reason.pool}" has ${reason.taken} of ${reason.size} slots taken${heldBy(reason)}, and this task wants ${reason.wanted}${reason.kept ? "; what is free is kept for a larger one that has waited for long" : ""}`,
+  DAG_LIMIT: ({ dagId, taken, limit }) => `DAG "${dagId}" has ${taken} of ${limit} tasks going (limits.maxActiveTasks)`,
+  RUN_LIMIT: ({ limit }) => `its run has ${limit} of ${limit} tasks going (limits.maxActiveTasksPerRun)`,
+  SYSTEM_LIMIT: (reason) =>
+    `${reason.taken} of ${reason.limit} tasks are going in the whole system (sluice limits)${heldBy(reason)}`,
+  NO_WORKER_LARGE_ENOUGH: ({ lane, wanted, largest }) =>
+    `it asks for ${amount(wanted)}, and no live worker of queue "${laneParts(lane).queue}" has so much; the most that one has: ${amount(largest)}`,
+  RESOURCES_TAKEN: (reason) =>
+    `no worker of queue "${laneParts(reason.lane).queue}" has ${amount(reason.wanted)} and a slot free now${heldBy(reason)}`,
+};
 
 /** The sentence people read. */
 export function waitSentence(reason: WaitReason): string {
-  switch (reason.code) {
-    case "NO_WORKER":
-      return `no live worker serves queue "${split(reason.lane).queue}"`;
-    case "SLOTS_TAKEN": {
-      const { queue, kind } = split(reason.lane);
-      return `all ${reason.slots} ${kind} slots of queue "${queue}" are taken`;
-    }
-    case "POOL_MISSING":
-      return `there is no pool "${reason.pool}"; create it with: sluice pools set ${reason.pool} <slots>`;
-    case "POOL_FULL":
-      return `pool "${reason.pool}" has ${reason.taken} of ${reason.size} slots taken, and this task wants ${reason.wanted}`;
-    case "DAG_LIMIT":
-      return `DAG "${reason.dagId}" has ${reason.taken} of ${reason.limit} tasks going (limits.maxActiveTasks)`;
-    case "RUN_LIMIT":
-      return `its run has ${reason.limit} of ${reason.limit} tasks going (limits.maxActiveTasksPerRun)`;
-  }
+  return (SENTENCES[reason.code] as (reason: WaitReason) => string)(reason);
 }

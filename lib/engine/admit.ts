@@ -1,7 +1,9 @@
 import { messageOf } from "#lib/domain/errors.ts";
 import { decideAdmission } from "#lib/domain/admission.ts";
-import { admitReady, lockAdmission, readWorkloads, readyRetries, replaceWaits } from "#lib/db/admission.ts";
+import { withHolders, type WaitReason } from "#lib/domain/wait-reason.ts";
+import { admitReady, lockAdmission, readDemand, readyRetries } from "#lib/db/admission.ts";
 import { inTx, retried } from "#lib/db/tx.ts";
+import { readOccupancy, replaceWaits } from "#lib/db/waits.ts";
 import { coalescing } from "./coalesce.ts";
 import type { EngineDeps } from "./deps.ts";
 
@@ -14,22 +16,30 @@ export async function admit(deps: EngineDeps): Promise<number> {
   return passes(deps, "all");
 }
 
-/** Makes what waits for its next attempt ready when its time has come, and hands out all that is ready. */
-export async function admitDue(deps: EngineDeps): Promise<void> {
-  await retried(() => readyRetries(deps.pool));
-  await admit(deps);
+/** Makes what waits for its next attempt ready when its time has come, and hands it out. */
+export async function admitRetries(deps: EngineDeps): Promise<void> {
+  if ((await retried(() => readyRetries(deps.pool))) > 0) await admit(deps);
 }
 
-/** Processes that have left waits behind, and so must take them back when there are none. */
-const hasRecorded = new WeakMap<EngineDeps, boolean>();
+/**
+ * A scheduler's regular look: whatever is due or was left behind is handed out, and what still waits has its reason
+ * written down. While nothing is ready it costs three statements and writes nothing.
+ */
+export async function patrolAdmission(deps: EngineDeps): Promise<void> {
+  await retried(() => readyRetries(deps.pool));
+  let decided = decideAdmission(await readDemand(deps.pool));
+  if (decided.admitted.length > 0) {
+    await admit(deps);
+    decided = decideAdmission(await readDemand(deps.pool));
+  }
+  await writeWaits(deps, decided.waits);
+}
 
 /** Writes down why what is ready is not admitted: what admission would decide now, without deciding it. */
-export async function recordWaits(deps: EngineDeps): Promise<void> {
-  const { waits } = decideAdmission(await readWorkloads(deps.pool));
-  // Nothing waits and nothing did: an idle system writes nothing. At the start another process may have left some.
-  if (waits.size === 0 && hasRecorded.get(deps) === false) return;
-  await retried(() => replaceWaits(deps.pool, waits));
-  hasRecorded.set(deps, waits.size > 0);
+async function writeWaits(deps: EngineDeps, waits: ReadonlyMap<number, WaitReason>): Promise<void> {
+  const occupancy = waits.size === 0 ? [] : await readOccupancy(deps.pool);
+  const told = new Map([...waits].map(([id, reason]) => [id, withHolders(reason, occupancy)]));
+  await retried(() => replaceWaits(deps.pool, told));
 }
 
 const passes = coalescing((deps: EngineDeps) => pass(deps));
@@ -38,9 +48,11 @@ async function pass(deps: EngineDeps): Promise<number> {
   try {
     const admitted = await inTx(deps.pool, async (tx) => {
       await lockAdmission(tx);
-      const { admitted } = decideAdmission(await readWorkloads(tx));
-      const attempts = admitted.length === 0 ? [] : await admitReady(tx, admitted);
-      const lanes = Map.groupBy(attempts, (attempt) => attempt.lane);
+      const { admitted, assigned } = decideAdmission(await readDemand(tx));
+      const attempts = admitted.length === 0 ? [] : await admitReady(tx, admitted, assigned);
+      // What one certain worker must take lies there for it: it only has to hear of it.
+      const delivered = attempts.filter((attempt) => attempt.assignedTo === null);
+      const lanes = Map.groupBy(delivered, (attempt) => attempt.lane);
       for (const [lane, members] of lanes) {
         await deps.queue.enqueue(
           tx,

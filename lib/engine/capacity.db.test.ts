@@ -1,21 +1,38 @@
+import { randomUUID } from "node:crypto";
 import { beforeEach, describe, expect, test } from "vitest";
-import { readWorkloads } from "#lib/db/admission.ts";
+import { readDemand } from "#lib/db/admission.ts";
 import { upsertPool } from "#lib/db/pools.ts";
+import { setSystemLimit } from "#lib/db/system-limits.ts";
 import { inTx } from "#lib/db/tx.ts";
 import { publishVersion } from "#lib/db/versions.ts";
+import { renewLeases, setWorkerState } from "#lib/db/workers.ts";
 import { DagSpec } from "#lib/domain/model/dag.ts";
 import { testDatabase } from "#lib/testing/database.ts";
-import { claimAll, moveClock, publish, runState, start, states, success, worker } from "#lib/testing/engine.ts";
-import { admit, recordWaits } from "./admit.ts";
+import {
+  claimAll,
+  claimSome,
+  moveClock,
+  publish,
+  runState,
+  start,
+  states,
+  success,
+  worker,
+} from "#lib/testing/engine.ts";
+import { ownQueue } from "#lib/queue/task-queue.ts";
+import { admit, patrolAdmission } from "./admit.ts";
+import { claim } from "./claim.ts";
 import { finish } from "./finish.ts";
+import { pauseRun, resumeRun } from "./pause.ts";
 import { cancelRun } from "./run-actions.ts";
+import { handBackUnheard, sweep } from "./sweep.ts";
 
 const database = testDatabase();
 
 beforeEach(async () => {
   await moveClock(database.deps, "0");
   await database.pool.query(
-    "truncate sluice.dag_run, sluice.run_key, sluice.run_progress, sluice.task_instance, sluice.live_attempt, sluice.worker, sluice.event, sluice.attempt, sluice.pool, sluice.workload_wait, sluice_boss.job",
+    "truncate sluice.dag_run, sluice.run_key, sluice.run_progress, sluice.task_instance, sluice.live_attempt, sluice.worker, sluice.event, sluice.attempt, sluice.pool, sluice.workload_wait, sluice.system_limit, sluice_boss.job",
   );
 });
 
@@ -41,7 +58,7 @@ async function count(runId: string, state: string): Promise<number> {
 }
 
 async function waits(): Promise<{ code: string; detail: object }[]> {
-  await recordWaits(database.deps);
+  await patrolAdmission(database.deps);
   const { rows } = await database.pool.query<{ code: string; detail: object }>(
     "select code, detail from sluice.workload_wait order by workload_id",
   );
@@ -56,7 +73,12 @@ describe("capacity", () => {
     const w = await worker(deps, "w");
     const runId = await start(deps, "pooled");
     expect(await count(runId, "queued")).toBe(2);
-    expect(await waits()).toEqual([{ code: "POOL_FULL", detail: { pool: "db", taken: 4, size: 5, wanted: 2 } }]);
+    expect(await waits()).toEqual([
+      {
+        code: "POOL_FULL",
+        detail: { pool: "db", taken: 4, size: 5, wanted: 2, holders: [{ dagId: "pooled", taken: 4 }] },
+      },
+    ]);
     const [first] = await claimAll(deps, w);
     await finish(deps, [success(first!)], "worker:w");
     expect([await count(runId, "queued"), await count(runId, "running")]).toEqual([1, 1]);
@@ -136,7 +158,101 @@ describe("capacity", () => {
     await publishWide("window", 2_000, {});
     await start(deps, "window");
     await worker(deps, "w", 4);
-    const [workload] = await readWorkloads(deps.pool);
-    expect(workload).toMatchObject({ laneSlots: 4, laneFree: 0, candidates: [], hasMore: true });
+    const demand = await readDemand(deps.pool);
+    expect(demand.workloads[0]).toMatchObject({ laneSlots: 4, laneFree: 0, candidates: [], hasMore: true });
+  });
+
+  test("the system's limit holds over all DAGs, and what waits for it says who has what", async () => {
+    const { deps } = database;
+    await setSystemLimit(deps.pool, "max_active_tasks", 3);
+    await publishWide("one", 2, {});
+    await publishWide("two", 5, {});
+    const w = await worker(deps, "w");
+    await start(deps, "one");
+    const runId = await start(deps, "two");
+    expect(await count(runId, "queued")).toBe(1);
+    const holders = [
+      { dagId: "one", taken: 2 },
+      { dagId: "two", taken: 1 },
+    ];
+    expect(await waits()).toEqual([{ code: "SYSTEM_LIMIT", detail: { taken: 3, limit: 3, holders } }]);
+    // Lowered below what runs: a slot that falls free is not passed on.
+    const claimed = await claimAll(deps, w);
+    await setSystemLimit(deps.pool, "max_active_tasks", 1);
+    await finish(deps, [success(claimed[0]!)], "worker:w");
+    expect((await waits())[0]).toMatchObject({ code: "SYSTEM_LIMIT", detail: { taken: 2, limit: 1 } });
+    await setSystemLimit(deps.pool, "max_active_tasks", null);
+    await admit(deps);
+    expect(await count(runId, "ready")).toBe(0);
+  });
+
+  test("a task that asks for memory is given to one worker, which alone can take it", async () => {
+    const { deps } = database;
+    await publishWide("heavy", 3, { task: { resources: { memory: "2Gi" } } });
+    const w = await worker(deps, "w");
+    const other = await worker(deps, "other");
+    await deps.pool.query("update sluice.worker set memory = 1024 where id = 'other'");
+    const runId = await start(deps, "heavy");
+    // 4 GiB, two tasks.
+    expect(await count(runId, "queued")).toBe(2);
+    expect((await waits()).map(({ code }) => code)).toEqual(["RESOURCES_TAKEN"]);
+    expect(await claimAll(deps, other)).toEqual([]);
+    expect(await claimAll(deps, w)).toEqual([]);
+    expect((await renewLeases(deps.pool, w, [], 30_000)).assigned).toEqual(["process"]);
+    expect((await renewLeases(deps.pool, other, [], 30_000)).assigned).toEqual([]);
+    const claimed = await claim(deps, w, { queue: ownQueue("w"), slotClass: "process" }, [randomUUID(), randomUUID()]);
+    expect(claimed).toHaveLength(2);
+    await finish(deps, [success(claimed[0]!)], "worker:w");
+    expect([await count(runId, "running"), await count(runId, "queued")]).toEqual([1, 1]);
+  });
+
+  test("what was handed over to a worker that has gone waits again, with its reason and the same number", async () => {
+    const { deps } = database;
+    await publishWide("left", 2, { task: { resources: { cpu: 1 } } });
+    await publishWide("plain", 2, {});
+    const w = await worker(deps, "w");
+    const [left, plain] = [await start(deps, "left"), await start(deps, "plain")];
+    expect([await count(left, "queued"), await count(plain, "queued")]).toEqual([2, 2]);
+    await sweep(deps);
+    expect([await count(left, "queued"), await count(plain, "queued")]).toEqual([2, 2]);
+    await setWorkerState(deps.pool, w, "stopped");
+    await sweep(deps);
+    expect([await count(left, "ready"), await count(plain, "ready")]).toEqual([2, 2]);
+    expect((await waits()).map(({ code }) => code)).toEqual(["NO_WORKER", "NO_WORKER"]);
+    const again = await worker(deps, "again");
+    expect([await count(left, "queued"), await count(plain, "queued")]).toEqual([2, 2]);
+    // The old deliveries lie there as well and mean nothing.
+    const claimed = await claimAll(deps, again);
+    expect(claimed.map(({ number }) => number)).toEqual([1, 1]);
+  });
+
+  test("pausing takes back what no worker has taken yet; what runs goes on", async () => {
+    const { deps } = database;
+    await publishWide("paused", 3, {});
+    const w = await worker(deps, "w");
+    const runId = await start(deps, "paused");
+    await claimSome(deps, w, 1);
+    await pauseRun(deps, runId, "anna");
+    expect([await count(runId, "running"), await count(runId, "ready")]).toEqual([1, 2]);
+    expect(await claimAll(deps, w)).toEqual([]);
+    await resumeRun(deps, runId);
+    expect(await claimAll(deps, w)).toHaveLength(2);
+  });
+
+  test("what was claimed by a call whose answer never came starts again without counting as lost", async () => {
+    const { deps } = database;
+    await publishWide("unheard", 2, {});
+    const w = await worker(deps, "w");
+    const runId = await start(deps, "unheard");
+    const tokens = [randomUUID(), randomUUID()];
+    const lane = { queue: "default", slotClass: "process" } as const;
+    await claim(deps, w, lane, tokens.slice(0, 1));
+    const known = await claim(deps, w, lane, tokens.slice(1));
+    await handBackUnheard(deps, w, [tokens[0]!, randomUUID()]);
+    expect([await count(runId, "running"), await count(runId, "queued")]).toEqual([1, 1]);
+    await finish(deps, [success(known[0]!)], "worker:w");
+    expect((await claimAll(deps, w)).map(({ number }) => number)).toEqual([2]);
+    const { rows } = await database.pool.query("select max(lost_attempts) as lost from sluice.task_instance");
+    expect(rows).toEqual([{ lost: 0 }]);
   });
 });

@@ -1,18 +1,29 @@
 import { type Claimed, claimQueued, isActive, type WorkerRef } from "#lib/db/claims.ts";
+import type { Tx } from "#lib/db/pool.ts";
 import { inTx } from "#lib/db/tx.ts";
+import { assignedTo } from "#lib/db/unadmit.ts";
+import { type Lane, laneName, ownQueue } from "#lib/queue/task-queue.ts";
 import type { EngineDeps } from "./deps.ts";
 import { LEASE_MS } from "./lease.ts";
 
 /** Rolls the deliveries back: they belong to a worker that may still claim. */
 class NotActive extends Error {}
 
-/** Takes up to `max` attempts off a lane for this worker: delivery, claim and lease are one transaction. */
-export async function claim(deps: EngineDeps, worker: WorkerRef, lane: string, max: number): Promise<Claimed[]> {
+/**
+ * Takes attempts off a lane for this worker, at most one for each of `tokens`: delivery, claim and lease are one
+ * transaction. After an error it is not known whether they were taken: see `handBackUnheard`.
+ */
+export async function claim(
+  deps: EngineDeps,
+  worker: WorkerRef,
+  lane: Lane,
+  tokens: readonly string[],
+): Promise<Claimed[]> {
   try {
     const claimed = await inTx(deps.pool, async (tx) => {
-      const ids = await deps.queue.take(tx, lane, max);
+      const ids = await take(deps, tx, worker, lane, tokens.length);
       if (ids.length === 0) return [];
-      const attempts = ids.map((id) => ({ id, token: deps.newToken() }));
+      const attempts = ids.map((id, index) => ({ id, token: tokens[index]! }));
       const taken = await claimQueued(tx, worker, attempts, LEASE_MS);
       if (taken.length === 0 && !(await isActive(tx, worker))) throw new NotActive();
       return taken;
@@ -26,4 +37,10 @@ export async function claim(deps: EngineDeps, worker: WorkerRef, lane: string, m
     if (error instanceof NotActive) return [];
     throw error;
   }
+}
+
+/** Attempts that only this worker may take are not in a queue that others fetch from. */
+function take({ queue }: EngineDeps, tx: Tx, worker: WorkerRef, lane: Lane, max: number): Promise<string[]> {
+  if (lane.queue === ownQueue(worker.id)) return assignedTo(tx, worker.id, lane.slotClass, max);
+  return queue.take(tx, laneName(lane), max);
 }

@@ -7,8 +7,7 @@ import { publishVersion } from "#lib/db/versions.ts";
 import { setWorkerState } from "#lib/db/workers.ts";
 import { DagSpec } from "#lib/domain/model/dag.ts";
 import { testDatabase } from "#lib/testing/database.ts";
-import { claimAll, failed, runState, start, states, success, worker } from "#lib/testing/engine.ts";
-import { claim } from "./claim.ts";
+import { claimAll, claimSome, failed, runState, start, states, success, worker } from "#lib/testing/engine.ts";
 import { finish } from "./finish.ts";
 import { pauseDag } from "./pause.ts";
 
@@ -186,8 +185,8 @@ describe("a child does not go on in its parent's slot", () => {
     const w = await worker(deps, "w");
     await start(deps, "older");
     await start(deps, "older");
-    const all = await claim(deps, w, "default.process", 1);
-    const second = await claim(deps, w, "default.process", 1);
+    const all = await claimSome(deps, w, 1);
+    const second = await claimSome(deps, w, 1);
     // The first run's `a` goes back: it is older than the second run's `b`.
     await finish(deps, [{ ...failed(all[0]!), retryInMs: 0 }], "worker:w");
     expect(names(await end(second[0]!))).toEqual([]);

@@ -1,6 +1,6 @@
 import { beforeEach, describe, expect, test } from "vitest";
 import { decideAdmission } from "#lib/domain/admission.ts";
-import { admitReady, lockAdmission, readWorkloads } from "#lib/db/admission.ts";
+import { admitReady, lockAdmission, readDemand } from "#lib/db/admission.ts";
 import { finishRunning } from "#lib/db/finishes.ts";
 import { releaseExpired } from "#lib/db/lost-attempts.ts";
 import { unsettledRuns } from "#lib/db/run-states.ts";
@@ -146,7 +146,11 @@ describe("a result counts once, and only from the holder", () => {
     const [a, b] = await claimAll(deps, w);
     await finish(deps, [success(a!)], "worker:w");
     const refs = [a!, b!].map((attempt) => ({ id: attempt.attemptId, token: attempt.token }));
-    expect(await renewLeases(deps.pool, w, refs, 30_000)).toEqual({ workerState: "active", held: [b!.attemptId] });
+    expect(await renewLeases(deps.pool, w, refs, 30_000)).toEqual({
+      workerState: "active",
+      held: [b!.attemptId],
+      assigned: [],
+    });
     await worker(deps, "w");
     expect((await renewLeases(deps.pool, w, refs, 30_000)).workerState).toBeUndefined();
   });
@@ -217,7 +221,8 @@ describe("admission", () => {
       Array.from({ length: 6 }, () =>
         inTx(database.pool, async (tx) => {
           await lockAdmission(tx);
-          return admitReady(tx, decideAdmission(await readWorkloads(tx)).admitted);
+          const { admitted, assigned } = decideAdmission(await readDemand(tx));
+          return admitReady(tx, admitted, assigned);
         }),
       ),
     );

@@ -1,6 +1,6 @@
 import { setTimeout as delay } from "node:timers/promises";
 import { beforeEach, describe, expect, test } from "vitest";
-import { admitReady, lockAdmission, readWorkloads } from "#lib/db/admission.ts";
+import { admitReady, lockAdmission, readDemand } from "#lib/db/admission.ts";
 import { claimQueued } from "#lib/db/claims.ts";
 import { finishRunning } from "#lib/db/finishes.ts";
 import { releaseExpired } from "#lib/db/lost-attempts.ts";
@@ -62,7 +62,8 @@ async function publishLimited(id: string, limits: object, tasks: readonly string
 
 const pass = async (tx: Tx): Promise<number> => {
   await lockAdmission(tx);
-  return (await admitReady(tx, decideAdmission(await readWorkloads(tx)).admitted)).length;
+  const { admitted, assigned } = decideAdmission(await readDemand(tx));
+  return (await admitReady(tx, admitted, assigned)).length;
 };
 
 describe("two at once", () => {
@@ -71,8 +72,8 @@ describe("two at once", () => {
     await start(database.deps, "limited");
     // Only now, so that the start's own admission had nobody to admit for.
     await database.pool.query(
-      `insert into sluice.worker (id, epoch, host, pid, version, queues, process_slots, function_slots, inline_slots, state, lease_until)
-       values ('w', 1, 'test', 1, '0', '{default}', 9, 9, 9, 'active', sluice.clock() + interval '1 hour')`,
+      `insert into sluice.worker (id, epoch, host, pid, version, queues, process_slots, function_slots, inline_slots, cpu, memory, state, lease_until)
+       values ('w', 1, 'test', 1, '0', '{default}', 9, 9, 9, 9, 9, 'active', sluice.clock() + interval '1 hour')`,
     );
     const first = await held(pass);
     expect(first.result).toBe(2);

@@ -5,10 +5,12 @@ import {
   type Released,
   releaseExpired,
   releasePredecessors,
+  releaseUnheard,
   staleQueued,
 } from "#lib/db/lost-attempts.ts";
 import { unsettledRuns } from "#lib/db/run-states.ts";
 import { inTx, retried } from "#lib/db/tx.ts";
+import { unadmitAbandoned } from "#lib/db/unadmit.ts";
 import { admit } from "./admit.ts";
 import type { EngineDeps } from "./deps.ts";
 import { finish } from "./finish.ts";
@@ -22,6 +24,8 @@ const SETTLE_BATCH = 100;
 /** Repairs what processes that died have left: expired leases, lost deliveries, unsettled runs. */
 export async function sweep(deps: EngineDeps): Promise<void> {
   await takeBack(deps, await retried(() => releaseExpired(deps.pool, LEASE_MS, LOST_ALLOWANCE)));
+  const abandoned = await retried(() => unadmitAbandoned(deps.pool));
+  deps.notifier.announce("sluice_runs", abandoned);
   await redeliver(deps);
   for (const runId of await unsettledRuns(deps.pool, SETTLE_BATCH)) {
     // One run that cannot be settled must not keep the others from it.
@@ -39,6 +43,11 @@ export async function takeOverFromPredecessors(deps: EngineDeps, worker: WorkerR
 /** A stopping worker's attempts go to others at once and without using up anything. Its processes must be dead. */
 export async function handBack(deps: EngineDeps, worker: WorkerRef): Promise<void> {
   await takeBackAll(deps, () => releaseDrained(deps.pool, worker));
+}
+
+/** Attempts claimed under these tokens by calls whose answer never came: nobody runs them. */
+export async function handBackUnheard(deps: EngineDeps, worker: WorkerRef, tokens: readonly string[]): Promise<void> {
+  await takeBackAll(deps, () => releaseUnheard(deps.pool, worker, tokens));
 }
 
 /** One release is a batch; this repeats it until nothing is left. */

@@ -18,6 +18,11 @@ export function laneName(lane: Lane): string {
   return `${lane.queue}.${lane.slotClass}`;
 }
 
+/** Stands for the attempts that only this worker may take. No queue of pg-boss, and no name that a queue can have. */
+export function ownQueue(workerId: string): string {
+  return `@${workerId}`;
+}
+
 export function lanesOf(queues: readonly string[]): Lane[] {
   return queues.flatMap((queue) => SLOT_CLASSES.map((slotClass) => ({ queue, slotClass })));
 }

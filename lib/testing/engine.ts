@@ -33,6 +33,8 @@ export function worker(deps: EngineDeps, id: string, slots = 100): Promise<Worke
     processSlots: slots,
     functionSlots: slots,
     inlineSlots: slots,
+    cpu: 4_000,
+    memory: 4_096,
   });
 }
 
@@ -42,7 +44,11 @@ export async function start(deps: EngineDeps, dagId: string): Promise<string> {
 }
 
 export function claimAll(deps: EngineDeps, ref: WorkerRef): Promise<Claimed[]> {
-  return claim(deps, ref, "default.process", 1_000);
+  return claimSome(deps, ref, 1_000);
+}
+
+export function claimSome(deps: EngineDeps, ref: WorkerRef, max: number): Promise<Claimed[]> {
+  return claim(deps, ref, { queue: "default", slotClass: "process" }, Array.from({ length: max }, deps.newToken));
 }
 
 export function success({ taskInstanceId: id, token }: Claimed): {

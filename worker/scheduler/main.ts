@@ -3,7 +3,7 @@ import { messageOf } from "#lib/domain/errors.ts";
 import type { Log } from "#lib/domain/log.ts";
 import { engineDeps } from "#lib/boot.ts";
 import { ensurePartitions } from "#lib/db/partitions.ts";
-import { admitDue, recordWaits } from "#lib/engine/admit.ts";
+import { patrolAdmission } from "#lib/engine/admit.ts";
 import { LEASE_MS } from "#lib/engine/lease.ts";
 import { startAllQueuedRuns } from "#lib/engine/start-queued-runs.ts";
 import { sweep } from "#lib/engine/sweep.ts";
@@ -37,9 +37,8 @@ export async function runScheduler(settings: Settings & { databaseUrl: string })
         duty("partitions", PARTITIONS_EVERY_MS, () => ensurePartitions(deps.pool)),
         { name: "first load", start: () => firstLoad(loader, log), stop: () => Promise.resolve() },
         duty("load", LOAD_EVERY_MS, () => loader.pass()),
-        duty("admit", ADMIT_EVERY_MS, () => admitDue(deps)),
+        duty("admit", ADMIT_EVERY_MS, () => patrolAdmission(deps)),
         duty("runs", ADMIT_EVERY_MS, () => startAllQueuedRuns(deps)),
-        duty("waits", ADMIT_EVERY_MS, () => recordWaits(deps)),
         duty("sweep", SWEEP_EVERY_MS, () => guard(() => sweep(deps))),
         healthService({ host: settings.host, port: settings.healthPort, duties, log }),
       ],

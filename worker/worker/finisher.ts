@@ -6,6 +6,7 @@ import type { EngineDeps } from "#lib/engine/deps.ts";
 import { type Ended, finishAndContinue } from "#lib/engine/finish.ts";
 
 const MAX_BATCH = 250;
+const FIRST_BACKOFF_MS = 50;
 const MAX_BACKOFF_MS = 2_000;
 
 /** Accepted, perhaps with a child to go on with; or refused, because the attempt is no longer this worker's. */
@@ -20,9 +21,10 @@ type Waiting = { end: Finish; settled: (answer: Answer) => void };
 
 /**
  * Hands ends in: at once when nothing is under way, else together with all that came meanwhile. A database that
- * is away is waited for; the lease may run out, and then the end is refused.
+ * is away is waited for; the lease may run out, and then the end is refused. Tokens of children that an unanswered
+ * call may have claimed are added to `unheard`.
  */
-export function createFinisher(deps: EngineDeps, actor: string): Finisher {
+export function createFinisher(deps: EngineDeps, actor: string, unheard: string[]): Finisher {
   let waiting: Waiting[] = [];
   let working = false;
 
@@ -42,9 +44,11 @@ export function createFinisher(deps: EngineDeps, actor: string): Finisher {
   };
 
   const persist = async (ends: Finish[]): Promise<Ended> => {
-    for (let backoffMs = 50; ; backoffMs = Math.min(MAX_BACKOFF_MS, backoffMs * 2)) {
+    for (let backoffMs = FIRST_BACKOFF_MS; ; backoffMs = Math.min(MAX_BACKOFF_MS, backoffMs * 2)) {
       try {
-        return await finishAndContinue(deps, ends, actor);
+        const ended = await finishAndContinue(deps, ends, actor);
+        if (backoffMs > FIRST_BACKOFF_MS) unheard.push(...doubtful(ends, ended));
+        return ended;
       } catch (error) {
         deps.log.warn({ error: messageOf(error), ends: ends.length }, "results could not be handed in; trying again");
         await delay(backoffMs);
@@ -60,4 +64,9 @@ export function createFinisher(deps: EngineDeps, actor: string): Finisher {
       });
     },
   };
+}
+
+/** An end refused at a later try may have been accepted at an earlier one, and with it a child claimed. */
+function doubtful(ends: readonly Finish[], { accepted }: Ended): string[] {
+  return ends.flatMap(({ taskInstanceId, next }) => (next && !accepted.has(taskInstanceId) ? [next.token] : []));
 }

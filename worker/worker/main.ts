@@ -71,14 +71,16 @@ function workerService(
       const lanes = lanesOf(settings.queues);
       const worker = await registerWorker(deps, await registration(settings));
       duties.register("claim", 10_000);
+      const unheard: string[] = [];
       const loop = createWorkerLoop({
         tools,
         worker,
         lanes,
         slots: { process: settings.processSlots, function: settings.functionSlots, inline: settings.inlineSlots },
         logs: createLogWriter(deps),
-        finisher: createFinisher(deps, `worker:${worker.id}`),
+        finisher: createFinisher(deps, `worker:${worker.id}`, unheard),
         duties,
+        unheard,
         onReplaced: () => {
           deps.log.error({ worker: worker.id }, "another process has taken this worker's name; stopping");
           process.kill(process.pid, "SIGTERM");
@@ -143,6 +145,8 @@ async function registration(settings: RunningSettings): Promise<Parameters<typeo
     processSlots: settings.processSlots,
     functionSlots: settings.functionSlots,
     inlineSlots: settings.inlineSlots,
+    cpu: settings.cpu,
+    memory: settings.memory,
   };
 }
 

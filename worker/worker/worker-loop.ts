@@ -5,8 +5,8 @@ import type { Claimed, WorkerRef } from "#lib/db/claims.ts";
 import { renewLeases, setWorkerState } from "#lib/db/workers.ts";
 import { claim } from "#lib/engine/claim.ts";
 import { LEASE_MS, SELF_FENCE_MS } from "#lib/engine/lease.ts";
-import { handBack } from "#lib/engine/sweep.ts";
-import { type Lane, laneName } from "#lib/queue/task-queue.ts";
+import { handBack, handBackUnheard } from "#lib/engine/sweep.ts";
+import { type Lane, laneName, lanesOf, ownQueue } from "#lib/queue/task-queue.ts";
 import type { Duties } from "../health.ts";
 import type { Finisher } from "./finisher.ts";
 import type { LogWriter } from "./log-writer.ts";
@@ -36,6 +36,8 @@ export function createWorkerLoop(options: {
   logs: LogWriter;
   finisher: Finisher;
   duties: Duties;
+  /** Tokens of claims whose answer never came; what they took is handed back at the next heartbeat. */
+  unheard: string[];
   /** Another process has taken this worker's name. */
   onReplaced: () => void;
 }): WorkerLoop {
@@ -50,8 +52,10 @@ export function createWorkerLoop(options: {
   let looping: Promise<void> = Promise.resolve();
   let stopped = false;
 
+  // What is meant for this worker alone is announced, and looked for at every heartbeat.
+  const all = [...options.lanes, ...lanesOf([ownQueue(worker.id)])];
   /** Lanes that may have something to claim. */
-  const asked = new Set(options.lanes);
+  const asked = new Set(all);
 
   const stir = (): void => {
     woken.resolve();
@@ -59,7 +63,7 @@ export function createWorkerLoop(options: {
   };
 
   const wake = (name?: string): void => {
-    const lanes = options.lanes.filter((lane) => name === undefined || laneName(lane) === name);
+    const lanes = all.filter((lane) => name === undefined || laneName(lane) === name);
     for (const lane of lanes) asked.add(lane);
     if (lanes.length > 0) stir();
   };
@@ -114,12 +118,15 @@ export function createWorkerLoop(options: {
     const room = free(lane.slotClass);
     if (room <= 0) return;
     asked.delete(lane);
+    const tokens = Array.from({ length: room }, deps.newToken);
     try {
-      const claimed = await claim(deps, worker, laneName(lane), room);
+      const claimed = await claim(deps, worker, lane, tokens);
       // As many as there was room for: more may be left.
       if (claimed.length === room) asked.add(lane);
       for (const attempt of claimed) start(attempt, lane.slotClass);
     } catch (error) {
+      // Its commit may have been done and only the answer lost.
+      options.unheard.push(...tokens);
       asked.add(lane);
       throw error;
     }
@@ -132,7 +139,7 @@ export function createWorkerLoop(options: {
   /** Lanes of one class share its slots, so they are asked in turn; each time another one first. */
   let turn = 0;
   const claimClass = async (slotClass: SlotClass): Promise<void> => {
-    const lanes = options.lanes.filter((lane) => lane.slotClass === slotClass && asked.has(lane));
+    const lanes = all.filter((lane) => lane.slotClass === slotClass && asked.has(lane));
     for (const at of lanes.keys()) await claimLane(lanes[(at + turn) % lanes.length]!);
   };
 
@@ -152,6 +159,7 @@ export function createWorkerLoop(options: {
       } catch (error) {
         deps.log.warn({ error: messageOf(error) }, "could not claim; trying again");
         await delay(ERROR_PAUSE_MS);
+        continue;
       }
       const poll = new AbortController();
       const polled = delay(POLL_MS, true, { signal: poll.signal }).catch(() => false);
@@ -171,10 +179,14 @@ export function createWorkerLoop(options: {
       const sentAt = performance.now();
       const known = [...held.values()];
       const attempts = known.map(({ claimed }) => ({ id: claimed.attemptId, token: claimed.token }));
+      const unheard = options.unheard.splice(0);
+      if (unheard.length > 0)
+        await handBackUnheard(deps, worker, unheard).catch(() => options.unheard.push(...unheard));
       const beat = await renewLeases(deps.pool, worker, attempts, LEASE_MS);
       // From before it was sent: our own view of the lease must end first.
       confirmedAt = sentAt;
       if (beat.workerState === undefined) options.onReplaced();
+      for (const slotClass of beat.assigned) wake(laneName({ queue: ownQueue(worker.id), slotClass }));
       const ours = new Set(beat.held);
       for (const attempt of known) {
         const lost = held.has(attempt.claimed.attemptId) && !ours.has(attempt.claimed.attemptId);

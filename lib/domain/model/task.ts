@@ -2,6 +2,7 @@ import { z } from "zod";
 import { TaskCallbacks } from "./callbacks.ts";
 import { Duration } from "./duration.ts";
 import { Argument, EnvName, GroupPath, PoolName, QueueName, ServiceName, TaskId, Text } from "./names.ts";
+import { Resources } from "./resources.ts";
 import { Retries } from "./retries.ts";
 import { BashConfig, FnConfig, HttpConfig, NoopConfig, PythonConfig } from "./task-types.ts";
 
@@ -25,15 +26,6 @@ export type TriggerRule = (typeof TRIGGER_RULES)[number];
 export const PRIORITIES = ["high", "medium", "low"] as const;
 export type Priority = (typeof PRIORITIES)[number];
 
-export const Resources = z.strictObject({
-  cpu: z.number().min(0.01).max(1_024).optional().describe("Processors; 0.5 is half of one."),
-  memory: z
-    .string()
-    .regex(/^\d{1,6}(Ki|Mi|Gi|Ti)$/, "must be a size like 512Mi or 2Gi")
-    .optional()
-    .describe("Memory with a binary unit."),
-});
-
 export const Env = z.record(EnvName, Argument).default({}).describe("Environment variables of the task's process.");
 
 /** What a task has beside its id, type and config; a DAG's `defaults` may hold most of it. */
@@ -54,7 +46,7 @@ export const taskOptions = {
   queue: QueueName.default("default").describe("The task runs on workers that serve this queue."),
   priority: z.enum(PRIORITIES).optional().describe("Goes first among ready tasks; without it, the DAG's."),
   resources: Resources.optional().describe(
-    "What the task needs of a worker. Kept with the version; nothing acts on it yet.",
+    "What the task needs of a worker: it goes to one that has so much left of what its tasks may ask for.",
   ),
   env: Env,
   uses: z

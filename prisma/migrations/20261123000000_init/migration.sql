@@ -75,7 +75,16 @@ create table sluice.workload (
   pool text,
   slots int not null check (slots > 0),
   priority text not null check (priority in ('high', 'medium', 'low')),
-  unique nulls not distinct (dag_id, queue, slot_class, pool, slots, priority)
+  -- What one task asks of its worker: thousandths of a processor and MiB; 0 asks for nothing.
+  cpu int not null check (cpu >= 0),
+  memory int not null check (memory >= 0),
+  unique nulls not distinct (dag_id, queue, slot_class, pool, slots, priority, cpu, memory)
+);
+
+-- Limits of the whole system that people may change while it runs; one that is absent is none.
+create table sluice.system_limit (
+  name text primary key check (name in ('max_active_tasks')),
+  value int not null check (value >= 0)
 );
 
 -- Why ready tasks of a workload are not admitted; kept by a scheduler, written when it changes.
@@ -219,6 +228,8 @@ create table sluice.live_attempt (
   state text not null check (state in ('queued', 'running')),
   workload_id int not null,
   queued_at timestamptz not null default sluice.clock(),
+  -- The only worker that may take it: admission gives a task that asks for processors or memory to one that has them.
+  assigned_to text,
   worker_id text,
   worker_epoch bigint,
   token uuid,
@@ -315,6 +326,9 @@ create table sluice.worker (
   process_slots int not null check (process_slots >= 0),
   function_slots int not null check (function_slots >= 0),
   inline_slots int not null check (inline_slots >= 0),
+  -- What its tasks may ask for, all together: thousandths of a processor and MiB.
+  cpu int not null check (cpu >= 0),
+  memory int not null check (memory >= 0),
   state text not null check (state in ('active', 'draining', 'stopped')),
   started_at timestamptz not null default sluice.clock(),
   lease_until timestamptz not null

@@ -1,0 +1,72 @@
+import type { Db } from "./pool.ts";
+
+/** Why what was handed over is taken back before any worker took it, and when. */
+const TAKEN_BACK_WHEN = {
+  // Nobody who lives serves it any more, or the one it was meant for has gone.
+  NO_WORKER: `not exists (
+    select from sluice.worker k
+     where k.state = 'active' and k.lease_until > (select sluice.clock()) and w.queue = any (k.queues)
+       and case w.slot_class when 'process' then k.process_slots when 'function' then k.function_slots
+                             else k.inline_slots end > 0
+       and (a.assigned_to is null or a.assigned_to = k.id)) and $1::bigint[] is null`,
+  PAUSED: "a.task_instance_id >> 20 = any ($1::bigint[]) and t.held",
+} as const;
+
+/**
+ * `queued` → `ready`, with the count of attempts as before; at most 1,000 a call. A claim that comes first keeps the
+ * attempt; a delivery that comes later finds nothing. Answers whose runs they were.
+ */
+async function unadmit(
+  db: Db,
+  reason: keyof typeof TAKEN_BACK_WHEN,
+  runIds: readonly string[] | null,
+): Promise<string[]> {
+  const { rows } = await db.query<{ runId: string }>({
+    name: `unadmit-${reason}`,
+    text: `
+      with lk as materialized (
+        select t.id from sluice.task_instance t
+         where t.id in (select a.task_instance_id
+                          from sluice.live_attempt a
+                          join sluice.workload w on w.id = a.workload_id
+                          join sluice.task_instance t on t.id = a.task_instance_id
+                         where a.state = 'queued' and ${TAKEN_BACK_WHEN[reason]} order by 1 limit 1000)
+         order by t.id for update),
+      gone as (
+        delete from sluice.live_attempt a using lk where a.task_instance_id = lk.id and a.state = 'queued'
+        returning a.task_instance_id, a.number),
+      moved as (
+        update sluice.task_instance t set state = 'ready', attempts = t.attempts - 1
+          from gone where t.id = gone.task_instance_id and t.state = 'queued'
+        returning t.run_id),
+      e as (
+        insert into sluice.event (run_id, task_instance_id, attempt, from_state, to_state, reason, actor)
+        select task_instance_id >> 20, task_instance_id, number, 'queued', 'ready', $2, 'admission' from gone)
+      select distinct run_id as "runId" from moved`,
+    values: [runIds, reason],
+  });
+  return rows.map((row) => row.runId);
+}
+
+/** What was handed over to workers that have gone waits for others again, with its reason. */
+export function unadmitAbandoned(db: Db): Promise<string[]> {
+  return unadmit(db, "NO_WORKER", null);
+}
+
+/** What was handed over before its run or DAG was paused. */
+export async function unadmitHeld(db: Db, runIds: readonly string[]): Promise<void> {
+  while ((await unadmit(db, "PAUSED", runIds)).length > 0);
+}
+
+/** The attempts that only this worker may take, of one slot class; the oldest first. */
+export async function assignedTo(db: Db, workerId: string, slotClass: string, max: number): Promise<string[]> {
+  const { rows } = await db.query<{ id: string }>({
+    name: "assigned-to",
+    text: `
+      select a.id::text as id from sluice.live_attempt a join sluice.workload w on w.id = a.workload_id
+       where a.state = 'queued' and a.assigned_to = $1 and w.slot_class = $2
+       order by a.queued_at, a.task_instance_id limit $3`,
+    values: [workerId, slotClass, max],
+  });
+  return rows.map((row) => row.id);
+}
