@@ -26,6 +26,8 @@ export type Finished = {
   continued: Map<string, Claimed>;
   /** A slot fell free or a task became ready: admission has something to look at. */
   callsForAdmission: boolean;
+  /** Somebody is to be told of an end. */
+  hasCallbacks: boolean;
   /** Runs in which a task ended in a way that others' rules must be asked about. */
   unsettledRuns: string[];
   /** DAGs of which a run has ended while others are queued. */
@@ -55,10 +57,11 @@ export async function finishRunning(
                       $10::uuid[], $11::uuid[])
                       f(id, token, state, reason, exit_code, error, output, retry_ms, next_id, next_token)),
       run as materialized (
-        select r.id, r.version_id, r.dag_id from sluice.dag_run r
-         where r.id in (select id >> 20 from given) order by r.id for key share),
+        select r.id, r.version_id, r.dag_id, v.task_calls
+          from sluice.dag_run r join sluice.dag_version v on v.id = r.version_id
+         where r.id in (select id >> 20 from given) order by r.id for key share of r),
       f as materialized (
-        select g.*, r.version_id, r.dag_id, (g.id & 1048575)::int as ord from given g join run r on r.id = g.id >> 20),
+        select g.*, r.version_id, r.dag_id, r.task_calls, (g.id & 1048575)::int as ord from given g join run r on r.id = g.id >> 20),
       -- By child, which of the batch it waits for. No join of two large sets: the planner takes these for small ones.
       edge as (
         select (f.id >> 20) << 20 | c.ord as id, array_agg(f.id) as parents
@@ -74,7 +77,7 @@ export async function finishRunning(
         delete from sluice.live_attempt a using f
          where a.task_instance_id = f.id and a.token = f.token and a.state = 'running' and (select count(*) from lk) > 0
         returning a.*, f.state as end_state, f.becomes, f.retry_ms, f.reason, f.exit_code, f.error, f.output, f.next_id,
-                  f.next_token, f.version_id, f.dag_id, f.ord),
+                  f.next_token, f.version_id, f.dag_id, f.task_calls, f.ord),
       accepted as materialized (
         select count(*) = (select count(*) from f) as all, array_agg(task_instance_id) as ids from done),
       -- Only what waits is counted down: a child that has started may see its parent succeed once more.
@@ -152,10 +155,22 @@ export async function finishRunning(
         update sluice.dag_run r
            set state = case when p.failed_leaves > 0 then 'failed' else 'success' end, ended_at = sluice.clock()
           from progress p where r.id = p.run_id and p.open = 0 and r.state = 'running'
-        returning r.id, r.state, r.dag_id),
+        returning r.id, r.state, r.dag_id, r.version_id),
       ce as (
         insert into sluice.event (run_id, from_state, to_state, actor)
         select id, 'running', state, $8 from closed),
+      call as (
+        insert into sluice.callback (run_id, task_instance_id, attempt, event)
+        select x.run_id, x.task_instance_id, x.number, x.event
+          from (select d.task_instance_id >> 20 as run_id, d.task_instance_id, d.number, t.calls,
+                       case when d.becomes in ('retrying', 'ready') then 'retry' else d.becomes end as event
+                  from done d join sluice.dag_task t on t.version_id = d.version_id and t.ord = d.ord
+                 where d.task_calls
+                union all
+                select c.id, null, null, v.calls, c.state
+                  from closed c join sluice.dag_version v on v.id = c.version_id) x
+         where x.event = any (x.calls)
+        returning 1),
       taken as (
         select id as task_instance_id, next_id as attempt_id, next_token as token, attempts as number, failures, after_id
           from moved where next_id is not null),
@@ -169,7 +184,8 @@ export async function finishRunning(
                       where exists (select from sluice.dag_run q where q.dag_id = c.dag_id and q.state = 'queued'))
                  as "dagsWithRoom",
                (select count(*) from done) > (select count(*) from next)
-                 or exists (select from moved where state = 'ready') as "callsForAdmission")
+                 or exists (select from moved where state = 'ready') as "callsForAdmission",
+               exists (select from call) as "hasCallbacks")
       select s.*, c.* from (select 0 as kind, * from summary) s full join (select 1 as kind, * from claimed) c using (kind)`,
     values: [
       batch.map((f) => f.taskInstanceId),
@@ -191,6 +207,7 @@ export async function finishRunning(
     accepted: summary.accepted!,
     continued: new Map(rows.flatMap((row) => (row.afterId === null ? [] : [[row.afterId, row] as const]))),
     callsForAdmission: summary.callsForAdmission,
+    hasCallbacks: summary.hasCallbacks,
     unsettledRuns: summary.unsettledRuns,
     dagsWithRoom: summary.dagsWithRoom,
   };
@@ -202,5 +219,6 @@ type FinishedRow = Claimed & {
   unsettledRuns: string[];
   dagsWithRoom: string[];
   callsForAdmission: boolean;
+  hasCallbacks: boolean;
   afterId: string | null;
 };

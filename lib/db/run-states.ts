@@ -42,12 +42,17 @@ export type VersionGraph = RuledGraph & {
   readonly children: readonly (readonly number[])[];
   readonly isLeaf: readonly boolean[];
   readonly gates: readonly number[];
+  /** Somebody is called at an end of a run or of a task. */
+  readonly calls: boolean;
 };
 
 export async function readVersionGraph(db: Db, versionId: string): Promise<VersionGraph> {
-  const { rows } = await db.query<{ id: string; rule: TriggerRule | null; gate: number; dependsOn: string[] | null }>(
-    `select task_id as id, spec ->> 'triggerRule' as rule, gate, spec -> 'dependsOn' as "dependsOn"
-       from sluice.dag_task where version_id = $1 order by ord`,
+  type Row = { id: string; rule: TriggerRule | null; gate: number; dependsOn: string[] | null; calls: boolean };
+  const { rows } = await db.query<Row>(
+    `select t.task_id as id, t.spec ->> 'triggerRule' as rule, t.gate, t.spec -> 'dependsOn' as "dependsOn",
+            v.task_calls or v.calls <> '{}' as calls
+       from sluice.dag_task t join sluice.dag_version v on v.id = t.version_id
+      where t.version_id = $1 order by t.ord`,
     [versionId],
   );
   const graph = buildGraph(rows.map(({ id, dependsOn }) => ({ id, dependsOn: dependsOn ?? [] })));
@@ -57,6 +62,7 @@ export async function readVersionGraph(db: Db, versionId: string): Promise<Versi
     rules: rows.map((row) => row.rule ?? "all_success"),
     gates: rows.map((row) => row.gate),
     isLeaf: graph.children.map((children) => children.length === 0),
+    calls: rows[0]?.calls ?? false,
   };
 }
 
@@ -116,7 +122,15 @@ export async function writeStates(
          where x.task_instance_id = c.id and c.open_parents is not null),
       dead as (
         update sluice.dead_letter d set dismissed_at = sluice.clock(), dismissed_by = $5
-          from c where d.task_instance_id = c.id and d.dismissed_at is null)
+          from c where d.task_instance_id = c.id and d.dismissed_at is null),
+      call as (
+        insert into sluice.callback (run_id, task_instance_id, attempt, event)
+        select $1::bigint, c.id, nullif(lk.attempts, 0), c.state
+          from c
+          join lk on lk.id = c.id
+          join sluice.dag_run r on r.id = $1::bigint
+          join sluice.dag_task t on t.version_id = r.version_id and t.ord = (c.id & 1048575)::int
+         where c.state in ('success', 'failed') and lk.before <> c.state and c.state = any (t.calls))
       insert into sluice.event (run_id, task_instance_id, attempt, from_state, to_state, reason, actor)
       select $1::bigint, c.id, nullif(lk.attempts, 0), lk.before, c.state, $6, $5
         from c join lk using (id) where lk.before <> c.state`,
@@ -162,7 +176,11 @@ export async function writeRunState(
       with moved as (
         update sluice.dag_run
            set state = $2, ended_at = case when $2 in ('success', 'failed', 'cancelled') then sluice.clock() end
-         where id = $1)
+         where id = $1
+        returning id, version_id),
+      call as (
+        insert into sluice.callback (run_id, event)
+        select m.id, $2 from moved m join sluice.dag_version v on v.id = m.version_id where $2 = any (v.calls))
       insert into sluice.event (run_id, from_state, to_state, reason, actor) values ($1, $3, $2, $5, $4)`,
     values: [run.id, to, run.state, actor, reason],
   });

@@ -1,5 +1,6 @@
 import type { Json } from "#lib/domain/canonical.ts";
 import { buildGraph } from "#lib/domain/graph.ts";
+import { calledEvents } from "#lib/domain/model/callbacks.ts";
 import type { DagSpec } from "#lib/domain/model/dag.ts";
 import { resourceAmount } from "#lib/domain/model/resources.ts";
 import { TASK_TYPES } from "#lib/domain/model/task-types.ts";
@@ -19,14 +20,14 @@ export async function insertVersionTasks(
   const workloads = await workloadsOf(tx, spec);
   await tx.query(
     `insert into sluice.dag_task (version_id, ord, task_id, type, workload_id, gate, starts_ready, is_leaf,
-       wakes_settling, spec, parents, children)
+       wakes_settling, spec, parents, children, calls)
      select $1, t.ord - 1, t.id, t.type, t.workload_id, t.gate, t.starts_ready, t.is_leaf, t.wakes_settling, t.spec,
-            t.parents::int[], t.children::int[]
+            t.parents::int[], t.children::int[], t.calls::text[]
        from rows from (unnest($2::text[]), unnest($3::text[]), unnest($4::int[]), unnest($5::int[]), unnest($6::bool[]),
                        unnest($7::bool[]), unnest($8::bool[]), unnest($9::jsonb[]), unnest($10::text[]),
-                       unnest($11::text[]))
+                       unnest($11::text[]), unnest($12::text[]))
             with ordinality t(id, type, workload_id, gate, starts_ready, is_leaf, wakes_settling, spec, parents,
-                              children, ord)`,
+                              children, calls, ord)`,
     [
       versionId,
       tasks.map((task) => task.id),
@@ -41,6 +42,7 @@ export async function insertVersionTasks(
       // Arrays of different lengths do not make one array of arrays; as texts they travel in one.
       graph.parents.map(arrayText),
       graph.children.map(arrayText),
+      tasks.map((task) => `{${calledEvents(task.callbacks).join(",")}}`),
     ],
   );
 }

@@ -1,3 +1,4 @@
+import { calledEvents } from "#lib/domain/model/callbacks.ts";
 import { canonicalJson } from "#lib/domain/canonical.ts";
 import { compactSpec, DagSpec, specHash } from "#lib/domain/model/dag.ts";
 import type { Db, Tx } from "./pool.ts";
@@ -101,9 +102,20 @@ type NewVersion = { hash: string; source: string | null; author: string; note: s
 async function insertVersion(tx: Tx, spec: DagSpec, { hash, source, author, note }: NewVersion): Promise<string> {
   const compact = compactSpec(spec);
   const { rows } = await tx.query<{ id: string }>(
-    `insert into sluice.dag_version (dag_id, number, hash, spec, bundle, params, source, author, note)
-     select $1, coalesce(max(number), 0) + 1, $2, $3, $4, $5, $6, $7, $8 from sluice.dag_version where dag_id = $1 returning id`,
-    [spec.id, hash, canonicalJson(compact), spec.bundle ?? null, paramsOf(spec), source, author, note],
+    `insert into sluice.dag_version (dag_id, number, hash, spec, bundle, params, source, author, note, calls, task_calls)
+     select $1, coalesce(max(number), 0) + 1, $2, $3, $4, $5, $6, $7, $8, $9, $10 from sluice.dag_version where dag_id = $1 returning id`,
+    [
+      spec.id,
+      hash,
+      canonicalJson(compact),
+      spec.bundle ?? null,
+      paramsOf(spec),
+      source,
+      author,
+      note,
+      calledEvents(spec.callbacks),
+      spec.tasks.some((task) => calledEvents(task.callbacks).length > 0),
+    ],
   );
   const versionId = rows[0]!.id;
   await insertVersionTasks(tx, versionId, spec, compact.tasks);

@@ -51,6 +51,15 @@ function totals(
   return sums;
 }
 
+type Sums = Record<"dags" | "lanes" | "taken", Map<string, number>>;
+type Bounds = Record<"dagLimit" | "laneFree" | "poolSize", number>;
+
+/** One more task of the workload is within every limit. */
+function fits({ dagId, lane, pool, slots }: Workload, { dags, lanes, taken }: Sums, bounds: Bounds): boolean {
+  const inPool = pool === null || (taken.get(pool.name) ?? 0) + slots <= bounds.poolSize;
+  return (dags.get(dagId) ?? 0) < bounds.dagLimit && (lanes.get(lane) ?? 0) < bounds.laneFree && inPool;
+}
+
 const isKept = (reason: WaitReason): boolean => reason.code === "POOL_FULL" && reason.kept === true;
 
 const owners = (admitted: readonly string[]): string[] => admitted.map((id) => id.split(":")[0]!);
@@ -205,11 +214,7 @@ describe("who goes next", () => {
           const left = entry.candidates.length - owners(admitted).filter((id) => id === String(entry.id)).length;
           expect(waits.has(entry.id)).toBe(left > 0);
           if (left === 0 || isKept(waits.get(entry.id)!)) continue;
-          const couldGo =
-            (dags.get(entry.dagId) ?? 0) < dagLimit &&
-            (lanes.get(entry.lane) ?? 0) < laneFree &&
-            (entry.pool === null || (taken.get(entry.pool.name) ?? 0) + entry.slots <= poolSize);
-          expect(couldGo).toBe(false);
+          expect(fits(entry, { dags, lanes, taken }, { dagLimit, laneFree, poolSize })).toBe(false);
         }
       }),
     );

@@ -4,6 +4,7 @@ import type { Claimed } from "#lib/db/claims.ts";
 import { type Finish, type Finished, finishRunning } from "#lib/db/finishes.ts";
 import { retried } from "#lib/db/tx.ts";
 import { admit } from "./admit.ts";
+import { dispatchCallbacks } from "./dispatch-callbacks.ts";
 import type { EngineDeps } from "./deps.ts";
 import { LEASE_MS } from "./lease.ts";
 import { startQueuedRuns } from "./start-queued-runs.ts";
@@ -44,9 +45,11 @@ async function end(deps: EngineDeps, batch: readonly Finish[], actor: string): P
   return finished;
 }
 
-async function handOn(deps: EngineDeps, { unsettledRuns, dagsWithRoom, callsForAdmission }: Finished): Promise<void> {
+async function handOn(deps: EngineDeps, finished: Finished): Promise<void> {
+  const { unsettledRuns, dagsWithRoom, callsForAdmission, hasCallbacks } = finished;
   for (const runId of unsettledRuns) await settleRun(deps, runId);
   for (const dagId of dagsWithRoom) await startQueuedRuns(deps, dagId);
   // Also without an unlocked child: the slot that fell free may be what another run waits for.
   if (callsForAdmission) await admit(deps);
+  if (hasCallbacks) await dispatchCallbacks(deps);
 }

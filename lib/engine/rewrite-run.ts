@@ -14,6 +14,7 @@ import {
 import type { Tx } from "#lib/db/pool.ts";
 import { inTx } from "#lib/db/tx.ts";
 import { admit } from "./admit.ts";
+import { dispatchCallbacks } from "./dispatch-callbacks.ts";
 import type { EngineDeps } from "./deps.ts";
 import { startQueuedRuns } from "./start-queued-runs.ts";
 
@@ -40,6 +41,7 @@ export async function rewriteRun(
   decide: (view: RunView, tx: Tx) => Rewrite | undefined | Promise<Rewrite | undefined>,
 ): Promise<boolean | undefined> {
   let ended: string | undefined;
+  let calls = false;
   const written = await inTx(deps.pool, async (tx) => {
     const run = await lockRun(tx, runId);
     if (!run) return undefined;
@@ -47,6 +49,7 @@ export async function rewriteRun(
     const rewrite = await decide(view, tx);
     if (!rewrite) return false;
     const state = await write(tx, view, rewrite, by);
+    calls = view.graph.calls;
     ended = isFinalRunState(state) ? run.dagId : undefined;
     return true;
   });
@@ -54,6 +57,7 @@ export async function rewriteRun(
     deps.notifier.announce("sluice_runs", [runId]);
     if (ended !== undefined) await startQueuedRuns(deps, ended);
     await admit(deps);
+    if (calls) await dispatchCallbacks(deps);
   }
   return written;
 }

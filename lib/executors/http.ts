@@ -3,7 +3,8 @@ import { messageOf } from "#lib/domain/errors.ts";
 import type { HttpConfig } from "#lib/domain/model/task-types.ts";
 import { durationMs } from "#lib/domain/model/duration.ts";
 import { MAX_OUTPUT_BYTES } from "#lib/domain/output.ts";
-import type { Executor, ExecutorContext, Outcome } from "./executor.ts";
+import type { Executor, Outcome } from "./executor.ts";
+import type { AddressGuard } from "./http-address.ts";
 import { type HttpResponse, RefusedRequest, type RequestData, ResponseTooLarge, sendRequest } from "./http-request.ts";
 
 type Config = z.output<typeof HttpConfig>;
@@ -11,29 +12,38 @@ type Config = z.output<typeof HttpConfig>;
 /** An HTTP request from inside the worker. Its output is the response: status, headers, body. */
 export const http: Executor<Config> = {
   displayName: "HTTP",
-  async run(context, config) {
-    const limit = AbortSignal.timeout(durationMs(config.responseTimeout));
-    const started = performance.now();
-    try {
-      const response = await sendRequest(requestOf(config, context), {
-        guard: context.network,
-        redirects: config.redirects,
-        maxBytes: MAX_OUTPUT_BYTES,
-        signal: AbortSignal.any([context.signal, limit]),
-      });
-      const took = Math.round(performance.now() - started);
-      context.log(
-        "system",
-        `${config.method} ${response.url} → ${response.status} in ${took} ms, ${response.body.length} bytes\n`,
-      );
-      return toOutcome(config, response);
-    } catch (error) {
-      return failure(error, limit.aborted, config);
-    }
-  },
+  run: ({ network, signal, log, attempt }, config) =>
+    callHttp(config, { network, signal, idempotencyKey: attempt.attemptId, log: (line) => log("system", line) }),
 };
 
-function requestOf(config: Config, { attempt }: ExecutorContext): RequestData {
+export type HttpCaller = {
+  network: AddressGuard;
+  signal: AbortSignal;
+  /** Sent with every request that may change something. */
+  idempotencyKey: string;
+  log(line: string): void;
+};
+
+/** Makes one request as `config` says; never throws. */
+export async function callHttp(config: Config, caller: HttpCaller): Promise<Outcome> {
+  const limit = AbortSignal.timeout(durationMs(config.responseTimeout));
+  const started = performance.now();
+  try {
+    const response = await sendRequest(requestOf(config, caller.idempotencyKey), {
+      guard: caller.network,
+      redirects: config.redirects,
+      maxBytes: MAX_OUTPUT_BYTES,
+      signal: AbortSignal.any([caller.signal, limit]),
+    });
+    const took = Math.round(performance.now() - started);
+    caller.log(`${config.method} ${response.url} → ${response.status} in ${took} ms, ${response.body.length} bytes\n`);
+    return toOutcome(config, response);
+  } catch (error) {
+    return failure(error, limit.aborted, config);
+  }
+}
+
+function requestOf(config: Config, idempotencyKey: string): RequestData {
   const url = new URL(config.url);
   for (const [name, value] of Object.entries(config.query)) url.searchParams.append(name, value);
   const { body, type } = bodyOf(config);
@@ -43,7 +53,7 @@ function requestOf(config: Config, { attempt }: ExecutorContext): RequestData {
     "user-agent": "sluice",
     ...(type === undefined ? {} : { "content-type": type }),
     // Lets the other side tell a repeated delivery from a second order.
-    ...(isSafe ? {} : { "idempotency-key": attempt.attemptId }),
+    ...(isSafe ? {} : { "idempotency-key": idempotencyKey }),
     ...Object.fromEntries(Object.entries(config.headers).map(([name, value]) => [name.toLowerCase(), value])),
   };
   return { url, method: config.method, headers, body };

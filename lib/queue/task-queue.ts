@@ -2,6 +2,7 @@ import { PgBoss, type Db as BossDb } from "pg-boss";
 import type pg from "pg";
 import { SLOT_CLASSES, type SlotClass } from "#lib/domain/states.ts";
 import type { Tx } from "#lib/db/pool.ts";
+import { type CallbackQueue, createCallbackQueue, installCallbackQueue } from "./callback-queue.ts";
 
 /**
  * pg-boss carries attempts from admission to workers, and that is all it does: retries, leases and history are
@@ -54,6 +55,8 @@ export type TaskQueue = {
    * transaction; a rollback puts them back.
    */
   take(tx: Tx, lane: string, max: number): Promise<string[]>;
+  /** Requests that tell others of an end. */
+  callbacks: CallbackQueue;
 };
 
 export function createTaskQueue(pool: pg.Pool, onError: (error: unknown) => void): TaskQueue {
@@ -83,9 +86,11 @@ export function createTaskQueue(pool: pg.Pool, onError: (error: unknown) => void
   };
   const boss = create(false);
   return {
+    callbacks: createCallbackQueue(boss, on),
     async install() {
       const installer = create(true);
       await installer.start();
+      await installCallbackQueue(installer);
       await installer.stop({ graceful: false });
     },
     async start() {

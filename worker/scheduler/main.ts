@@ -4,6 +4,7 @@ import type { Log } from "#lib/domain/log.ts";
 import { engineDeps } from "#lib/boot.ts";
 import { ensurePartitions } from "#lib/db/partitions.ts";
 import { patrolAdmission } from "#lib/engine/admit.ts";
+import { dispatchCallbacks } from "#lib/engine/dispatch-callbacks.ts";
 import { LEASE_MS } from "#lib/engine/lease.ts";
 import { startAllQueuedRuns } from "#lib/engine/start-queued-runs.ts";
 import { sweep } from "#lib/engine/sweep.ts";
@@ -18,6 +19,8 @@ import { createLoader, type Loader } from "../loader/loader.ts";
 const LOAD_EVERY_MS = 1_000;
 const ADMIT_EVERY_MS = 1_000;
 const SWEEP_EVERY_MS = 2_000;
+const CALLBACKS_EVERY_MS = 5_000;
+const CALLBACK_QUEUE_EVERY_MS = 60_000;
 const FIRST_LOAD_MS = 5_000;
 const PARTITIONS_EVERY_MS = 3_600_000;
 
@@ -39,6 +42,8 @@ export async function runScheduler(settings: Settings & { databaseUrl: string })
         duty("load", LOAD_EVERY_MS, () => loader.pass()),
         duty("admit", ADMIT_EVERY_MS, () => patrolAdmission(deps)),
         duty("runs", ADMIT_EVERY_MS, () => startAllQueuedRuns(deps)),
+        duty("callbacks", CALLBACKS_EVERY_MS, () => dispatchCallbacks(deps)),
+        duty("callback queue", CALLBACK_QUEUE_EVERY_MS, () => deps.queue.callbacks.supervise()),
         duty("sweep", SWEEP_EVERY_MS, () => guard(() => sweep(deps))),
         healthService({ host: settings.host, port: settings.healthPort, duties, log }),
       ],

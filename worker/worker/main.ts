@@ -7,6 +7,7 @@ import { readBundle } from "#lib/db/bundles.ts";
 import { listen, type Listener } from "#lib/db/listen.ts";
 import { messageOf } from "#lib/domain/errors.ts";
 import type { EngineDeps } from "#lib/engine/deps.ts";
+import { CALLBACKS } from "#lib/engine/dispatch-callbacks.ts";
 import { FENCED } from "#lib/engine/fenced.ts";
 import { HEARTBEAT_MS } from "#lib/engine/lease.ts";
 import { registerWorker } from "#lib/engine/register-worker.ts";
@@ -21,6 +22,7 @@ import { createFunctionPool } from "../functions/pool.ts";
 import { createDuties, type Duties, healthService } from "../health.ts";
 import { runProcess, type Service } from "../lifecycle.ts";
 import { createSpawner } from "../spawner/client.ts";
+import { makeCalls } from "./callbacks.ts";
 import { createFinisher } from "./finisher.ts";
 import { createLogWriter } from "./log-writer.ts";
 import { type AttemptTools, untilReachable } from "./run-attempt.ts";
@@ -34,6 +36,9 @@ type RunningSettings = Settings & { databaseUrl: string; workerName: string };
  */
 const GRACE_MS = { supervised: 2_500, alone: 30_000 };
 
+/** Repetitions are due at times that nobody announces. */
+const CALLBACKS_EVERY_MS = 5_000;
+
 /** The worker process: claims attempts of its queues, runs them, hands their ends in. Returns never. */
 export async function runWorker(given: Settings & { databaseUrl: string }): Promise<void> {
   const settings = { ...given, workerName: given.workerName ?? anonymousName() };
@@ -43,12 +48,15 @@ export async function runWorker(given: Settings & { databaseUrl: string }): Prom
     const duties = createDuties();
     const worker = workerService(settings, deps, duties);
     const heartbeat = everyService({ name: "heartbeat", everyMs: HEARTBEAT_MS, duties, log, run: worker.heartbeat });
+    const callbacks = callbackService(settings, deps, duties);
+    worker.onCallbacks(callbacks.wake);
     return {
       services: [
         engineService(deps),
         // Before the worker, and so stopped after it: leases must still be renewed while it drains.
         heartbeat,
         worker,
+        callbacks,
         healthService({ host: settings.host, port: settings.healthPort, duties, log }),
       ],
     };
@@ -60,12 +68,16 @@ function workerService(
   settings: RunningSettings,
   deps: EngineDeps,
   duties: Duties,
-): Service & { heartbeat(): Promise<void> } {
+): Service & { heartbeat(): Promise<void>; onCallbacks(wake: () => void): void } {
+  let wakeCallbacks = (): void => undefined;
   const tools = attemptTools(settings, deps);
   let running: { loop: WorkerLoop; listener: Listener; done: Promise<void> } | undefined;
   return {
     name: "worker",
     heartbeat: async () => running?.loop.heartbeat(),
+    onCallbacks: (wake) => {
+      wakeCallbacks = wake;
+    },
     async start() {
       await rm(tools.workFolder, { recursive: true, force: true });
       const lanes = lanesOf(settings.queues);
@@ -91,6 +103,7 @@ function workerService(
         channel: "sluice_tasks",
         onValue: (value) => {
           loop.wake(value);
+          if (value === CALLBACKS) wakeCallbacks();
           if (value === FENCED) void loop.heartbeat().catch(() => undefined);
         },
         onReconnect: () => loop.wake(),
@@ -109,6 +122,21 @@ function workerService(
       }
       await tools.functions.stop();
       await tools.spawner.stop();
+    },
+  };
+}
+
+/** Calls whoever is to be told of an end. What is under way when the worker stops is given up and made again. */
+function callbackService(settings: RunningSettings, deps: EngineDeps, duties: Duties): Service & { wake(): void } {
+  const stopping = new AbortController();
+  const network = createAddressGuard(settings.httpAllow);
+  const run = (): Promise<void> => makeCalls(deps, network, stopping.signal);
+  const service = everyService({ name: "callbacks", everyMs: CALLBACKS_EVERY_MS, duties, log: deps.log, run });
+  return {
+    ...service,
+    async stop(reason) {
+      stopping.abort();
+      await service.stop(reason);
     },
   };
 }

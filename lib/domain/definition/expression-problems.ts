@@ -5,17 +5,23 @@ import type { DagSpec } from "../model/dag.ts";
 import type { TaskSpec } from "../model/task.ts";
 
 /** Everything wrong with a spec's expressions, with paths as they are in a definition file. */
-export function expressionProblems({ params, tasks }: Pick<DagSpec, "params" | "tasks">): Problem[] {
+export function expressionProblems(dag: Pick<DagSpec, "params" | "tasks" | "callbacks">): Problem[] {
+  const { params, tasks, callbacks } = dag;
   const names = Object.keys(params);
-  return tasks.flatMap((task, index) => {
+  // A callback is made apart from the run: it has no outputs.
+  const called: Scope = { params: names, outputs: [] };
+  const ofDag = textProblems(callbacks, ["callbacks"], { ...called, hasTask: false });
+  const ofTasks = tasks.flatMap((task, index) => {
     const scope: Scope = { params: names, outputs: task.dependsOn };
     const at = ["tasks", index];
     return [
       ...conditionProblems(task, [...at, "condition"], scope),
       ...textProblems(task.config, [...at, task.type], scope),
       ...textProblems(task.env, [...at, "env"], scope),
+      ...textProblems(task.callbacks, [...at, "callbacks"], called),
     ];
   });
+  return [...ofDag, ...ofTasks];
 }
 
 function conditionProblems({ condition }: TaskSpec, path: Problem["path"], scope: Scope): Problem[] {

@@ -4,7 +4,12 @@ import { ENVIRONMENT, MEMBERS, ROOTS } from "./environment.ts";
 import { MAX_SOURCE, type ExpressionProblem, parseTemplate } from "./template.ts";
 
 /** What expressions of a task may refer to. */
-export type Scope = { params: readonly string[]; outputs: readonly string[] };
+export type Scope = {
+  params: readonly string[];
+  outputs: readonly string[];
+  /** False where there is no task: in what a run's end calls. */
+  hasTask?: boolean;
+};
 
 /** Everything wrong with the expressions of a text, as far as can be told before a run. Never throws. */
 export function checkTemplate(text: string, scope: Scope): ExpressionProblem[] {
@@ -75,7 +80,7 @@ function referenceProblems(ast: ASTNode, scope: Scope): ExpressionProblem[] {
     params: { names: scope.params, what: "a param of this DAG" },
     outputs: { names: scope.outputs, what: "a task in dependsOn" },
     run: { names: MEMBERS.run, what: "something a run has" },
-    task: { names: MEMBERS.task, what: "something a task has" },
+    task: { names: scope.hasTask === false ? [] : MEMBERS.task, what: "something a task has" },
   };
   const problems: ExpressionProblem[] = [];
   for (const { root, member, offset } of references(ast)) {

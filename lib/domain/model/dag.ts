@@ -52,7 +52,7 @@ export const dagFields = {
     .optional()
     .describe("A run should have ended this long after it began. Kept with the version; nothing acts on it yet."),
   callbacks: DagCallbacks.prefault({}).describe(
-    "What is called when a run ended. Kept with the version; nothing acts on it yet.",
+    "Requests that are made when a run ended; without a body of their own they send what happened.",
   ),
 };
 

@@ -33,27 +33,39 @@ export const FnConfig = z.strictObject({
 
 export const HTTP_METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"] as const;
 
+const requestFields = {
+  url: Argument.min(1).describe("http or https. Private addresses are refused unless the worker allows them."),
+  method: z.enum(HTTP_METHODS).default("GET"),
+  headers: z.record(Text(256), Argument).default({}),
+  query: z.record(Text(256), Argument).default({}).describe("Added to the address, encoded."),
+  json: z.json().optional().describe("The body, as JSON."),
+  form: z.record(Text(256), Argument).optional().describe("The body, as a submitted form."),
+  body: Argument.optional().describe("The body, as it is."),
+  expect: z
+    .array(z.int().min(100).max(599))
+    .max(100)
+    .default([])
+    .describe("Statuses that are a success; without it, 200 to 299 are."),
+  redirects: z.int().min(0).max(20).default(5).describe("Redirects that are followed."),
+  responseTimeout: Duration().default("1m").describe("For each request, redirects included."),
+};
+
+type Bodies = { json?: unknown; form?: unknown; body?: unknown };
+const hasOneBody = ({ json, form, body }: Bodies): boolean =>
+  [json, form, body].filter((value) => value !== undefined).length <= 1;
+
 export const HttpConfig = z
+  .strictObject(requestFields)
+  .refine(hasOneBody, "http takes at most one of json, form, body");
+
+/** Without a body of its own a callback sends what happened. */
+export const CallbackRequest = z
   .strictObject({
-    url: Argument.min(1).describe("http or https. Private addresses are refused unless the worker allows them."),
-    method: z.enum(HTTP_METHODS).default("GET"),
-    headers: z.record(Text(256), Argument).default({}),
-    query: z.record(Text(256), Argument).default({}).describe("Added to the address, encoded."),
-    json: z.json().optional().describe("The body, as JSON."),
-    form: z.record(Text(256), Argument).optional().describe("The body, as a submitted form."),
-    body: Argument.optional().describe("The body, as it is."),
-    expect: z
-      .array(z.int().min(100).max(599))
-      .max(100)
-      .default([])
-      .describe("Statuses that are a success; without it, 200 to 299 are."),
-    redirects: z.int().min(0).max(20).default(5).describe("Redirects that are followed."),
-    responseTimeout: Duration().default("1m").describe("For each request, redirects included."),
+    ...requestFields,
+    method: z.enum(HTTP_METHODS).default("POST"),
+    responseTimeout: Duration().default("10s").describe("For the request, redirects included; at most a minute."),
   })
-  .refine(
-    ({ json, form, body }) => [json, form, body].filter((value) => value !== undefined).length <= 1,
-    "http takes at most one of json, form, body",
-  );
+  .refine(hasOneBody, "http takes at most one of json, form, body");
 
 export const NoopConfig = z.strictObject({});
 

@@ -55,7 +55,7 @@ export const taskOptions = {
     .default([])
     .describe("External services the task calls. Kept with the version; nothing acts on it yet."),
   callbacks: TaskCallbacks.prefault({}).describe(
-    "What is called when the task ended. Kept with the version; nothing acts on it yet.",
+    "Requests that are made when the task ended or is to be retried; without a body of their own they send what happened.",
   ),
 };
 

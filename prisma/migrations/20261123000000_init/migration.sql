@@ -44,6 +44,9 @@ create table sluice.dag_version (
   bundle text,
   -- The params' schemas, apart from the spec, which may be large.
   params jsonb,
+  -- Ends of a run that call somebody, and whether any task's end does: asked before looking at each.
+  calls text[] not null default '{}',
+  task_calls boolean not null default false,
   -- The text it was written as, who made it this DAG's version, and why when that was not the loader.
   source text,
   author text not null,
@@ -111,6 +114,8 @@ create table sluice.dag_task (
   is_leaf boolean not null,
   -- A child's rule looks at more than successes: every end of this task calls for settling the run.
   wakes_settling boolean not null,
+  -- Ends of an attempt that call somebody: success, failed, retry.
+  calls text[] not null default '{}',
   -- The whole task in its compact form: what a worker needs to run it.
   spec jsonb not null,
   primary key (version_id, ord)
@@ -302,6 +307,17 @@ begin
   end loop;
 end $$;
 select sluice.ensure_partitions(7);
+
+-- Ends that somebody is to be told of, written with the end itself and moved to pg-boss right after.
+create table sluice.callback (
+  id bigint generated always as identity primary key,
+  run_id bigint not null,
+  -- Null for an end of the run itself.
+  task_instance_id bigint,
+  attempt int,
+  event text not null check (event in ('success', 'failed', 'retry')),
+  at timestamptz not null default sluice.clock()
+);
 
 ------------------------------------------------------------------------------------------------ values
 
