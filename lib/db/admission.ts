@@ -1,5 +1,6 @@
 import type { Demand, WorkerRoom, Workload } from "#lib/domain/demand.ts";
 import type { Priority } from "#lib/domain/model/task.ts";
+import type { Delivery } from "./claims.ts";
 import type { Db, Tx } from "./pool.ts";
 
 /** Any number that no other user of advisory locks in this database takes: "sluice" in ASCII, shortened. */
@@ -47,10 +48,10 @@ export async function readDemand(db: Db): Promise<Demand> {
     name: "read-demand",
     text: `
       with recursive ready as (
-        (select workload_id as id from sluice.task_instance where state = 'ready' and not held order by workload_id limit 1)
+        (select workload_id as id from sluice.task_instance where admissible order by workload_id limit 1)
         union all
         select (select t.workload_id from sluice.task_instance t
-                 where t.state = 'ready' and not t.held and t.workload_id > ready.id order by t.workload_id limit 1)
+                 where t.admissible and t.workload_id > ready.id order by t.workload_id limit 1)
           from ready where ready.id is not null),
       lane as (
         select q.queue, c.slot_class, sum(c.slots)::int as slots
@@ -86,7 +87,7 @@ export async function readDemand(db: Db): Promise<Demand> {
                as "starvedMs",
              (case when work.max_active_tasks_per_run is null then
                 array(select t.id::text from sluice.task_instance t
-                       where t.workload_id = work.id and t.state = 'ready' and not t.held
+                       where t.workload_id = work.id and t.admissible
                        order by t.id limit greatest(work.free, 0))
               else
                 array(select t.id::text
@@ -94,19 +95,19 @@ export async function readDemand(db: Db): Promise<Demand> {
                              lateral (select count(*)::int as n from sluice.live_attempt a
                                        where a.task_instance_id >= r.id << 20 and a.task_instance_id < (r.id + 1) << 20) l,
                              lateral (select t.id from sluice.task_instance t
-                                       where t.workload_id = work.id and t.state = 'ready' and not t.held
+                                       where t.workload_id = work.id and t.admissible
                                          and t.id >= r.id << 20 and t.id < (r.id + 1) << 20
                                        order by t.id limit greatest(work.max_active_tasks_per_run - l.n, 0)) t
                        where r.dag_id = work.dag_id and r.state = 'running'
                        order by t.id limit greatest(work.free, 0))
               end) as candidates,
              exists (select from sluice.task_instance t
-                      where t.workload_id = work.id and t.state = 'ready' and not t.held
+                      where t.workload_id = work.id and t.admissible
                       offset greatest(work.free, 0)) or work.max_active_tasks_per_run is not null as "hasMore"
         from work
         cross join lateral (
           select t.ready_at from sluice.task_instance t
-           where t.workload_id = work.id and t.state = 'ready' and not t.held order by t.id limit 1) head
+           where t.workload_id = work.id and t.admissible order by t.id limit 1) head
         left join taken on taken.id = work.id
         left join dag_taken dt on dt.dag_id = work.dag_id
         left join sluice.pool p on p.name = work.pool
@@ -185,8 +186,7 @@ async function readWorkers(db: Db): Promise<WorkerRoom[]> {
   }));
 }
 
-export type Admitted = {
-  attemptId: string;
+export type Admitted = Delivery & {
   lane: string;
   runId: string;
   /** The only worker that may take it. */
@@ -205,7 +205,7 @@ export async function admitReady(
       with pick as materialized (
         select t.id, g.assigned_to from unnest($1::bigint[], $2::text[]) g(id, assigned_to)
           join sluice.task_instance t on t.id = g.id
-         where t.state = 'ready' and not t.held
+         where t.admissible
          order by t.id for update of t skip locked),
       moved as (
         update sluice.task_instance t set state = 'queued', attempts = t.attempts + 1
@@ -218,7 +218,7 @@ export async function admitReady(
       e as (
         insert into sluice.event (run_id, task_instance_id, attempt, from_state, to_state, actor)
         select run_id, id, attempts, 'ready', 'queued', 'admission' from moved)
-      select b.id as "attemptId", coalesce('@' || b.assigned_to, w.queue) || '.' || w.slot_class as lane,
+      select b.task_instance_id as "taskInstanceId", b.id as "attemptId", coalesce('@' || b.assigned_to, w.queue) || '.' || w.slot_class as lane,
              (b.task_instance_id >> 20)::text as "runId", b.assigned_to as "assignedTo"
         from born b join sluice.workload w on w.id = b.workload_id
        order by array_position($1::bigint[], b.task_instance_id)`,
@@ -234,7 +234,7 @@ export async function readyRetries(db: Db): Promise<number> {
     text: `
       with due as materialized (
         select id from sluice.task_instance
-         where state = 'retrying' and retry_at <= (select sluice.clock())
+         where retry_at is not null and retry_at <= (select sluice.clock())
          order by id limit 1000 for update skip locked),
       moved as (
         update sluice.task_instance t set state = 'ready', ready_at = sluice.clock(), retry_at = null

@@ -2,6 +2,9 @@ import type { Tx } from "./pool.ts";
 
 export type WorkerRef = { id: string; epoch: string };
 
+/** What is handed over to a worker: which attempt of which task instance. */
+export type Delivery = { taskInstanceId: string; attemptId: string };
+
 /** All a worker needs to run an attempt, but for the parents' outputs. */
 export type Claimed = {
   taskInstanceId: string;
@@ -24,59 +27,56 @@ export type Claimed = {
 };
 
 /**
- * A CTE `claimed` of `Claimed` rows, from `taken` (task_instance_id, attempt_id, token, number, failures, after_id).
- * The run comes before the task, materialized: only then does the planner look a task up by version and ordinal
- * together.
- */
-export const CLAIMED = `
-      held as materialized (
-        select taken.*, (taken.task_instance_id & 1048575)::int as ord, r.id as run_id, r.version_id, r.dag_id, v.bundle,
-               r.conf, r.params, r.logical_date, r.trigger_kind
-          from taken
-          join sluice.dag_run r on r.id = taken.task_instance_id >> 20
-          join sluice.dag_version v on v.id = r.version_id),
-      claimed as (
-        select h.task_instance_id as "taskInstanceId", h.run_id as "runId", h.attempt_id as "attemptId", h.token,
-               h.number, h.dag_id as "dagId", t.task_id as "taskId", t.spec as task, h.bundle, h.conf, h.params,
-               h.failures, h.logical_date as "logicalDate", h.trigger_kind as "triggerKind", h.after_id as "afterId"
-          from held h join sluice.dag_task t on t.version_id = h.version_id and t.ord = h.ord)`;
-
-/**
  * `queued` → `running` under the given tokens and a lease of `leaseMs`, for an active worker only. An attempt
  * that is not answered was not ours to take: cancelled, taken already, or this worker is draining or replaced.
  */
 export async function claimQueued(
   tx: Tx,
   worker: WorkerRef,
-  attempts: readonly { id: string; token: string }[],
+  attempts: readonly (Delivery & { token: string })[],
   leaseMs: number,
 ): Promise<Claimed[]> {
   const { rows } = await tx.query<Claimed>({
     name: "claim-queued",
     text: `
-      with f as (select * from unnest($1::uuid[], $2::uuid[]) f(id, token)),
+      with f as (select * from unnest($1::bigint[], $2::uuid[], $6::uuid[]) f(id, attempt_id, token)),
       lk as materialized (
-        select t.id from sluice.task_instance t
-         where t.id in (select a.task_instance_id from sluice.live_attempt a join f on f.id = a.id)
-         order by t.id for update),
+        select t.id from sluice.task_instance t where t.id = any ($1::bigint[]) order by t.id for update),
       got as (
         update sluice.live_attempt a
            set state = 'running', worker_id = $3, worker_epoch = $4, token = f.token, started_at = sluice.clock(),
                lease_until = sluice.clock() + $5 * interval '1 ms'
           from f, lk
-         where a.id = f.id and a.task_instance_id = lk.id and a.state = 'queued'
+         where a.task_instance_id = f.id and a.id = f.attempt_id and lk.id = f.id and a.state = 'queued'
            and exists (select from sluice.worker w where w.id = $3 and w.epoch = $4 and w.state = 'active')
         returning a.task_instance_id, a.id, a.number, a.token, a.started_at),
       taken as (
         update sluice.task_instance t set state = 'running', started_at = got.started_at
           from got where t.id = got.task_instance_id
-        returning t.id as task_instance_id, got.id as attempt_id, got.token, got.number, t.failures, null as after_id),
+        returning t.id, got.id as attempt_id, got.token, got.number, t.failures),
       e as (
         insert into sluice.event (run_id, task_instance_id, attempt, from_state, to_state, actor)
         select task_instance_id >> 20, task_instance_id, number, 'queued', 'running', 'worker:' || $3 from got),
-      ${CLAIMED}
-      select * from claimed order by "taskInstanceId"`,
-    values: [attempts.map((a) => a.id), attempts.map((a) => a.token), worker.id, worker.epoch, leaseMs],
+      -- The run first, materialized: only then does the planner look a task up by version and ordinal together.
+      held as materialized (
+        select taken.*, (taken.id & 1048575)::int as ord, r.id as run_id, r.version_id, r.dag_id, v.bundle, r.conf, r.params,
+               r.logical_date, r.trigger_kind
+          from taken
+          join sluice.dag_run r on r.id = taken.id >> 20
+          join sluice.dag_version v on v.id = r.version_id)
+      select h.id as "taskInstanceId", h.run_id as "runId", h.attempt_id as "attemptId", h.token, h.number,
+             h.dag_id as "dagId", t.task_id as "taskId", t.spec as task, h.bundle, h.conf, h.params, h.failures,
+             h.logical_date as "logicalDate", h.trigger_kind as "triggerKind"
+        from held h join sluice.dag_task t on t.version_id = h.version_id and t.ord = h.ord
+       order by h.id`,
+    values: [
+      attempts.map((a) => a.taskInstanceId),
+      attempts.map((a) => a.attemptId),
+      worker.id,
+      worker.epoch,
+      leaseMs,
+      attempts.map((a) => a.token),
+    ],
   });
   return rows;
 }

@@ -1,3 +1,4 @@
+import type { Delivery } from "./claims.ts";
 import type { Db } from "./pool.ts";
 
 /** Why what was handed over is taken back before any worker took it, and when. */
@@ -59,14 +60,14 @@ export async function unadmitHeld(db: Db, runIds: readonly string[]): Promise<vo
 }
 
 /** The attempts that only this worker may take, of one slot class; the oldest first. */
-export async function assignedTo(db: Db, workerId: string, slotClass: string, max: number): Promise<string[]> {
-  const { rows } = await db.query<{ id: string }>({
+export async function assignedTo(db: Db, workerId: string, slotClass: string, max: number): Promise<Delivery[]> {
+  const { rows } = await db.query<Delivery>({
     name: "assigned-to",
     text: `
-      select a.id::text as id from sluice.live_attempt a join sluice.workload w on w.id = a.workload_id
+      select a.task_instance_id as "taskInstanceId", a.id as "attemptId" from sluice.live_attempt a join sluice.workload w on w.id = a.workload_id
        where a.state = 'queued' and a.assigned_to = $1 and w.slot_class = $2
        order by a.queued_at, a.task_instance_id limit $3`,
     values: [workerId, slotClass, max],
   });
-  return rows.map((row) => row.id);
+  return rows;
 }

@@ -63,7 +63,7 @@ export type Heartbeat = {
 export async function renewLeases(
   db: Db,
   worker: WorkerRef,
-  attempts: readonly { id: string; token: string }[],
+  attempts: readonly { taskInstanceId: string; token: string }[],
   leaseMs: number,
 ): Promise<Heartbeat> {
   const { rows } = await db.query<{
@@ -76,9 +76,9 @@ export async function renewLeases(
       with w as (
         update sluice.worker set lease_until = sluice.clock() + $3 * interval '1 ms'
          where id = $1 and epoch = $2 returning state),
-      f as (select * from unnest($4::uuid[], $5::uuid[]) f(id, token)),
+      f as (select * from unnest($4::bigint[], $5::uuid[]) f(id, token)),
       lk as materialized (
-        select a.task_instance_id, a.id from sluice.live_attempt a join f on f.id = a.id and f.token = a.token
+        select a.task_instance_id, a.id from sluice.live_attempt a join f on f.id = a.task_instance_id and f.token = a.token
          where a.state = 'running' order by a.task_instance_id for update of a),
       renewed as (
         update sluice.live_attempt a set lease_until = sluice.clock() + $3 * interval '1 ms'
@@ -87,7 +87,7 @@ export async function renewLeases(
       select (select state from w) as state, array(select id::text from renewed) as held,
              array(select distinct w.slot_class from sluice.live_attempt a join sluice.workload w on w.id = a.workload_id
                     where a.state = 'queued' and a.assigned_to = $1) as assigned`,
-    values: [worker.id, worker.epoch, leaseMs, attempts.map((a) => a.id), attempts.map((a) => a.token)],
+    values: [worker.id, worker.epoch, leaseMs, attempts.map((a) => a.taskInstanceId), attempts.map((a) => a.token)],
   });
   return { workerState: rows[0]?.state ?? undefined, held: rows[0]?.held ?? [], assigned: rows[0]?.assigned ?? [] };
 }

@@ -54,11 +54,7 @@ async function pass(deps: EngineDeps): Promise<number> {
       const delivered = attempts.filter((attempt) => attempt.assignedTo === null);
       const lanes = Map.groupBy(delivered, (attempt) => attempt.lane);
       for (const [lane, members] of lanes) {
-        await deps.queue.enqueue(
-          tx,
-          lane,
-          members.map((attempt) => attempt.attemptId),
-        );
+        await deps.queue.enqueue(tx, lane, members);
       }
       return attempts;
     });

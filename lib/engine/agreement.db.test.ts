@@ -1,8 +1,7 @@
 import { randomUUID } from "node:crypto";
 import fc from "fast-check";
 import { expect, test } from "vitest";
-import type { Claimed } from "#lib/db/claims.ts";
-import { finishRunning } from "#lib/db/finishes.ts";
+import { type Continued, finishRunning } from "#lib/db/finishes.ts";
 import { checkInvariants } from "#lib/db/invariants.ts";
 import { inTx } from "#lib/db/tx.ts";
 import { publishVersion } from "#lib/db/versions.ts";
@@ -88,9 +87,9 @@ test("random runs, with people marking, clearing and killing on the way, go as t
         ruled,
         tasks.map((): TaskState => "waiting"),
       );
-      const held = new Map<number, Claimed>();
+      const held = new Map<number, Continued>();
 
-      const hold = (claimed: Claimed): void => void held.set(slotOf(claimed.taskInstanceId), claimed);
+      const hold = (claimed: Continued): void => void held.set(slotOf(claimed.taskInstanceId), claimed);
 
       const agree = async (): Promise<void> => {
         for (const claimed of await claimAll(deps, w)) hold(claimed);

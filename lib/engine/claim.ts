@@ -1,4 +1,4 @@
-import { type Claimed, claimQueued, isActive, type WorkerRef } from "#lib/db/claims.ts";
+import { type Claimed, claimQueued, type Delivery, isActive, type WorkerRef } from "#lib/db/claims.ts";
 import type { Tx } from "#lib/db/pool.ts";
 import { inTx } from "#lib/db/tx.ts";
 import { assignedTo } from "#lib/db/unadmit.ts";
@@ -21,9 +21,9 @@ export async function claim(
 ): Promise<Claimed[]> {
   try {
     const claimed = await inTx(deps.pool, async (tx) => {
-      const ids = await take(deps, tx, worker, lane, tokens.length);
-      if (ids.length === 0) return [];
-      const attempts = ids.map((id, index) => ({ id, token: tokens[index]! }));
+      const deliveries = await take(deps, tx, worker, lane, tokens.length);
+      if (deliveries.length === 0) return [];
+      const attempts = deliveries.map((delivery, index) => ({ ...delivery, token: tokens[index]! }));
       const taken = await claimQueued(tx, worker, attempts, LEASE_MS);
       if (taken.length === 0 && !(await isActive(tx, worker))) throw new NotActive();
       return taken;
@@ -40,7 +40,7 @@ export async function claim(
 }
 
 /** Attempts that only this worker may take are not in a queue that others fetch from. */
-function take({ queue }: EngineDeps, tx: Tx, worker: WorkerRef, lane: Lane, max: number): Promise<string[]> {
+function take({ queue }: EngineDeps, tx: Tx, worker: WorkerRef, lane: Lane, max: number): Promise<Delivery[]> {
   if (lane.queue === ownQueue(worker.id)) return assignedTo(tx, worker.id, lane.slotClass, max);
   return queue.take(tx, laneName(lane), max);
 }

@@ -1,7 +1,6 @@
 import { randomUUID } from "node:crypto";
 import { beforeEach, describe, expect, test } from "vitest";
-import type { Claimed } from "#lib/db/claims.ts";
-import { type Finished, finishRunning } from "#lib/db/finishes.ts";
+import { type Continued, type Finished, finishRunning } from "#lib/db/finishes.ts";
 import { inTx } from "#lib/db/tx.ts";
 import { publishVersion } from "#lib/db/versions.ts";
 import { setWorkerState } from "#lib/db/workers.ts";
@@ -36,7 +35,7 @@ async function define(id: string, tasks: Record<string, Task>, limits: object = 
 }
 
 /** Hands in successes whose worker would go on. */
-function end(...attempts: Claimed[]): Promise<Finished> {
+function end(...attempts: Pick<Continued, "taskInstanceId" | "token">[]): Promise<Finished> {
   const batch = attempts.map((attempt) => ({
     ...success(attempt),
     next: { attemptId: randomUUID(), token: randomUUID() },

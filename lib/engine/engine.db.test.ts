@@ -145,7 +145,7 @@ describe("a result counts once, and only from the holder", () => {
     await start(deps, "beat");
     const [a, b] = await claimAll(deps, w);
     await finish(deps, [success(a!)], "worker:w");
-    const refs = [a!, b!].map((attempt) => ({ id: attempt.attemptId, token: attempt.token }));
+    const refs = [a!, b!];
     expect(await renewLeases(deps.pool, w, refs, 30_000)).toEqual({
       workerState: "active",
       held: [b!.attemptId],

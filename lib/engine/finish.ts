@@ -1,7 +1,6 @@
 import { runIdOf } from "#lib/domain/ids.ts";
 import { messageOf } from "#lib/domain/errors.ts";
-import type { Claimed } from "#lib/db/claims.ts";
-import { type Finish, type Finished, finishRunning } from "#lib/db/finishes.ts";
+import { type Continued, type Finish, type Finished, finishRunning } from "#lib/db/finishes.ts";
 import { retried } from "#lib/db/tx.ts";
 import { admit } from "./admit.ts";
 import { dispatchCallbacks } from "./dispatch-callbacks.ts";
@@ -24,7 +23,7 @@ export async function finish(deps: EngineDeps, batch: readonly Finish[], actor: 
 export type Ended = {
   accepted: ReadonlySet<string>;
   /** What the worker goes on with, claimed already, by the task instance whose slot it has. */
-  continued: ReadonlyMap<string, Claimed>;
+  continued: ReadonlyMap<string, Continued>;
 };
 
 /**

@@ -1,7 +1,7 @@
 import { setTimeout as delay } from "node:timers/promises";
 import { beforeEach, describe, expect, test } from "vitest";
 import { admitReady, lockAdmission, readDemand } from "#lib/db/admission.ts";
-import { claimQueued } from "#lib/db/claims.ts";
+import { claimQueued, type Delivery } from "#lib/db/claims.ts";
 import { finishRunning } from "#lib/db/finishes.ts";
 import { releaseExpired } from "#lib/db/lost-attempts.ts";
 import type { Tx } from "#lib/db/pool.ts";
@@ -154,9 +154,11 @@ describe("two at once", () => {
     const one = await worker(deps, "one");
     const two = await worker(deps, "two");
     await start(deps, "claimed");
-    const { rows } = await database.pool.query<{ id: string }>("select id from sluice.live_attempt");
+    const { rows } = await database.pool.query<Delivery>(
+      `select task_instance_id as "taskInstanceId", id as "attemptId" from sluice.live_attempt`,
+    );
     const claim = (ref: typeof one) => (tx: Tx) =>
-      claimQueued(tx, ref, [{ id: rows[0]!.id, token: deps.newToken() }], 30_000);
+      claimQueued(tx, ref, [{ ...rows[0]!, token: deps.newToken() }], 30_000);
     const first = await held(claim(one));
     const second = inTx(database.pool, claim(two));
     await somebodyWaits();

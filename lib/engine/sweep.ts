@@ -77,13 +77,7 @@ async function takeBack(deps: EngineDeps, released: Released): Promise<void> {
 async function redeliver(deps: EngineDeps): Promise<void> {
   const stale = await staleQueued(deps.pool, REDELIVER_AFTER_MS);
   for (const [lane, members] of Map.groupBy(stale, (attempt) => attempt.lane)) {
-    await inTx(deps.pool, (tx) =>
-      deps.queue.enqueue(
-        tx,
-        lane,
-        members.map((attempt) => attempt.attemptId),
-      ),
-    );
+    await inTx(deps.pool, (tx) => deps.queue.enqueue(tx, lane, members));
     deps.notifier.announce("sluice_tasks", [lane]);
   }
 }

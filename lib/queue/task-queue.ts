@@ -1,6 +1,7 @@
 import { PgBoss, type Db as BossDb } from "pg-boss";
 import type pg from "pg";
 import { SLOT_CLASSES, type SlotClass } from "#lib/domain/states.ts";
+import type { Delivery } from "#lib/db/claims.ts";
 import type { Tx } from "#lib/db/pool.ts";
 import { type CallbackQueue, createCallbackQueue, installCallbackQueue } from "./callback-queue.ts";
 
@@ -29,13 +30,17 @@ export function lanesOf(queues: readonly string[]): Lane[] {
 }
 
 /** Attempts that travel in one job: a job costs pg-boss as much as an attempt costs us. */
-type Parcel = { attempts: string[] };
+type Parcel = { attempts: [taskInstanceId: string, attemptId: string][] };
 const MAX_PARCEL = 16;
 const MAX_NAMED = 32;
 /** A handful handed over goes in jobs of one, so that several workers share it; a hundred in larger ones. */
 const PARCELS_AT_LEAST = 8;
 
-function parcels(attempts: readonly string[]): { data: Parcel }[] {
+function parcels(deliveries: readonly Delivery[]): { data: Parcel }[] {
+  const attempts = deliveries.map(({ taskInstanceId, attemptId }): Parcel["attempts"][number] => [
+    taskInstanceId,
+    attemptId,
+  ]);
   const size = Math.min(MAX_PARCEL, Math.ceil(attempts.length / PARCELS_AT_LEAST));
   const count = Math.ceil(attempts.length / size);
   return Array.from({ length: count }, (_, at) => ({ data: { attempts: attempts.slice(at * size, (at + 1) * size) } }));
@@ -49,12 +54,12 @@ export type TaskQueue = {
   /** Makes the lanes' queues when they are not there yet. */
   ensureLanes(lanes: readonly Lane[]): Promise<void>;
   /** Hands attempts over, inside the transaction that admitted them. */
-  enqueue(tx: Tx, lane: string, attemptIds: readonly string[]): Promise<void>;
+  enqueue(tx: Tx, lane: string, attempts: readonly Delivery[]): Promise<void>;
   /**
    * Takes up to `max` attempts off a lane, in the order in which they were handed over. First statement of its
    * transaction; a rollback puts them back.
    */
-  take(tx: Tx, lane: string, max: number): Promise<string[]>;
+  take(tx: Tx, lane: string, max: number): Promise<Delivery[]>;
   /** Requests that tell others of an end. */
   callbacks: CallbackQueue;
 };
@@ -102,11 +107,11 @@ export function createTaskQueue(pool: pg.Pool, onError: (error: unknown) => void
     async ensureLanes(lanes) {
       for (const lane of lanes) await boss.createQueue(laneName(lane), { retryLimit: 0 });
     },
-    async enqueue(tx, lane, attemptIds) {
-      await boss.insert(lane, parcels(attemptIds), { db: on(tx) });
+    async enqueue(tx, lane, attempts) {
+      await boss.insert(lane, parcels(attempts), { db: on(tx) });
     },
     async take(tx, lane, max) {
-      const taken: string[] = [];
+      const taken: Delivery[] = [];
       while (taken.length < max) {
         // As many as certainly fit, were they all full; the last one may bring more than there is room for.
         const batchSize = Math.ceil((max - taken.length) / MAX_PARCEL);
@@ -115,7 +120,8 @@ export function createTaskQueue(pool: pg.Pool, onError: (error: unknown) => void
           // Deleted at once: no pg-boss job is ever active outside this transaction.
           const ids = jobs.map((job) => job.id);
           await boss.deleteJob(lane, ids, { db: on(tx) });
-          taken.push(...jobs.flatMap((job) => job.data.attempts));
+          const attempts = jobs.flatMap((job) => job.data.attempts);
+          taken.push(...attempts.map(([taskInstanceId, attemptId]) => ({ taskInstanceId, attemptId })));
         }
         if (jobs.length < batchSize) break;
       }

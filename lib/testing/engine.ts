@@ -51,7 +51,9 @@ export function claimSome(deps: EngineDeps, ref: WorkerRef, max: number): Promis
   return claim(deps, ref, { queue: "default", slotClass: "process" }, Array.from({ length: max }, deps.newToken));
 }
 
-export function success({ taskInstanceId: id, token }: Claimed): {
+type Held = Pick<Claimed, "taskInstanceId" | "token">;
+
+export function success({ taskInstanceId: id, token }: Held): {
   taskInstanceId: string;
   token: string;
   state: "success";
@@ -60,7 +62,7 @@ export function success({ taskInstanceId: id, token }: Claimed): {
   return { taskInstanceId: id, token, state: "success", reason: "EXIT" };
 }
 
-export function failed({ taskInstanceId: id, token }: Claimed): {
+export function failed({ taskInstanceId: id, token }: Held): {
   taskInstanceId: string;
   token: string;
   state: "failed";

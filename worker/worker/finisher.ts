@@ -1,7 +1,6 @@
 import { setTimeout as delay } from "node:timers/promises";
 import { messageOf } from "#lib/domain/errors.ts";
-import type { Claimed } from "#lib/db/claims.ts";
-import type { Finish } from "#lib/db/finishes.ts";
+import type { Continued, Finish } from "#lib/db/finishes.ts";
 import type { EngineDeps } from "#lib/engine/deps.ts";
 import { type Ended, finishAndContinue } from "#lib/engine/finish.ts";
 
@@ -10,7 +9,7 @@ const FIRST_BACKOFF_MS = 50;
 const MAX_BACKOFF_MS = 2_000;
 
 /** Accepted, perhaps with a child to go on with; or refused, because the attempt is no longer this worker's. */
-export type Answer = { accepted: boolean; next?: Claimed | undefined };
+export type Answer = { accepted: boolean; next?: Continued | undefined };
 
 export type Finisher = {
   /** Resolves when the end was accepted or refused. */

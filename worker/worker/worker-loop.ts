@@ -86,7 +86,7 @@ export function createWorkerLoop(options: {
     const answer = await options.finisher.submit({ ...end, next });
     if (!answer.accepted)
       deps.log.info({ attempt: claimed.attemptId }, "a late result was refused: the attempt is no longer ours");
-    return answer.next;
+    return answer.next && { ...claimed, ...answer.next };
   };
 
   const hold = async (claimed: Claimed, slotClass: SlotClass): Promise<Claimed | undefined> => {
@@ -178,7 +178,7 @@ export function createWorkerLoop(options: {
       if (stopped) return;
       const sentAt = performance.now();
       const known = [...held.values()];
-      const attempts = known.map(({ claimed }) => ({ id: claimed.attemptId, token: claimed.token }));
+      const attempts = known.map(({ claimed }) => ({ taskInstanceId: claimed.taskInstanceId, token: claimed.token }));
       const unheard = options.unheard.splice(0);
       if (unheard.length > 0)
         await handBackUnheard(deps, worker, unheard).catch(() => options.unheard.push(...unheard));

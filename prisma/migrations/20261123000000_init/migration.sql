@@ -197,6 +197,9 @@ create table sluice.task_instance (
   retry_at timestamptz,
   -- Its run or its DAG is paused: not admitted.
   held boolean not null default false,
+  -- What admission looks for. A column of its own and not the index's predicate: Postgres writes every index anew when a
+  -- column of a predicate changes, and "state" changes at each step of a task's life.
+  admissible boolean not null generated always as (state = 'ready' and not held) stored,
   ready_at timestamptz,
   started_at timestamptz,
   ended_at timestamptz,
@@ -205,9 +208,8 @@ create table sluice.task_instance (
   constraint ended_iff_final check
     ((state in ('success', 'failed', 'skipped', 'upstream_failed', 'cancelled')) = (ended_at is not null))
 ) with (fillfactor = 60);
-create index task_instance_ready_idx on sluice.task_instance (workload_id, id) where state = 'ready' and not held;
-
-create index task_instance_retry_at_idx on sluice.task_instance (retry_at) where state = 'retrying';
+create index task_instance_ready_idx on sluice.task_instance (workload_id, id) where admissible;
+create index task_instance_retry_at_idx on sluice.task_instance (retry_at) where retry_at is not null;
 
 -- A task that failed for good, kept with its error until somebody replays or dismisses it.
 create table sluice.dead_letter (
@@ -229,7 +231,7 @@ create index dead_letter_open_idx on sluice.dead_letter (failed_at desc, task_in
 create table sluice.live_attempt (
   task_instance_id bigint primary key,
   number int not null,
-  id uuid not null unique,
+  id uuid not null,
   state text not null check (state in ('queued', 'running')),
   workload_id int not null,
   queued_at timestamptz not null default sluice.clock(),
@@ -366,3 +368,326 @@ create table sluice.sign_in_failure (
   failures int not null,
   window_ends_at timestamptz not null
 );
+
+------------------------------------------------------------------------------------------------ children
+
+-- The children of those of the given tasks that end well, and how many of these each waits for. `offset 0` keeps the look at a
+-- task's row a search by its whole key, whatever the planner believes of the number of runs.
+create function sluice.children_of(ids bigint[], ends text[]) returns table (id bigint, n int)
+language sql stable rows 10 as $$
+  select (f.id >> 20) << 20 | c.ord, count(*)::int
+    from unnest(ids, ends) f(id, state)
+    join sluice.dag_run r on r.id = f.id >> 20
+    cross join lateral (select t.children from sluice.dag_task t
+                         where t.version_id = r.version_id and t.ord = (f.id & 1048575)::int offset 0) t
+    cross join unnest(t.children) c(ord)
+   where f.state = 'success' group by 1
+$$;
+
+------------------------------------------------------------------------------------------------ going on in a freed slot
+
+-- A child goes on in its parent's slot only when admission would give it that very slot. These two leave out, of what would
+-- go on (task instances, and the slot of each), what something else goes before, and what a limit takes the slot from.
+
+-- Older tasks of the same workload that are ready or handed over, and whatever else wants the lane, the pool or the DAG's share.
+create function sluice.not_before_others(tasks bigint[], task_slots int[], out going bigint[], out slots int[])
+language sql as $$
+  with recursive ready as (
+    (select workload_id, id from sluice.task_instance where admissible order by workload_id, id limit 1)
+    union all
+    select t.workload_id, t.id from ready, lateral (
+      select t.workload_id, t.id from sluice.task_instance t
+       where t.admissible and t.workload_id > ready.workload_id
+       order by t.workload_id, t.id limit 1) t),
+  handed_over as (
+    (select workload_id, task_instance_id as id from sluice.live_attempt where state = 'queued'
+      order by workload_id, task_instance_id limit 1)
+    union all
+    select a.workload_id, a.task_instance_id from handed_over h, lateral (
+      select a.workload_id, a.task_instance_id from sluice.live_attempt a
+       where a.state = 'queued' and a.workload_id > h.workload_id
+       order by a.workload_id, a.task_instance_id limit 1) a),
+  rival as materialized (
+    select w.id, w.dag_id, w.queue, w.slot_class, w.pool, min(h.id) as first_id, x.code as waits_for
+      from (select * from ready union all select * from handed_over) h
+      join sluice.workload w on w.id = h.workload_id
+      left join sluice.workload_wait x on x.workload_id = w.id
+     group by w.id, x.code)
+  select coalesce(array_agg(g.id), '{}'), array_agg(g.slot)
+    from unnest(tasks, task_slots) g(id, slot)
+    join sluice.task_instance t on t.id = g.id
+    join sluice.workload u on u.id = t.workload_id
+   where not exists (
+     select from rival v
+      where case when v.id = u.id then v.first_id < g.id
+                 -- What its own limit keeps back does not want this slot.
+                 when v.waits_for in ('RUN_LIMIT', 'NO_WORKER', 'POOL_MISSING', 'NO_WORKER_LARGE_ENOUGH') then false
+                 when v.waits_for = 'SYSTEM_LIMIT' then true
+                 when v.waits_for = 'RESOURCES_TAKEN' then u.cpu + u.memory > 0
+                 when v.waits_for = 'POOL_FULL' then v.pool = u.pool
+                 when v.waits_for = 'DAG_LIMIT' then v.dag_id = u.dag_id
+                 else v.dag_id = u.dag_id or v.pool = u.pool or (v.queue, v.slot_class) = (u.queue, u.slot_class)
+            end)
+$$;
+
+-- A limit that was lowered below what runs takes slots back as they fall free. The slots that have just fallen free are not
+-- counted any more, so what would go on is added.
+create function sluice.not_over_limits(tasks bigint[], task_slots int[], out going bigint[], out slots int[])
+language sql as $$
+  with g as (
+    select g.id, g.slot, u.dag_id, u.pool, u.slots, d.max_active_tasks, d.max_active_tasks_per_run
+      from unnest(tasks, task_slots) g(id, slot)
+      join sluice.task_instance t on t.id = g.id
+      join sluice.workload u on u.id = t.workload_id
+      join sluice.dag d on d.id = u.dag_id)
+  select coalesce(array_agg(g.id), '{}'), array_agg(g.slot)
+    from g
+   where coalesce((select l.value from sluice.system_limit l where l.name = 'max_active_tasks')
+           >= (select count(*) from sluice.live_attempt) + cardinality(tasks), true)
+     and (g.max_active_tasks is null or g.max_active_tasks
+           >= (select count(*) from sluice.live_attempt a join sluice.workload w on w.id = a.workload_id
+                where w.dag_id = g.dag_id) + (select count(*) from g o where o.dag_id = g.dag_id))
+     and (g.max_active_tasks_per_run is null or g.max_active_tasks_per_run
+           >= (select count(*) from sluice.live_attempt a
+                where a.task_instance_id >= (g.id >> 20) << 20 and a.task_instance_id < ((g.id >> 20) + 1) << 20)
+              + (select count(*) from g o where o.id >> 20 = g.id >> 20))
+     and (g.pool is null or (select p.slots from sluice.pool p where p.name = g.pool)
+           >= (select coalesce(sum(w.slots), 0) from sluice.live_attempt a join sluice.workload w on w.id = a.workload_id
+                where w.pool = g.pool) + (select sum(o.slots) from g o where o.pool = g.pool))
+$$;
+
+------------------------------------------------------------------------------------------------ the end of attempts
+
+-- `running` → its end, for every attempt whose token is still the live one; children of successes are counted down and made
+-- `ready`, or go on in the slot that fell free, and a run with nothing open is closed. Called by lib/db/finishes.ts, which
+-- says what goes in and comes out; arrays of one length are one set.
+--
+-- A function and not a statement, because most of it is needed only now and then: as one statement, a step of a chain paid
+-- for the start of forty parts of which it used ten. Each statement sees what was committed before its locks were granted.
+--
+-- Lock order: runs (FOR KEY SHARE: against user actions, which take FOR UPDATE, but not against another finisher's closing
+-- update) → task instances by id, finishers and children together → progress by run id.
+create function sluice.finish(
+  ids bigint[], tokens uuid[], ends text[], reasons text[], exit_codes int[], error_texts text[], outputs jsonb[],
+  retries_ms bigint[], next_ids uuid[], next_tokens uuid[], who text, lease_ms int,
+  out accepted bigint[], out unsettled bigint[], out dags_with_room text[], out calls_for_admission boolean,
+  out has_callbacks boolean, out continued jsonb)
+language plpgsql set plan_cache_mode = force_generic_plan as $$
+declare
+  runs bigint[] := array(select distinct i >> 20 from unnest(ids) i);
+  -- The accepted ends. What a task becomes is its end, or `retrying` or `ready` when it is tried again.
+  done_ends text[];
+  done_becomes text[];
+  done_retries_ms bigint[];
+  done_numbers int[];
+  -- The slots that fall free after a success, and who has them.
+  slot_of bigint[];
+  slot_workloads int[];
+  slot_attempts uuid[];
+  slot_tokens uuid[];
+  slot_workers text[];
+  slot_epochs bigint[];
+  -- Waiting children and how many of their parents have succeeded here; with the last of them a child is unlocked.
+  kids bigint[];
+  kid_counts int[];
+  unlocked bigint[];
+  unlocked_workloads int[];
+  -- Children that go on, in which of the slots above.
+  going bigint[] := '{}';
+  going_slots int[];
+  limited boolean;
+  made_ready boolean;
+  calls boolean;
+  closing bigint[];
+begin
+  perform from sluice.dag_run where id = any (runs) order by id for key share;
+
+  perform from sluice.task_instance
+    where id = any (ids || array(select k.id from sluice.children_of(ids, ends) k)) order by id for update;
+
+  with done as (
+    delete from sluice.live_attempt a
+     using unnest(ids, tokens, ends, reasons, exit_codes, error_texts, retries_ms, next_ids, next_tokens)
+             f(id, token, end_state, reason, exit_code, error, retry_ms, next_id, next_token)
+     where a.task_instance_id = f.id and a.token = f.token and a.state = 'running'
+    returning a.*, f.end_state, f.reason, f.exit_code, f.error, f.retry_ms, f.next_id, f.next_token,
+      case when f.retry_ms > 0 then 'retrying' when f.retry_ms = 0 then 'ready' else f.end_state end as becomes),
+  history as (
+    insert into sluice.attempt
+      (task_instance_id, number, id, state, reason, exit_code, error, worker_id, queued_at, started_at)
+    select task_instance_id, number, id, end_state, reason, exit_code, error, worker_id, queued_at, started_at from done),
+  e as (
+    insert into sluice.event (run_id, task_instance_id, attempt, from_state, to_state, reason, actor)
+    select task_instance_id >> 20, task_instance_id, number, 'running', becomes, reason, who from done)
+  select array_agg(task_instance_id), array_agg(end_state), array_agg(becomes), array_agg(retry_ms), array_agg(number),
+         array_agg(task_instance_id) filter (where has_slot), array_agg(workload_id) filter (where has_slot),
+         array_agg(next_id) filter (where has_slot), array_agg(next_token) filter (where has_slot),
+         array_agg(worker_id) filter (where has_slot), array_agg(worker_epoch) filter (where has_slot)
+    into accepted, done_ends, done_becomes, done_retries_ms, done_numbers, slot_of, slot_workloads, slot_attempts,
+         slot_tokens, slot_workers, slot_epochs
+    from (select *, end_state = 'success' and next_id is not null as has_slot from done) d;
+  if accepted is null then
+    accepted := '{}';
+    unsettled := '{}';
+    dags_with_room := '{}';
+    calls_for_admission := false;
+    has_callbacks := false;
+    return;
+  end if;
+
+  -- Only what waits is counted down: a child that has started may see its parent succeed once more.
+  if 'success' = any (done_ends) then
+    select array_agg(t.id), array_agg(k.n), array_agg(t.id) filter (where t.open_parents = k.n and not t.held),
+           array_agg(t.workload_id) filter (where t.open_parents = k.n and not t.held)
+      into kids, kid_counts, unlocked, unlocked_workloads
+      from sluice.children_of(accepted, done_ends) k join sluice.task_instance t on t.id = k.id and t.state = 'waiting';
+  end if;
+
+  -- What goes on: one unlocked child of the same workload in each slot, so that no count of any limit changes, and only where
+  -- admission would give it that very slot.
+  if unlocked is not null and slot_of is not null then
+    select coalesce(array_agg(u.id), '{}'), array_agg(s.slot::int),
+           bool_or(d.max_active_tasks is not null or d.max_active_tasks_per_run is not null or u.pool is not null)
+      into going, going_slots, limited
+      from (select u.id, u.workload_id, w.dag_id, w.pool,
+                   row_number() over (partition by u.id >> 20, u.workload_id order by u.id) as place,
+                   rank() over (order by array_position(array['high', 'medium', 'low'], w.priority)) as rank
+              from unnest(unlocked, unlocked_workloads) u(id, workload_id)
+              join sluice.workload w on w.id = u.workload_id) u
+      join (select s.*, row_number() over (partition by s.id >> 20, s.workload_id order by s.id) as place
+              from unnest(slot_of, slot_workloads, slot_workers, slot_epochs)
+                     with ordinality s(id, workload_id, worker_id, epoch, slot)) s
+        on s.id >> 20 = u.id >> 20 and s.workload_id = u.workload_id and s.place = u.place
+      join sluice.worker k on k.id = s.worker_id and k.epoch = s.epoch and k.state = 'active'
+      join sluice.dag d on d.id = u.dag_id
+     where u.rank = 1;
+    -- Mostly nothing else waits at all.
+    if going <> '{}' and (exists (select from sluice.task_instance where admissible)
+                          or exists (select from sluice.live_attempt where state = 'queued')) then
+      select f.going, f.slots into going, going_slots from sluice.not_before_others(going, going_slots) f;
+    end if;
+    if going <> '{}' and (limited or exists (select from sluice.system_limit)) then
+      select f.going, f.slots into going, going_slots from sluice.not_over_limits(going, going_slots) f;
+    end if;
+  end if;
+
+  with moved as (
+    update sluice.task_instance t
+       set state = case when x.becomes is not null then x.becomes when t.open_parents > x.n then t.state
+                        when t.id = any (going) then 'running' else 'ready' end,
+           open_parents = t.open_parents - x.n,
+           attempts = t.attempts + case when t.id = any (going) then 1 else 0 end,
+           started_at = case when t.id = any (going) then sluice.clock() else t.started_at end,
+           ended_at = case when x.becomes = x.end_state then sluice.clock() end,
+           ready_at = case when x.becomes = 'ready' or t.open_parents = x.n then sluice.clock() else t.ready_at end,
+           failures = t.failures + case when x.end_state = 'failed' then 1 else 0 end,
+           retry_at = case when x.becomes = 'retrying' then sluice.clock() + x.retry_ms * interval '1 ms' end
+      from (select d.*, 0 as n from unnest(accepted, done_ends, done_becomes, done_retries_ms)
+                                      d(id, end_state, becomes, retry_ms)
+            union all
+            select k.id, null, null, null, k.n from unnest(kids, kid_counts) k(id, n)) x
+     where t.id = x.id
+    returning t.id, t.run_id, t.state, t.attempts, t.failures, t.started_at, t.workload_id, x.becomes),
+  born as (
+    insert into sluice.live_attempt (task_instance_id, number, id, state, workload_id, queued_at, worker_id,
+                                     worker_epoch, token, started_at, lease_until)
+    select m.id, m.attempts, slot_attempts[g.slot], 'running', m.workload_id, m.started_at, slot_workers[g.slot],
+           slot_epochs[g.slot], slot_tokens[g.slot], m.started_at, sluice.clock() + lease_ms * interval '1 ms'
+      from unnest(going, going_slots) g(id, slot) join moved m on m.id = g.id),
+  e as (
+    insert into sluice.event (run_id, task_instance_id, attempt, from_state, to_state, reason, actor)
+    select run_id, id, case state when 'running' then attempts end, 'waiting', state,
+           case state when 'running' then 'CONTINUED' end, who
+      from moved where becomes is null and state <> 'waiting')
+  select (select coalesce(bool_or(state = 'ready'), false) from moved),
+         (select jsonb_agg(jsonb_build_object(
+                   'afterId', slot_of[g.slot]::text, 'taskInstanceId', m.id::text, 'attemptId', slot_attempts[g.slot],
+                   'token', slot_tokens[g.slot], 'number', m.attempts, 'failures', m.failures, 'taskId', t.task_id,
+                   'task', t.spec))
+            from unnest(going, going_slots) g(id, slot)
+            join moved m on m.id = g.id
+            join sluice.dag_run r on r.id = m.run_id
+            cross join lateral (select t.task_id, t.spec from sluice.dag_task t
+                                 where t.version_id = r.version_id and t.ord = (m.id & 1048575)::int offset 0) t)
+    into made_ready, continued;
+
+  if outputs is not null then
+    insert into sluice.xcom (task_instance_id, key, value)
+    select o.id, 'return_value', o.output from unnest(ids, outputs) o(id, output)
+     where o.output is not null and o.id = any (accepted)
+    on conflict (task_instance_id, key) do update set value = excluded.value, created_at = sluice.clock();
+  end if;
+
+  if cardinality(runs) > 1 then
+    perform from sluice.run_progress where run_id = any (runs) order by run_id for update;
+  end if;
+  with tally as (
+    select d.id >> 20 as run_id, count(*) filter (where d.becomes = d.end_state)::int as n,
+           count(*) filter (where d.becomes = 'failed' and t.is_leaf)::int as failed_leaves,
+           bool_or(d.becomes = d.end_state and (t.wakes_settling or d.end_state <> 'success' and not t.is_leaf)) as unsettled,
+           bool_or(t.calls <> '{}') as calls
+      from unnest(accepted, done_ends, done_becomes) d(id, end_state, becomes)
+      join sluice.dag_run r on r.id = d.id >> 20
+      cross join lateral (select t.is_leaf, t.wakes_settling, t.calls from sluice.dag_task t
+                           where t.version_id = r.version_id and t.ord = (d.id & 1048575)::int offset 0) t
+     group by 1),
+  progress as (
+    update sluice.run_progress p
+       set open = p.open - t.n, failed_leaves = p.failed_leaves + t.failed_leaves,
+           -- With nothing open there is nothing left to settle.
+           unsettled = (p.unsettled or p.settles_each or t.unsettled) and p.open > t.n
+      from tally t where p.run_id = t.run_id and t.n > 0
+    returning p.run_id, p.open, p.unsettled)
+  select (select bool_or(t.calls) from tally t), array(select p.run_id from progress p where p.unsettled),
+         array(select p.run_id from progress p where p.open = 0)
+    into calls, unsettled, closing;
+
+  if 'failed' = any (done_becomes) then
+    insert into sluice.dead_letter (task_instance_id, dag_id, task_id, attempt, reason, error)
+    select d.id, r.dag_id, t.task_id, d.number, f.reason, f.error
+      from unnest(accepted, done_becomes, done_numbers) d(id, becomes, number)
+      join unnest(ids, reasons, error_texts) f(id, reason, error) on f.id = d.id
+      join sluice.dag_run r on r.id = d.id >> 20
+      cross join lateral (select t.task_id from sluice.dag_task t
+                           where t.version_id = r.version_id and t.ord = (d.id & 1048575)::int offset 0) t
+     where d.becomes = 'failed'
+    on conflict (task_instance_id) do update set attempt = excluded.attempt, reason = excluded.reason,
+      error = excluded.error, failed_at = sluice.clock(), dismissed_at = null, dismissed_by = null;
+  end if;
+
+  has_callbacks := false;
+  if calls then
+    insert into sluice.callback (run_id, task_instance_id, attempt, event)
+    select d.id >> 20, d.id, d.number, d.event
+      from (select d.id, d.number, case when d.becomes in ('retrying', 'ready') then 'retry' else d.becomes end as event
+              from unnest(accepted, done_becomes, done_numbers) d(id, becomes, number)) d
+      join sluice.dag_run r on r.id = d.id >> 20
+      cross join lateral (select t.calls from sluice.dag_task t
+                           where t.version_id = r.version_id and t.ord = (d.id & 1048575)::int offset 0) t
+     where d.event = any (t.calls);
+    has_callbacks := found;
+  end if;
+
+  dags_with_room := '{}';
+  if closing <> '{}' then
+    with closed as (
+      update sluice.dag_run r
+         set state = case when p.failed_leaves > 0 then 'failed' else 'success' end, ended_at = sluice.clock()
+        from sluice.run_progress p
+       where r.id = any (closing) and p.run_id = r.id and r.state = 'running'
+      returning r.id, r.state, r.dag_id, r.version_id),
+    e as (
+      insert into sluice.event (run_id, from_state, to_state, actor) select id, 'running', state, who from closed),
+    call as (
+      insert into sluice.callback (run_id, event)
+      select c.id, c.state from closed c join sluice.dag_version v on v.id = c.version_id where c.state = any (v.calls)
+      returning 1)
+    select has_callbacks or exists (select from call),
+           array(select distinct c.dag_id from closed c
+                  where exists (select from sluice.dag_run q where q.dag_id = c.dag_id and q.state = 'queued'))
+      into has_callbacks, dags_with_room;
+  end if;
+
+  -- A slot fell free or a task became ready: admission has something to look at.
+  calls_for_admission := made_ready or cardinality(accepted) > cardinality(going);
+end $$;
