@@ -39,8 +39,9 @@ type WorkloadRow = {
  * the counts need a snapshot taken after the lock.
  *
  * A lane's room is its slots plus a quarter (at least one), the dispatch window: the next task is at the worker when
- * a slot falls free, and the order is still decided late. What runs inside the worker is mostly over in no time, so
- * there the window is as large as the slots. Workloads with something ready are found by skipping
+ * a slot falls free, and the order is still decided late. Workers whose tasks are short claim some ahead; the window
+ * is then twice that, so that the next are handed over while those run. What runs inside the worker is mostly over in no
+ * time, so there the window is as large as the slots. Workloads with something ready are found by skipping
  * through the partial index, so that ten thousand ready tasks cost no more than one.
  */
 export async function readDemand(db: Db): Promise<Demand> {
@@ -54,10 +55,10 @@ export async function readDemand(db: Db): Promise<Demand> {
                  where t.admissible and t.workload_id > ready.id order by t.workload_id limit 1)
           from ready where ready.id is not null),
       lane as (
-        select q.queue, c.slot_class, sum(c.slots)::int as slots
+        select q.queue, c.slot_class, sum(c.slots)::int as slots, sum(c.ahead)::int as ahead
           from sluice.worker w, unnest(w.queues) q(queue),
-               lateral (values ('process', w.process_slots), ('function', w.function_slots),
-                               ('inline', w.inline_slots)) c(slot_class, slots)
+               lateral (values ('process', w.process_slots, w.process_ahead), ('function', w.function_slots, w.function_ahead),
+                               ('inline', w.inline_slots, w.inline_slots / 2)) c(slot_class, slots, ahead)
          where w.state = 'active' and w.lease_until > (select sluice.clock()) and c.slots > 0
          group by 1, 2),
       taken as materialized (
@@ -70,8 +71,7 @@ export async function readDemand(db: Db): Promise<Demand> {
       pool_taken as (select pool, sum(pool_slots)::int as n from taken where pool is not null group by 1),
       work as materialized (
         select w.*, d.max_active_tasks, d.max_active_tasks_per_run, lane.slots as lane_slots,
-               lane.slots + greatest(1, case lane.slot_class when 'inline' then lane.slots else lane.slots / 4 end)
-                 - coalesce(lane_taken.n, 0) as free
+               lane.slots + greatest(1, lane.slots / 4, 2 * lane.ahead) - coalesce(lane_taken.n, 0) as free
           from ready
           join sluice.workload w on w.id = ready.id
           join sluice.dag d on d.id = w.dag_id

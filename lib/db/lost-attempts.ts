@@ -1,7 +1,7 @@
 import type { Db } from "./pool.ts";
 import type { Delivery, WorkerRef } from "./claims.ts";
 
-export type LostReason = "LEASE_EXPIRED" | "WORKER_RESTARTED" | "DRAINED" | "REPLY_LOST";
+export type LostReason = "LEASE_EXPIRED" | "WORKER_RESTARTED" | "DRAINED" | "REPLY_LOST" | "NOT_BEGUN";
 
 /** Larger than any count of lost attempts (Postgres int). */
 const NO_LIMIT = 2 ** 31 - 1;
@@ -15,6 +15,8 @@ const LOST_WHEN = {
   DRAINED: "a.worker_id = $1 and a.worker_epoch = $2",
   // The worker never heard that they are its own.
   REPLY_LOST: "a.worker_id = $1 and a.token = any ($2::uuid[])",
+  // Claimed ahead of a slot that did not fall free in time.
+  NOT_BEGUN: "a.worker_id = $1 and a.token = any ($2::uuid[])",
 } as const satisfies Record<LostReason, string>;
 
 export type Released = {
@@ -57,7 +59,7 @@ async function release(
       moved as (
         update sluice.task_instance t
            set state = 'ready', ready_at = sluice.clock(), started_at = null,
-               lost_attempts = t.lost_attempts + case when $4 in ('DRAINED', 'REPLY_LOST') then 0 else 1 end
+               lost_attempts = t.lost_attempts + case when $4 in ('DRAINED', 'REPLY_LOST', 'NOT_BEGUN') then 0 else 1 end
           from gone where t.id = gone.task_instance_id
         returning t.id),
       history as (
@@ -96,6 +98,11 @@ export function releaseDrained(db: Db, worker: WorkerRef): Promise<Released> {
 /** What was claimed under these tokens by calls of which the worker never got an answer. */
 export function releaseUnheard(db: Db, worker: WorkerRef, tokens: readonly string[]): Promise<Released> {
   return release(db, "REPLY_LOST", [worker.id, tokens], NO_LIMIT);
+}
+
+/** What the worker claimed ahead and does not begin. */
+export function releaseUnbegun(db: Db, worker: WorkerRef, tokens: readonly string[]): Promise<Released> {
+  return release(db, "NOT_BEGUN", [worker.id, tokens], NO_LIMIT);
 }
 
 /**

@@ -8,9 +8,10 @@ export type Tx = pg.PoolClient;
 
 /**
  * Named statements keep the plan they were first given, and a new installation's tables are all small: a sequential
- * scan chosen then would still be there when they hold millions of rows. Every hot statement has an index to use.
+ * scan chosen then would still be there when they hold millions of rows. Every hot statement has an index to use. None
+ * is planned anew for the values it is given: that takes as long as running it.
  */
-const PLANNING = "-c enable_seqscan=off -c jit=off";
+const PLANNING = "-c enable_seqscan=off -c jit=off -c plan_cache_mode=force_generic_plan";
 
 /**
  * A connection pool on `url`. No statement may wait for ever, neither for a lock nor for a client that has
@@ -29,6 +30,8 @@ export function createPool(options: { url: string; max: number; name: string; qu
     statement_timeout: 15_000,
     idle_in_transaction_session_timeout: 10_000,
     options: PLANNING,
+    // A statement is sent while the one before it is still under way: `begin` and what needs no answer cost no round trip.
+    pipeline: true,
     ...(options.queryTimeoutMs === undefined ? {} : { query_timeout: options.queryTimeoutMs }),
   });
   // A broken idle connection is replaced by the pool at the next use; without a listener it would end the process.

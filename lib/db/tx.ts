@@ -31,8 +31,11 @@ export async function inTx<T>(pool: pg.Pool, work: (tx: Tx) => Promise<T>): Prom
     const tx = await pool.connect();
     let broken: Error | undefined;
     try {
-      await tx.query("begin");
+      // On its way together with the first statement of `work`.
+      const begun = tx.query("begin");
+      begun.catch(() => undefined);
       const result = await work(tx);
+      await begun;
       await tx.query("commit");
       return result;
     } catch (error) {

@@ -25,7 +25,8 @@ export async function upsertWorker(db: Db, worker: WorkerRegistration, leaseMs: 
      values ($1, 1, $2, $3, $4, $5, $6, $7, $8, $10, $11, 'active', sluice.clock() + $9 * interval '1 ms')
      on conflict (id) do update set epoch = worker.epoch + 1, host = excluded.host, pid = excluded.pid,
        version = excluded.version, queues = excluded.queues, process_slots = excluded.process_slots,
-       function_slots = excluded.function_slots, inline_slots = excluded.inline_slots, cpu = excluded.cpu, memory = excluded.memory, state = 'active',
+       function_slots = excluded.function_slots, inline_slots = excluded.inline_slots, cpu = excluded.cpu,
+       memory = excluded.memory, process_ahead = 0, function_ahead = 0, state = 'active',
        started_at = sluice.clock(), lease_until = excluded.lease_until
      returning id, epoch`,
     [
@@ -48,6 +49,19 @@ export async function upsertWorker(db: Db, worker: WorkerRegistration, leaseMs: 
 /** Draining: nothing is admitted for it and its claims take nothing. Stopped: gone on purpose. */
 export async function setWorkerState(db: Db, worker: WorkerRef, state: "draining" | "stopped"): Promise<void> {
   await db.query("update sluice.worker set state = $3 where id = $1 and epoch = $2", [worker.id, worker.epoch, state]);
+}
+
+/** How many attempts of each class it claims before it has slots for them: admission hands over so many more. */
+export async function setWorkerAhead(
+  db: Db,
+  worker: WorkerRef,
+  ahead: { process: number; function: number },
+): Promise<void> {
+  await db.query({
+    name: "set-worker-ahead",
+    text: "update sluice.worker set process_ahead = $3, function_ahead = $4 where id = $1 and epoch = $2",
+    values: [worker.id, worker.epoch, ahead.process, ahead.function],
+  });
 }
 
 export type Heartbeat = {

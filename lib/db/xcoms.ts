@@ -1,20 +1,35 @@
 import type { Json } from "#lib/domain/canonical.ts";
 import type { Db } from "./pool.ts";
 
-/** The outputs of a task instance's parents, by task id; a parent that left none is absent. */
-export async function parentOutputs(db: Db, taskInstanceId: string): Promise<Record<string, Json>> {
-  const { rows } = await db.query<{ taskId: string; value: Json }>({
+/**
+ * The outputs of the parents of each of the task instances, by task id; a parent that left none is absent. Undefined for
+ * one whose parents' outputs are more than `maxBytes` together, as Postgres keeps them.
+ */
+export async function parentOutputs(
+  db: Db,
+  taskInstanceIds: readonly string[],
+  maxBytes: number,
+): Promise<Map<string, Record<string, Json> | undefined>> {
+  const { rows } = await db.query<{ id: string; outputs: Record<string, Json> | null }>({
     name: "parent-outputs",
     text: `
-      select t.task_id as "taskId", x.value
-        from sluice.dag_run r
-        join sluice.dag_task c on c.version_id = r.version_id and c.ord = $1::bigint & 1048575
-        join sluice.dag_task t on t.version_id = r.version_id and t.ord = any (c.parents)
-        join sluice.xcom x on x.task_instance_id = r.id << 20 | t.ord and x.key = 'return_value'
-       where r.id = $1::bigint >> 20`,
-    values: [taskInstanceId],
+      select c.id::text as id,
+             case when coalesce(sum(x.size), 0) <= $2
+                  then coalesce(jsonb_object_agg(x.task_id, x.value) filter (where x.task_id is not null), '{}') end as outputs
+        from unnest($1::bigint[]) c(id)
+        join sluice.dag_run r on r.id = c.id >> 20
+        cross join lateral (select t.parents from sluice.dag_task t
+                             where t.version_id = r.version_id and t.ord = (c.id & 1048575)::int offset 0) k
+        left join lateral (
+          select t.task_id, x.value, pg_column_size(x.value) as size
+            from unnest(k.parents) p(ord)
+            join sluice.xcom x on x.task_instance_id = r.id << 20 | p.ord and x.key = 'return_value'
+            cross join lateral (select t.task_id from sluice.dag_task t
+                                 where t.version_id = r.version_id and t.ord = p.ord offset 0) t) x on true
+       group by c.id`,
+    values: [taskInstanceIds, maxBytes],
   });
-  return Object.fromEntries(rows.map((row) => [row.taskId, row.value]));
+  return new Map(rows.map((row) => [row.id, row.outputs ?? undefined]));
 }
 
 /** What the tasks of a run have left as their outputs, by task instance. */

@@ -47,8 +47,9 @@ const passes = coalescing((deps: EngineDeps) => pass(deps));
 async function pass(deps: EngineDeps): Promise<number> {
   try {
     const admitted = await inTx(deps.pool, async (tx) => {
-      await lockAdmission(tx);
-      const { admitted, assigned } = decideAdmission(await readDemand(tx));
+      // Sent together, and still two statements: the second one's snapshot is taken when the lock is held.
+      const [, demand] = await Promise.all([lockAdmission(tx), readDemand(tx)]);
+      const { admitted, assigned } = decideAdmission(demand);
       const attempts = admitted.length === 0 ? [] : await admitReady(tx, admitted, assigned);
       // What one certain worker must take lies there for it: it only has to hear of it.
       const delivered = attempts.filter((attempt) => attempt.assignedTo === null);

@@ -1,8 +1,8 @@
-import { type Claimed, claimQueued, type Delivery, isActive, type WorkerRef } from "#lib/db/claims.ts";
+import { type Claimed, claimQueued, isActive, type WorkerRef } from "#lib/db/claims.ts";
 import type { Tx } from "#lib/db/pool.ts";
 import { inTx } from "#lib/db/tx.ts";
 import { assignedTo } from "#lib/db/unadmit.ts";
-import { type Lane, laneName, ownQueue } from "#lib/queue/task-queue.ts";
+import { type Lane, laneName, ownQueue, type TaskQueue } from "#lib/queue/task-queue.ts";
 import type { EngineDeps } from "./deps.ts";
 import { LEASE_MS } from "./lease.ts";
 
@@ -21,10 +21,10 @@ export async function claim(
 ): Promise<Claimed[]> {
   try {
     const claimed = await inTx(deps.pool, async (tx) => {
-      const deliveries = await take(deps, tx, worker, lane, tokens.length);
+      const { deliveries, isOff } = await take(deps, tx, worker, lane, tokens.length);
       if (deliveries.length === 0) return [];
       const attempts = deliveries.map((delivery, index) => ({ ...delivery, token: tokens[index]! }));
-      const taken = await claimQueued(tx, worker, attempts, LEASE_MS);
+      const [taken] = await Promise.all([claimQueued(tx, worker, attempts, LEASE_MS), isOff]);
       if (taken.length === 0 && !(await isActive(tx, worker))) throw new NotActive();
       return taken;
     });
@@ -40,7 +40,13 @@ export async function claim(
 }
 
 /** Attempts that only this worker may take are not in a queue that others fetch from. */
-function take({ queue }: EngineDeps, tx: Tx, worker: WorkerRef, lane: Lane, max: number): Promise<Delivery[]> {
-  if (lane.queue === ownQueue(worker.id)) return assignedTo(tx, worker.id, lane.slotClass, max);
-  return queue.take(tx, laneName(lane), max);
+async function take(
+  { queue }: EngineDeps,
+  tx: Tx,
+  worker: WorkerRef,
+  lane: Lane,
+  max: number,
+): ReturnType<TaskQueue["take"]> {
+  if (lane.queue !== ownQueue(worker.id)) return queue.take(tx, laneName(lane), max);
+  return { deliveries: await assignedTo(tx, worker.id, lane.slotClass, max), isOff: Promise.resolve() };
 }

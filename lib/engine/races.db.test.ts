@@ -6,7 +6,7 @@ import { finishRunning } from "#lib/db/finishes.ts";
 import { releaseExpired } from "#lib/db/lost-attempts.ts";
 import type { Tx } from "#lib/db/pool.ts";
 import { lockRun } from "#lib/db/run-states.ts";
-import { activateRuns, lockForCounting } from "#lib/db/runs.ts";
+import { activateRuns } from "#lib/db/runs.ts";
 import { publishVersion } from "#lib/db/versions.ts";
 import { inTx } from "#lib/db/tx.ts";
 import { decideAdmission } from "#lib/domain/admission.ts";
@@ -92,10 +92,7 @@ describe("two at once", () => {
       );
     await insert();
     await insert();
-    const activate = async (tx: Tx): Promise<number> => {
-      await lockForCounting(tx, "one-run");
-      return (await activateRuns(tx, "one-run")).started.length;
-    };
+    const activate = async (tx: Tx): Promise<number> => (await activateRuns(tx, "one-run")).started.length;
     const first = await held(activate);
     const second = inTx(database.pool, activate);
     await somebodyWaits();

@@ -1,5 +1,5 @@
-import { activateRuns, dagsWithQueuedRuns, lockForCounting } from "#lib/db/runs.ts";
-import { inTx } from "#lib/db/tx.ts";
+import { activateRuns, dagsWithQueuedRuns } from "#lib/db/runs.ts";
+import { retried } from "#lib/db/tx.ts";
 import { admit } from "./admit.ts";
 import { coalescing } from "./coalesce.ts";
 import type { EngineDeps } from "./deps.ts";
@@ -10,9 +10,7 @@ import type { EngineDeps } from "./deps.ts";
  */
 export const startQueuedRuns = coalescing(async (deps: EngineDeps, dagId: string): Promise<void> => {
   for (let more = true; more;) {
-    const activated = await inTx(deps.pool, async (tx) =>
-      (await lockForCounting(tx, dagId)) ? activateRuns(tx, dagId) : { started: [], more: false },
-    );
+    const activated = await retried(() => activateRuns(deps.pool, dagId));
     more = activated.more;
     if (activated.started.length === 0) return;
     deps.notifier.announce("sluice_runs", activated.started);

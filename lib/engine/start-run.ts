@@ -2,8 +2,17 @@ import { canonicalJson, type Json, sha256 } from "#lib/domain/canonical.ts";
 import { AppError, messageOf } from "#lib/domain/errors.ts";
 import { storableJson } from "#lib/domain/output.ts";
 import { paramValues } from "#lib/domain/param-values.ts";
-import { findStartable, insertRun, insertRunKey, lockRunKey, type NewRun } from "#lib/db/runs.ts";
-import { inTx } from "#lib/db/tx.ts";
+import type { Db } from "#lib/db/pool.ts";
+import {
+  findStartable,
+  insertRunIfCurrent,
+  insertRunKey,
+  lockRunKey,
+  type NewRun,
+  type Startable,
+} from "#lib/db/runs.ts";
+import { inTx, retried } from "#lib/db/tx.ts";
+import { admit } from "./admit.ts";
 import type { EngineDeps } from "./deps.ts";
 import { startQueuedRuns } from "./start-queued-runs.ts";
 
@@ -21,31 +30,93 @@ export type StartRun = NewRun & {
 export async function startRun(deps: EngineDeps, request: StartRun): Promise<{ runId: string; created: boolean }> {
   const conf = storableJson(request.conf);
   if (!conf.ok) throw new AppError("invalid_request", `conf: ${conf.error}`);
-  const started = await inTx(deps.pool, async (tx) => {
-    const { idempotencyKey: key, ...run } = request;
-    const requestHash = hashOf(run);
-    const known = key === undefined ? undefined : await lockRunKey(tx, run.dagId, key);
+  const born = await create(deps, request);
+  if (born.created)
+    await handOn(deps, request.dagId, born).catch((error: unknown) => {
+      deps.log.warn({ error: messageOf(error) }, "a queued run could not be started at once; a scheduler will");
+    });
+  return { runId: born.runId, created: born.created };
+}
+
+type Born = { runId: string; created: boolean; started: string[] };
+
+/** The DAG may get another version between the look at it and the insert, which then does nothing. */
+const MAX_LOOKS = 5;
+
+async function create(deps: EngineDeps, { idempotencyKey: key, ...run }: StartRun): Promise<Born> {
+  for (let looks = 0; looks < MAX_LOOKS; looks++) {
+    const isFresh = looks > 0 || !startables(deps).has(run.dagId);
+    const startable = await startableOf(deps, run.dagId, isFresh);
+    const values = paramValues(startable.params ?? {}, run.conf);
+    if (!values.ok && isFresh)
+      throw new AppError("invalid_request", values.problems.join("; "), { problems: values.problems });
+    if (!values.ok) continue;
+    const born = await insert(
+      deps,
+      { ...run, versionId: startable.versionId, params: values.params },
+      key,
+      hashOf(run),
+    );
+    if (born !== undefined) return born;
+  }
+  throw new Error(`DAG "${run.dagId}" gets new versions faster than a run can be started`);
+}
+
+type CheckedRun = Parameters<typeof insertRunIfCurrent>[1];
+
+/** Undefined when the version is not the current one any more. */
+async function insert(
+  deps: EngineDeps,
+  run: CheckedRun,
+  key: string | undefined,
+  requestHash: string,
+): Promise<Born | undefined> {
+  const fresh = async (db: Db): Promise<Born | undefined> => {
+    const born = await insertRunIfCurrent(db, run);
+    return born && { ...born, created: true };
+  };
+  if (key === undefined) return retried(() => fresh(deps.pool));
+  return inTx(deps.pool, async (tx) => {
+    const known = await lockRunKey(tx, run.dagId, key);
     if (known && known.requestHash !== requestHash) {
       throw new AppError("idempotency_key_reused", "this idempotency key was used with another request", {
         runId: known.runId,
       });
     }
-    if (known) return { runId: known.runId, created: false };
-    const startable = await findStartable(tx, run.dagId);
-    if (startable === undefined) throw new AppError("dag_not_found", `there is no DAG "${run.dagId}"`);
-    const values = paramValues(startable.params ?? {}, run.conf);
-    if (!values.ok) throw new AppError("invalid_request", values.problems.join("; "), { problems: values.problems });
-    const runId = await insertRun(tx, { ...run, ...startable, params: values.params });
-    if (key !== undefined) await insertRunKey(tx, run.dagId, key, { runId, requestHash });
-    return { runId, created: true };
+    if (known) return { runId: known.runId, created: false, started: [] };
+    const born = await fresh(tx);
+    if (born) await insertRunKey(tx, run.dagId, key, { runId: born.runId, requestHash });
+    return born;
   });
-  if (started.created) {
-    deps.notifier.announce("sluice_runs", [started.runId]);
-    await startQueuedRuns(deps, request.dagId).catch((error: unknown) => {
-      deps.log.warn({ error: messageOf(error) }, "a queued run could not be started at once; a scheduler will");
-    });
+}
+
+/** What was started with the run is admitted; a run that others kept from starting gets its turn after them. */
+async function handOn(deps: EngineDeps, dagId: string, { runId, started }: Born): Promise<void> {
+  deps.notifier.announce("sluice_runs", [runId, ...started]);
+  if (started.length > 0) await admit(deps);
+  if (!started.includes(runId)) await startQueuedRuns(deps, dagId);
+}
+
+/** What a DAG's runs were last started from; the insert itself checks that it still is so. */
+const MAX_KNOWN = 1_000;
+const known = new WeakMap<EngineDeps, Map<string, Startable>>();
+
+function startables(deps: EngineDeps): Map<string, Startable> {
+  const found = known.get(deps) ?? new Map<string, Startable>();
+  known.set(deps, found);
+  return found;
+}
+
+async function startableOf(deps: EngineDeps, dagId: string, isFresh: boolean): Promise<Startable> {
+  const all = startables(deps);
+  const found = isFresh ? await findStartable(deps.pool, dagId) : all.get(dagId);
+  if (found === undefined) {
+    all.delete(dagId);
+    throw new AppError("dag_not_found", `there is no DAG "${dagId}"`);
   }
-  return started;
+  if (all.size >= MAX_KNOWN) all.clear();
+  all.set(dagId, found);
+  return found;
 }
 
 function hashOf({ conf, logicalDate, note }: NewRun): string {

@@ -5,6 +5,7 @@ import {
   type Released,
   releaseExpired,
   releasePredecessors,
+  releaseUnbegun,
   releaseUnheard,
   staleQueued,
 } from "#lib/db/lost-attempts.ts";
@@ -48,6 +49,11 @@ export async function handBack(deps: EngineDeps, worker: WorkerRef): Promise<voi
 /** Attempts claimed under these tokens by calls whose answer never came: nobody runs them. */
 export async function handBackUnheard(deps: EngineDeps, worker: WorkerRef, tokens: readonly string[]): Promise<void> {
   await takeBackAll(deps, () => releaseUnheard(deps.pool, worker, tokens));
+}
+
+/** Attempts that this worker claimed ahead of a slot and does not begin after all. */
+export async function handBackUnbegun(deps: EngineDeps, worker: WorkerRef, tokens: readonly string[]): Promise<void> {
+  await takeBackAll(deps, () => releaseUnbegun(deps.pool, worker, tokens));
 }
 
 /** One release is a batch; this repeats it until nothing is left. */

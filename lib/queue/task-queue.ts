@@ -32,7 +32,7 @@ export function lanesOf(queues: readonly string[]): Lane[] {
 /** Attempts that travel in one job: a job costs pg-boss as much as an attempt costs us. */
 type Parcel = { attempts: [taskInstanceId: string, attemptId: string][] };
 const MAX_PARCEL = 16;
-const MAX_NAMED = 32;
+const MAX_NAMED = 256;
 /** A handful handed over goes in jobs of one, so that several workers share it; a hundred in larger ones. */
 const PARCELS_AT_LEAST = 8;
 
@@ -57,23 +57,25 @@ export type TaskQueue = {
   enqueue(tx: Tx, lane: string, attempts: readonly Delivery[]): Promise<void>;
   /**
    * Takes up to `max` attempts off a lane, in the order in which they were handed over. First statement of its
-   * transaction; a rollback puts them back.
+   * transaction; a rollback puts them back. `isOff` resolves when they are off the queue, and is waited for before
+   * the commit: what is done with them meanwhile travels together with it.
    */
-  take(tx: Tx, lane: string, max: number): Promise<Delivery[]>;
+  take(tx: Tx, lane: string, max: number): Promise<{ deliveries: Delivery[]; isOff: Promise<unknown> }>;
   /** Requests that tell others of an end. */
   callbacks: CallbackQueue;
 };
 
 export function createTaskQueue(pool: pg.Pool, onError: (error: unknown) => void): TaskQueue {
   const names = new Map<string, string>();
-  /** pg-boss's few statements with parameters are always the same texts: named, Postgres parses and plans them once. */
+  /** pg-boss's statements are few texts that come again and again: named, Postgres parses and plans them once. */
   const nameOf = (text: string): string | undefined => {
     if (!names.has(text) && names.size < MAX_NAMED) names.set(text, `boss-${names.size}`);
     return names.get(text);
   };
   const on = (db: pg.Pool | Tx): BossDb => ({
     executeSql: async (text, values = []) => {
-      const name = values.length === 0 ? undefined : nameOf(text);
+      // Its installation sends many commands in one text, which cannot be named; in our transactions it never does.
+      const name = values.length === 0 && db === pool ? undefined : nameOf(text);
       return db.query({ text, values, ...(name === undefined ? {} : { name }) });
     },
   });
@@ -112,14 +114,15 @@ export function createTaskQueue(pool: pg.Pool, onError: (error: unknown) => void
     },
     async take(tx, lane, max) {
       const taken: Delivery[] = [];
+      const deleted: Promise<unknown>[] = [];
       while (taken.length < max) {
-        // As many as certainly fit, were they all full; the last one may bring more than there is room for.
-        const batchSize = Math.ceil((max - taken.length) / MAX_PARCEL);
+        // As many as certainly fit, were they all full. Where not even one does, it may bring more than there is room for.
+        const batchSize = Math.max(1, Math.floor((max - taken.length) / MAX_PARCEL));
         const jobs = await boss.fetch<Parcel>(lane, { batchSize, ignoreStartAfter: true, db: on(tx) });
         if (jobs.length > 0) {
           // Deleted at once: no pg-boss job is ever active outside this transaction.
           const ids = jobs.map((job) => job.id);
-          await boss.deleteJob(lane, ids, { db: on(tx) });
+          deleted.push(boss.deleteJob(lane, ids, { db: on(tx) }));
           const attempts = jobs.flatMap((job) => job.data.attempts);
           taken.push(...attempts.map(([taskInstanceId, attemptId]) => ({ taskInstanceId, attemptId })));
         }
@@ -129,9 +132,12 @@ export function createTaskQueue(pool: pg.Pool, onError: (error: unknown) => void
       const rest = taken.splice(max);
       if (rest.length > 0) {
         const back = parcels(rest).map((parcel) => ({ ...parcel, priority: 1 }));
-        await boss.insert(lane, back, { db: on(tx) });
+        deleted.push(boss.insert(lane, back, { db: on(tx) }));
       }
-      return taken;
+      const isOff = Promise.all(deleted);
+      // Whoever waits for it hears of a failure; whoever failed before that did so for the same reason.
+      isOff.catch(() => undefined);
+      return { deliveries: taken, isOff };
     },
   };
 }

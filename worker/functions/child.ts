@@ -26,7 +26,17 @@ for (const stream of ["stdout", "stderr"] as const) {
   };
 }
 
+/** By file and name: a DAG of thousands of tasks is searched once for each. */
+const known = new Map<string, DagFunction>();
+
 async function find(file: string, name: string): Promise<DagFunction> {
+  const key = `${file}\n${name}`;
+  const found = known.get(key) ?? (await load(file, name));
+  known.set(key, found);
+  return found;
+}
+
+async function load(file: string, name: string): Promise<DagFunction> {
   const module = (await import(pathToFileURL(file).href)) as Record<string, unknown>;
   const [exported, task] = name.split(".") as [string, string | undefined];
   const value = module[exported];

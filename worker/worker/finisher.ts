@@ -12,26 +12,32 @@ const MAX_BACKOFF_MS = 2_000;
 export type Answer = { accepted: boolean; next?: Continued | undefined };
 
 export type Finisher = {
-  /** Resolves when the end was accepted or refused. */
-  submit(end: Finish): Promise<Answer>;
+  /** Resolves when the end was accepted or refused. While nothing waits for it, it may wait a moment for others. */
+  submit(end: Finish, isAwaited: boolean): Promise<Answer>;
 };
 
-type Waiting = { end: Finish; settled: (answer: Answer) => void };
+type Waiting = { end: Finish; isAwaited: boolean; settled: (answer: Answer) => void };
+
+/** Much less than a round from end to start, and much more than a short task takes. */
+const GATHER_MS = 3;
 
 /**
- * Hands ends in: at once when nothing is under way, else together with all that came meanwhile. A database that
+ * Hands ends in: at once when nothing is under way, else together with all that came meanwhile. Ends whose slots went on
+ * without them gather for a moment: while tasks are short, many ends cost little more than one. A database that
  * is away is waited for; the lease may run out, and then the end is refused. Tokens of children that an unanswered
  * call may have claimed are added to `unheard`.
  */
 export function createFinisher(deps: EngineDeps, actor: string, unheard: string[]): Finisher {
   let waiting: Waiting[] = [];
   let working = false;
+  let hurry = (): void => undefined;
 
   const work = async (): Promise<void> => {
     working = true;
     // Ends of the same moment go together.
     await Promise.resolve();
     while (waiting.length > 0) {
+      if (!waiting.some((item) => item.isAwaited)) await gather();
       const batch = waiting.slice(0, MAX_BATCH);
       waiting = waiting.slice(MAX_BATCH);
       const { accepted, continued } = await persist(batch.map((item) => item.end));
@@ -41,6 +47,15 @@ export function createFinisher(deps: EngineDeps, actor: string, unheard: string[
     }
     working = false;
   };
+
+  const gather = (): Promise<void> =>
+    new Promise((resolve) => {
+      const timer = setTimeout(resolve, GATHER_MS);
+      hurry = () => {
+        clearTimeout(timer);
+        resolve();
+      };
+    });
 
   const persist = async (ends: Finish[]): Promise<Ended> => {
     for (let backoffMs = FIRST_BACKOFF_MS; ; backoffMs = Math.min(MAX_BACKOFF_MS, backoffMs * 2)) {
@@ -56,9 +71,10 @@ export function createFinisher(deps: EngineDeps, actor: string, unheard: string[
   };
 
   return {
-    submit(end) {
+    submit(end, isAwaited) {
       return new Promise((settled) => {
-        waiting.push({ end, settled });
+        waiting.push({ end, isAwaited, settled });
+        if (isAwaited) hurry();
         if (!working) void work();
       });
     },

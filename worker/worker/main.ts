@@ -24,6 +24,7 @@ import { runProcess, type Service } from "../lifecycle.ts";
 import { createSpawner } from "../spawner/client.ts";
 import { makeCalls } from "./callbacks.ts";
 import { createFinisher } from "./finisher.ts";
+import { createInputs } from "./inputs.ts";
 import { createLogWriter } from "./log-writer.ts";
 import { type AttemptTools, untilReachable } from "./run-attempt.ts";
 import { createWorkerLoop, type WorkerLoop } from "./worker-loop.ts";
@@ -157,7 +158,14 @@ function attemptTools(settings: RunningSettings, deps: EngineDeps): AttemptTools
     guard: spawner.guard,
   });
   const network = createAddressGuard(settings.httpAllow);
-  return { deps, spawner, functions, network, workFolder: path.join(settings.home, "work", settings.workerName) };
+  return {
+    deps,
+    inputs: createInputs(deps),
+    spawner,
+    functions,
+    network,
+    workFolder: path.join(settings.home, "work", settings.workerName),
+  };
 }
 
 async function registration(settings: RunningSettings): Promise<Parameters<typeof registerWorker>[1]> {

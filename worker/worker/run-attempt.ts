@@ -9,7 +9,6 @@ import { nextRetry } from "#lib/domain/retry.ts";
 import { storableJson } from "#lib/domain/output.ts";
 import type { Claimed } from "#lib/db/claims.ts";
 import type { Finish } from "#lib/db/finishes.ts";
-import { parentOutputs } from "#lib/db/xcoms.ts";
 import type { EngineDeps } from "#lib/engine/deps.ts";
 import type { ExecutorContext, Outcome } from "#lib/executors/executor.ts";
 import type { AddressGuard } from "#lib/executors/http-address.ts";
@@ -18,6 +17,7 @@ import { needsResolving, type Resolved, resolveTask } from "../resolve-task.ts";
 import { isDatabaseUnreachable } from "../database-errors.ts";
 import type { FunctionPool } from "../functions/pool.ts";
 import type { Spawner } from "../spawner/client.ts";
+import { type Inputs, InputsTooLarge } from "./inputs.ts";
 import type { AttemptLog } from "./log-writer.ts";
 
 const ASK_AGAIN_MS = 500;
@@ -26,6 +26,7 @@ const MAX_TIMER_MS = 2 ** 31 - 1;
 
 export type AttemptTools = {
   deps: EngineDeps;
+  inputs: Inputs;
   spawner: Spawner;
   functions: FunctionPool;
   workFolder: string;
@@ -52,7 +53,8 @@ export async function runAttempt(
     const outcome = await execute(context, task);
     return toFinish(claimed, task, limit.aborted && outcome.kind === "failed" ? timedOut(task) : outcome);
   } catch (error) {
-    return toFinish(claimed, undefined, { kind: "failed", reason: "EXECUTOR_ERROR", error: messageOf(error) });
+    const reason = error instanceof InputsTooLarge ? "INPUTS_TOO_LARGE" : "EXECUTOR_ERROR";
+    return toFinish(claimed, undefined, { kind: "failed", reason, error: messageOf(error) });
   } finally {
     if (hasFolder) {
       await rm(workDir, { recursive: true, force: true }).catch((error: unknown) => {
@@ -64,7 +66,7 @@ export async function runAttempt(
 
 /** Expressions get their values at the last moment, and the parents' outputs are read only when there are any. */
 async function resolve(
-  { deps }: AttemptTools,
+  { inputs }: AttemptTools,
   claimed: Claimed,
   task: TaskSpec,
   signal: AbortSignal,
@@ -73,7 +75,7 @@ async function resolve(
   const { runId: id, dagId, triggerKind, params } = claimed;
   return resolveTask(task, {
     params,
-    outputs: await untilReachable(signal, () => parentOutputs(deps.pool, claimed.taskInstanceId)),
+    outputs: await untilReachable(signal, () => inputs.of(claimed)),
     run: { id, dagId, triggerKind, logicalDate: claimed.logicalDate.toISOString() },
     task: { id: task.id, attempt: claimed.number },
   });
@@ -101,7 +103,7 @@ function execute(context: ExecutorContext, task: TaskSpec): Promise<Outcome> {
 }
 
 function contextOf(
-  { deps, spawner, functions, network }: AttemptTools,
+  { inputs, spawner, functions, network }: AttemptTools,
   claimed: Claimed,
   task: TaskSpec,
   signal: AbortSignal,
@@ -122,7 +124,7 @@ function contextOf(
       logicalDate: claimed.logicalDate.toISOString(),
       bundle: claimed.bundle ?? undefined,
     },
-    inputs: () => untilReachable(signal, () => parentOutputs(deps.pool, taskInstanceId)),
+    inputs: () => untilReachable(signal, () => inputs.of(claimed)),
     env: task.env,
     signal,
     workDir,

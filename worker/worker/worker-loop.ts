@@ -1,21 +1,25 @@
 import { setTimeout as delay } from "node:timers/promises";
 import { messageOf } from "#lib/domain/errors.ts";
 import { SLOT_CLASSES, type SlotClass } from "#lib/domain/states.ts";
-import type { Claimed, WorkerRef } from "#lib/db/claims.ts";
-import { renewLeases, setWorkerState } from "#lib/db/workers.ts";
+import type { WorkerRef } from "#lib/db/claims.ts";
+import { renewLeases, setWorkerAhead, setWorkerState } from "#lib/db/workers.ts";
+import { admit } from "#lib/engine/admit.ts";
 import { claim } from "#lib/engine/claim.ts";
 import { LEASE_MS, SELF_FENCE_MS } from "#lib/engine/lease.ts";
-import { handBack, handBackUnheard } from "#lib/engine/sweep.ts";
+import { handBack, handBackUnbegun, handBackUnheard } from "#lib/engine/sweep.ts";
 import { type Lane, laneName, lanesOf, ownQueue } from "#lib/queue/task-queue.ts";
 import type { Duties } from "../health.ts";
 import type { Finisher } from "./finisher.ts";
 import type { LogWriter } from "./log-writer.ts";
-import { type AttemptTools, runAttempt } from "./run-attempt.ts";
+import type { AttemptTools } from "./run-attempt.ts";
+import { createSlots } from "./slots.ts";
 
 /** The floor under NOTIFY: a missed announcement costs this much at most. */
 const POLL_MS = 5_000;
 const ERROR_PAUSE_MS = 500;
 const WATCHDOG_MS = 500;
+/** So long what was claimed ahead may wait for its slot; then others may have it. */
+const MAX_WAIT_MS = 500;
 
 export type WorkerLoop = {
   run(): Promise<void>;
@@ -25,8 +29,6 @@ export type WorkerLoop = {
   /** Stops claiming, gives running attempts `graceMs`, then kills them and hands them back. */
   drain(graceMs: number): Promise<void>;
 };
-
-type Held = { claimed: Claimed; slotClass: SlotClass; stop: AbortController };
 
 export function createWorkerLoop(options: {
   tools: AttemptTools;
@@ -41,16 +43,14 @@ export function createWorkerLoop(options: {
   /** Another process has taken this worker's name. */
   onReplaced: () => void;
 }): WorkerLoop {
-  const { tools, worker, slots } = options;
+  const { tools, worker } = options;
   const { deps } = tools;
-  const held = new Map<string, Held>();
-  /** What goes on in each slot in use. */
-  const working = new Set<Promise<void>>();
   const draining = new AbortController();
   let confirmedAt = performance.now();
   let woken = Promise.withResolvers<void>();
   let looping: Promise<void> = Promise.resolve();
   let stopped = false;
+  let published = { process: 0, function: 0 };
 
   // What is meant for this worker alone is announced, and looked for at every heartbeat.
   const all = [...options.lanes, ...lanesOf([ownQueue(worker.id)])];
@@ -68,72 +68,30 @@ export function createWorkerLoop(options: {
     if (lanes.length > 0) stir();
   };
 
-  const free = (slotClass: SlotClass): number =>
-    slots[slotClass] -
-    held
-      .values()
-      .filter((attempt) => attempt.slotClass === slotClass)
-      .toArray().length;
-
-  /** Runs an attempt and hands its end in; answers the child that goes on in its slot. */
-  const carry = async (claimed: Claimed, stop: AbortController): Promise<Claimed | undefined> => {
-    const log = options.logs.open(claimed);
-    const end = await runAttempt(tools, claimed, stop.signal, log);
-    await log.stored();
-    // Stopped from outside: not this worker's verdict any more. A drained attempt is handed back, a fenced one is gone.
-    if (stop.signal.aborted) return undefined;
-    const next = draining.signal.aborted ? undefined : { attemptId: deps.newToken(), token: deps.newToken() };
-    const answer = await options.finisher.submit({ ...end, next });
-    if (!answer.accepted)
-      deps.log.info({ attempt: claimed.attemptId }, "a late result was refused: the attempt is no longer ours");
-    return answer.next && { ...claimed, ...answer.next };
-  };
-
-  const hold = async (claimed: Claimed, slotClass: SlotClass): Promise<Claimed | undefined> => {
-    const stop = new AbortController();
-    held.set(claimed.attemptId, { claimed, slotClass, stop });
-    // Claimed while everything was being stopped: it goes back with the rest.
-    if (stopped) stop.abort(new Error("the worker stops"));
-    try {
-      return await carry(claimed, stop);
-    } catch (error) {
-      deps.log.error({ error: messageOf(error) }, "an attempt could not be carried to its end");
-      return undefined;
-    } finally {
-      held.delete(claimed.attemptId);
-    }
-  };
-
-  /** One slot's work, from a claim to the first attempt after which no child goes on. */
-  const start = (first: Claimed, slotClass: SlotClass): void => {
-    const work = (async () => {
-      for (let next: Claimed | undefined = first; next !== undefined;) next = await hold(next, slotClass);
-      stir();
-    })();
-    working.add(work);
-    void work.finally(() => working.delete(work));
-  };
+  const slots = createSlots({
+    tools,
+    slots: options.slots,
+    logs: options.logs,
+    finisher: options.finisher,
+    onRoom: stir,
+  });
 
   const claimLane = async (lane: Lane): Promise<void> => {
-    const room = free(lane.slotClass);
-    if (room <= 0) return;
+    const room = slots.room(lane.slotClass);
+    if (room === 0) return;
     asked.delete(lane);
     const tokens = Array.from({ length: room }, deps.newToken);
     try {
       const claimed = await claim(deps, worker, lane, tokens);
       // As many as there was room for: more may be left.
       if (claimed.length === room) asked.add(lane);
-      for (const attempt of claimed) start(attempt, lane.slotClass);
+      for (const attempt of claimed) slots.add(attempt, lane.slotClass);
     } catch (error) {
       // Its commit may have been done and only the answer lost.
       options.unheard.push(...tokens);
       asked.add(lane);
       throw error;
     }
-  };
-
-  const stopAll = (reason: string): void => {
-    for (const attempt of held.values()) attempt.stop.abort(new Error(reason));
   };
 
   /** Lanes of one class share its slots, so they are asked in turn; each time another one first. */
@@ -143,9 +101,25 @@ export function createWorkerLoop(options: {
     for (const at of lanes.keys()) await claimLane(lanes[(at + turn) % lanes.length]!);
   };
 
+  /** What was claimed and not begun goes to others at once. */
+  const giveBack = async (tokens: readonly string[]): Promise<void> => {
+    if (tokens.length === 0) return;
+    await handBackUnbegun(deps, worker, tokens).catch(() => options.unheard.push(...tokens));
+  };
+
+  /** Tells admission how much this worker claims ahead, when it has changed. */
+  const publishAhead = async (): Promise<void> => {
+    const ahead = { process: slots.ahead("process"), function: slots.ahead("function") };
+    if (!differs(ahead.process, published.process) && !differs(ahead.function, published.function)) return;
+    published = ahead;
+    await setWorkerAhead(deps.pool, worker, ahead);
+    await admit(deps);
+  };
+
   // Apart from the heartbeat: one that hangs must not keep the worker from noticing.
   const watchdog = setInterval(() => {
-    if (performance.now() - confirmedAt > SELF_FENCE_MS) stopAll("the lease could not be renewed in time");
+    if (performance.now() - confirmedAt > SELF_FENCE_MS) slots.stopAll("the lease could not be renewed in time");
+    void giveBack(slots.giveUp(performance.now() - MAX_WAIT_MS));
   }, WATCHDOG_MS);
 
   const loop = async (): Promise<void> => {
@@ -153,9 +127,9 @@ export function createWorkerLoop(options: {
       const next = woken.promise;
       try {
         turn++;
-        await Promise.all(SLOT_CLASSES.map(claimClass));
+        await Promise.all([...SLOT_CLASSES.map(claimClass), publishAhead()]);
         options.duties.done("claim");
-        if (asked.values().some((lane) => free(lane.slotClass) > 0)) continue;
+        if (asked.values().some((lane) => slots.room(lane.slotClass) > 0)) continue;
       } catch (error) {
         deps.log.warn({ error: messageOf(error) }, "could not claim; trying again");
         await delay(ERROR_PAUSE_MS);
@@ -177,7 +151,7 @@ export function createWorkerLoop(options: {
     async heartbeat() {
       if (stopped) return;
       const sentAt = performance.now();
-      const known = [...held.values()];
+      const known = [...slots.held.values()];
       const attempts = known.map(({ claimed }) => ({ taskInstanceId: claimed.taskInstanceId, token: claimed.token }));
       const unheard = options.unheard.splice(0);
       if (unheard.length > 0)
@@ -189,22 +163,24 @@ export function createWorkerLoop(options: {
       for (const slotClass of beat.assigned) wake(laneName({ queue: ownQueue(worker.id), slotClass }));
       const ours = new Set(beat.held);
       for (const attempt of known) {
-        const lost = held.has(attempt.claimed.attemptId) && !ours.has(attempt.claimed.attemptId);
+        const lost = slots.held.has(attempt.claimed.attemptId) && !ours.has(attempt.claimed.attemptId);
         if (lost) attempt.stop.abort(new Error("the attempt is no longer this worker's"));
       }
     },
     async drain(graceMs) {
       draining.abort();
+      slots.close();
       wake();
       await setWorkerState(deps.pool, worker, "draining").catch(() => undefined);
       // A claim under way may still bring something.
       await looping;
-      const ended = Promise.all(working);
+      await giveBack(slots.giveUp(Number.POSITIVE_INFINITY));
+      const ended = slots.ended();
       const timeout = new AbortController();
       await Promise.race([ended, delay(graceMs, undefined, { signal: timeout.signal }).catch(() => undefined)]);
       timeout.abort();
       stopped = true;
-      stopAll("the worker stops");
+      slots.stopAll("the worker stops");
       await ended;
       clearInterval(watchdog);
       await handBack(deps, worker);
@@ -212,4 +188,9 @@ export function createWorkerLoop(options: {
       await deps.notifier.flush();
     },
   };
+}
+
+/** Not each step up or down is worth a statement, only one that changes how much there is to do. */
+function differs(now: number, told: number): boolean {
+  return (now === 0) !== (told === 0) || (told > 0 && (now >= 4 * told || told >= 4 * now));
 }

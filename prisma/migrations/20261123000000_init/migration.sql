@@ -344,6 +344,9 @@ create table sluice.worker (
   process_slots int not null check (process_slots >= 0),
   function_slots int not null check (function_slots >= 0),
   inline_slots int not null check (inline_slots >= 0),
+  -- How many attempts it claims before it has slots for them, while its tasks are short.
+  process_ahead int not null default 0 check (process_ahead >= 0),
+  function_ahead int not null default 0 check (function_ahead >= 0),
   -- What its tasks may ask for, all together: thousandths of a processor and MiB.
   cpu int not null check (cpu >= 0),
   memory int not null check (memory >= 0),
@@ -368,6 +371,73 @@ create table sluice.sign_in_failure (
   failures int not null,
   window_ends_at timestamptz not null
 );
+
+------------------------------------------------------------------------------------------------ the start of runs
+
+-- `queued` → `running` for as many of the DAG's runs as its limit has room for, oldest first, each with all its task
+-- instances, those that wait for nothing `ready`; so many of them that about `tasks_at_once` tasks are made. `more`: there may
+-- be room for others. The DAG's row is taken first, in a statement of its own, so that the count sees what others committed
+-- before; without `waits`, a DAG that somebody else has is left to them.
+create function sluice.activate_runs(of_dag text, tasks_at_once int, waits boolean, out started bigint[], out more boolean)
+language plpgsql as $$
+declare
+  room bigint;
+  most bigint;
+begin
+  if waits then
+    perform from sluice.dag where id = of_dag and not missing and paused_by is null for no key update;
+  else
+    perform from sluice.dag where id = of_dag and not missing and paused_by is null for no key update skip locked;
+  end if;
+  if not found then
+    started := '{}';
+    more := false;
+    return;
+  end if;
+  select d.max_active_runs - (select count(*) from sluice.dag_run r where r.dag_id = of_dag and r.state = 'running'),
+         greatest(1, tasks_at_once / (select greatest(1, count(*)) from sluice.dag_task t
+                                       where t.version_id = d.current_version_id))
+    into room, most from sluice.dag d where d.id = of_dag;
+  with pick as (
+    select id from sluice.dag_run
+     where dag_id = of_dag and state = 'queued' and paused_by is null
+     order by id limit greatest(least(room, most), 0) for update),
+  r as (
+    update sluice.dag_run r set state = 'running', started_at = sluice.clock()
+      from pick where r.id = pick.id returning r.id, r.version_id),
+  t as (
+    insert into sluice.task_instance (id, run_id, state, workload_id, open_parents, ready_at)
+    select r.id << 20 | t.ord, r.id, case when t.starts_ready then 'ready' else 'waiting' end, t.workload_id,
+           t.gate, case when t.starts_ready then sluice.clock() end
+      from r join sluice.dag_task t on t.version_id = r.version_id
+    returning id),
+  p as (
+    insert into sluice.run_progress (run_id, open)
+    select r.id, count(*) from r join sluice.dag_task t on t.version_id = r.version_id group by r.id),
+  e as (
+    insert into sluice.event (run_id, from_state, to_state, actor) select id, 'queued', 'running', 'limits' from r)
+  select array(select id from r) into started;
+  more := cardinality(started) = most;
+end $$;
+
+-- Inserts a queued run of this version and starts what the DAG's limit has room for, unless somebody else is just doing that.
+-- `run` is null when the version is not the DAG's any more, or its file is gone.
+create function sluice.start_run(
+  of_dag text, of_version bigint, kind text, at timestamptz, conf jsonb, params jsonb, note text, who text, tasks_at_once int,
+  out run bigint, out started bigint[])
+language plpgsql as $$
+begin
+  insert into sluice.dag_run (dag_id, version_id, state, trigger_kind, logical_date, conf, params, note, actor)
+  select id, current_version_id, 'queued', kind, coalesce(at, sluice.clock()), conf, params, note, who
+    from sluice.dag where id = of_dag and current_version_id = of_version and not missing
+  returning id into run;
+  started := '{}';
+  if run is null then
+    return;
+  end if;
+  insert into sluice.event (run_id, to_state, reason, actor) values (run, 'queued', kind, who);
+  select a.started into started from sluice.activate_runs(of_dag, tasks_at_once, false) a;
+end $$;
 
 ------------------------------------------------------------------------------------------------ children
 
@@ -472,7 +542,7 @@ create function sluice.finish(
   retries_ms bigint[], next_ids uuid[], next_tokens uuid[], who text, lease_ms int,
   out accepted bigint[], out unsettled bigint[], out dags_with_room text[], out calls_for_admission boolean,
   out has_callbacks boolean, out continued jsonb)
-language plpgsql set plan_cache_mode = force_generic_plan as $$
+language plpgsql as $$
 declare
   runs bigint[] := array(select distinct i >> 20 from unnest(ids) i);
   -- The accepted ends. What a task becomes is its end, or `retrying` or `ready` when it is tried again.

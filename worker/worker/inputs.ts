@@ -1,0 +1,74 @@
+import { setImmediate as nextTurn } from "node:timers/promises";
+import type { Json } from "#lib/domain/canonical.ts";
+import type { Claimed } from "#lib/db/claims.ts";
+import { parentOutputs } from "#lib/db/xcoms.ts";
+import type { EngineDeps } from "#lib/engine/deps.ts";
+
+/** What the outputs of a task's parents may be together; a task that needs more should be handed a place to read it from. */
+export const MAX_INPUT_BYTES = 16 * 1024 * 1024;
+/** What is fetched before its task starts must not fill the worker. */
+const MAX_PREFETCH_BYTES = 128 * 1024;
+
+type Outputs = Record<string, Json>;
+
+export class InputsTooLarge extends Error {
+  constructor() {
+    super(`the outputs of its parents are more than ${MAX_INPUT_BYTES >> 20} MiB together`);
+  }
+}
+
+export type Inputs = {
+  /** The outputs of the parents, by task id. Throws `InputsTooLarge`, and what the database throws. */
+  of(claimed: Claimed): Promise<Outputs>;
+  /** Fetches them beforehand, together with those of others that wait. */
+  prefetch(claimed: Claimed): void;
+  forget(claimed: Claimed): void;
+};
+
+export function createInputs({ pool }: EngineDeps): Inputs {
+  const fetched = new Map<string, Promise<Outputs | undefined>>();
+  let asked: string[] = [];
+  let answer: Promise<Map<string, Outputs | undefined>> | undefined;
+
+  /** All that is asked for in one turn is one question. */
+  const askTogether = (taskInstanceId: string): Promise<Map<string, Outputs | undefined>> => {
+    asked.push(taskInstanceId);
+    answer ??= nextTurn().then(() => {
+      const ids = asked;
+      asked = [];
+      answer = undefined;
+      return parentOutputs(pool, ids, MAX_PREFETCH_BYTES);
+    });
+    return answer;
+  };
+
+  return {
+    async of(claimed) {
+      if (isRoot(claimed)) return {};
+      const ready = await fetched.get(claimed.attemptId);
+      if (ready !== undefined) return ready;
+      const id = claimed.taskInstanceId;
+      const outputs = (await parentOutputs(pool, [id], MAX_INPUT_BYTES)).get(id);
+      if (outputs === undefined) throw new InputsTooLarge();
+      return outputs;
+    },
+    prefetch(claimed) {
+      if (isRoot(claimed)) return;
+      const id = claimed.taskInstanceId;
+      // Whatever goes wrong here is asked again when the task starts.
+      const outputs = askTogether(id).then(
+        (all) => all.get(id),
+        () => undefined,
+      );
+      fetched.set(claimed.attemptId, outputs);
+    },
+    forget(claimed) {
+      fetched.delete(claimed.attemptId);
+    },
+  };
+}
+
+function isRoot({ task }: Claimed): boolean {
+  const { dependsOn } = task as { dependsOn?: readonly string[] };
+  return dependsOn === undefined || dependsOn.length === 0;
+}

@@ -1,0 +1,188 @@
+import { messageOf } from "#lib/domain/errors.ts";
+import { SLOT_CLASSES, type SlotClass } from "#lib/domain/states.ts";
+import type { Claimed } from "#lib/db/claims.ts";
+import type { Finisher } from "./finisher.ts";
+import type { LogWriter } from "./log-writer.ts";
+import { createLookahead, type Lookahead } from "./lookahead.ts";
+import { type AttemptTools, runAttempt } from "./run-attempt.ts";
+
+/** A claimed attempt, from its claim until its end was handed in. */
+export type Held = { claimed: Claimed; slotClass: SlotClass; stop: AbortController; claimedAt: number };
+
+export type Slots = {
+  /** By attempt id. All of them have leases to renew. */
+  held: ReadonlyMap<string, Held>;
+  /** How many attempts of the class to claim now; 0 while there is enough to do. */
+  room(slotClass: SlotClass): number;
+  /** Runs the attempt in a free slot, or as soon as one falls free. */
+  add(claimed: Claimed, slotClass: SlotClass): void;
+  /** Attempts that have waited for a slot since before `claimedBefore` are given up; answers their tokens. */
+  giveUp(claimedBefore: number): string[];
+  /** Claimed ahead of a slot, now: what others should know. */
+  ahead(slotClass: SlotClass): number;
+  /** From now on no attempt is begun and no child gone on with. */
+  close(): void;
+  stopAll(reason: string): void;
+  /** Resolves when nothing runs any more. */
+  ended(): Promise<unknown>;
+};
+
+/**
+ * The slots of a worker, and who has them. A slot goes on with a child of what ended in it, or with the next that was
+ * claimed ahead; then the end is handed in beside it, and the slot does not wait for the database.
+ */
+export function createSlots(options: {
+  tools: AttemptTools;
+  slots: Record<SlotClass, number>;
+  logs: LogWriter;
+  finisher: Finisher;
+  /** There is room for something to claim. */
+  onRoom: () => void;
+}): Slots {
+  const { tools, slots } = options;
+  const { deps } = tools;
+  const held = new Map<string, Held>();
+  const waiting = byClass<Held[]>(() => []);
+  const busy = byClass(() => 0);
+  const lookaheads = byClass((slotClass): Lookahead => createLookahead(slots[slotClass]));
+  /** What goes on: the attempts in slots, and the ends that are being handed in. */
+  const working = new Set<Promise<unknown>>();
+  let closed = false;
+  let stopped: string | undefined;
+
+  const track = <T>(work: Promise<T>): Promise<T> => {
+    working.add(work);
+    void work.finally(() => working.delete(work));
+    return work;
+  };
+
+  /** What runs inside the worker has slots enough. */
+  const ahead = (slotClass: SlotClass): number => (slotClass === "inline" ? 0 : lookaheads[slotClass].ahead());
+
+  const heldOf = (slotClass: SlotClass): number => {
+    let count = 0;
+    for (const attempt of held.values()) if (attempt.slotClass === slotClass) count++;
+    return count;
+  };
+
+  /** Runs an attempt and hands its end in; answers the child that goes on in its slot, if `keeps` says that one may. */
+  const carry = async (attempt: Held, keeps: () => boolean): Promise<Claimed | undefined> => {
+    const { claimed, slotClass, stop } = attempt;
+    const log = options.logs.open(claimed);
+    const startedAt = performance.now();
+    const end = await runAttempt(tools, claimed, stop.signal, log);
+    lookaheads[slotClass].record(performance.now() - startedAt);
+    const next = keeps() ? { attemptId: deps.newToken(), token: deps.newToken() } : undefined;
+    await log.stored();
+    // Stopped from outside: not this worker's verdict any more. A drained attempt is handed back, a fenced one is gone.
+    if (stop.signal.aborted) return undefined;
+    const answer = await options.finisher.submit({ ...end, next }, next !== undefined || closed);
+    if (!answer.accepted)
+      deps.log.info({ attempt: claimed.attemptId }, "a late result was refused: the attempt is no longer ours");
+    return answer.next && { ...claimed, ...answer.next };
+  };
+
+  const hold = (claimed: Claimed, slotClass: SlotClass): Held => {
+    const attempt = { claimed, slotClass, stop: new AbortController(), claimedAt: performance.now() };
+    held.set(claimed.attemptId, attempt);
+    // Claimed while everything was being stopped: it goes back with the rest.
+    if (stopped !== undefined) attempt.stop.abort(new Error(stopped));
+    return attempt;
+  };
+
+  /** One attempt in a slot; answers what the slot goes on with. */
+  const occupy = async (attempt: Held): Promise<Held | undefined> => {
+    const { claimed, slotClass } = attempt;
+    const released = Promise.withResolvers<undefined>();
+    const keeps = (): boolean => {
+      if (!closed && waiting[slotClass].length === 0) return true;
+      // Others wait for the slot. It is theirs now.
+      released.resolve(undefined);
+      return false;
+    };
+    const end = track(
+      carry(attempt, keeps)
+        .catch((error: unknown) => {
+          deps.log.error({ error: messageOf(error) }, "an attempt could not be carried to its end");
+          return undefined;
+        })
+        .then((child) => {
+          const next = child && hold(child, slotClass);
+          held.delete(claimed.attemptId);
+          tools.inputs.forget(claimed);
+          if (next === undefined) options.onRoom();
+          return next;
+        }),
+    );
+    return (await Promise.race([end, released.promise])) ?? nextWaiting(slotClass);
+  };
+
+  const nextWaiting = (slotClass: SlotClass): Held | undefined => {
+    if (closed) return undefined;
+    // What was fenced while it waited is not begun.
+    for (let next = waiting[slotClass].shift(); next !== undefined; next = waiting[slotClass].shift()) {
+      if (!next.stop.signal.aborted) return next;
+      held.delete(next.claimed.attemptId);
+      tools.inputs.forget(next.claimed);
+    }
+    return undefined;
+  };
+
+  const start = (first: Held): void => {
+    const { slotClass } = first;
+    busy[slotClass]++;
+    void track(
+      (async () => {
+        for (let next: Held | undefined = first; next !== undefined;) next = await occupy(next);
+        busy[slotClass]--;
+        options.onRoom();
+      })(),
+    );
+  };
+
+  return {
+    held,
+    ahead,
+    room(slotClass) {
+      const more = ahead(slotClass);
+      // Not one by one as they end, but when half of what was claimed ahead is used up.
+      if (busy[slotClass] >= slots[slotClass] && waiting[slotClass].length >= Math.max(1, more / 2)) return 0;
+      return Math.max(0, slots[slotClass] + more - heldOf(slotClass));
+    },
+    add(claimed, slotClass) {
+      const attempt = hold(claimed, slotClass);
+      if (busy[slotClass] < slots[slotClass]) return start(attempt);
+      waiting[slotClass].push(attempt);
+      tools.inputs.prefetch(claimed);
+    },
+    giveUp(claimedBefore) {
+      const tokens: string[] = [];
+      for (const slotClass of SLOT_CLASSES) {
+        const late = waiting[slotClass].filter((attempt) => attempt.claimedAt < claimedBefore);
+        if (late.length === 0) continue;
+        waiting[slotClass] = waiting[slotClass].filter((attempt) => attempt.claimedAt >= claimedBefore);
+        lookaheads[slotClass].forget();
+        for (const { claimed } of late) {
+          held.delete(claimed.attemptId);
+          tools.inputs.forget(claimed);
+          tokens.push(claimed.token);
+        }
+      }
+      return tokens;
+    },
+    close() {
+      closed = true;
+    },
+    stopAll(reason) {
+      stopped = reason;
+      for (const attempt of held.values()) attempt.stop.abort(new Error(reason));
+    },
+    async ended() {
+      while (working.size > 0) await Promise.all(working);
+    },
+  };
+}
+
+function byClass<T>(make: (slotClass: SlotClass) => T): Record<SlotClass, T> {
+  return { process: make("process"), function: make("function"), inline: make("inline") };
+}

@@ -1,0 +1,158 @@
+import { setTimeout as delay } from "node:timers/promises";
+import { afterEach, beforeEach, expect, test } from "vitest";
+import { inTx } from "#lib/db/tx.ts";
+import { publishVersion } from "#lib/db/versions.ts";
+import { DagSpec } from "#lib/domain/model/dag.ts";
+import { registerWorker } from "#lib/engine/register-worker.ts";
+import { createAddressGuard } from "#lib/executors/http-address.ts";
+import type { CallResult, FunctionCall } from "#lib/executors/executor.ts";
+import { lanesOf } from "#lib/queue/task-queue.ts";
+import { testDatabase } from "#lib/testing/database.ts";
+import { runState, start } from "#lib/testing/engine.ts";
+import { createDuties } from "../health.ts";
+import { createFinisher } from "./finisher.ts";
+import { createInputs } from "./inputs.ts";
+import { createLogWriter } from "./log-writer.ts";
+import { createWorkerLoop, type WorkerLoop } from "./worker-loop.ts";
+
+/** A worker's loop on a real database; only the functions' processes are replaced by `call`. */
+
+const database = testDatabase();
+const loops: WorkerLoop[] = [];
+
+beforeEach(() =>
+  database.pool.query(
+    "truncate sluice.dag_run, sluice.run_progress, sluice.task_instance, sluice.live_attempt, sluice.worker, sluice.event, sluice.attempt, sluice_boss.job",
+  ),
+);
+afterEach(() => Promise.all(loops.splice(0).map((loop) => loop.drain(0))));
+
+type Call = (call: FunctionCall, signal: AbortSignal) => Promise<CallResult>;
+
+async function work(name: string, call: Call): Promise<WorkerLoop> {
+  const { deps } = database;
+  const worker = await registerWorker(deps, {
+    id: name,
+    host: "test",
+    pid: 1,
+    version: "0.0.0",
+    queues: ["default"],
+    processSlots: 0,
+    functionSlots: 2,
+    inlineSlots: 0,
+    cpu: 0,
+    memory: 0,
+  });
+  const unheard: string[] = [];
+  const loop = createWorkerLoop({
+    tools: {
+      deps,
+      inputs: createInputs(deps),
+      functions: { call, stop: async () => undefined },
+      spawner: {
+        run: () => Promise.reject(new Error("no process")),
+        guard: () => () => undefined,
+        stop: async () => undefined,
+      },
+      workFolder: "/nowhere",
+      network: createAddressGuard([]),
+    },
+    worker,
+    lanes: lanesOf(["default"]),
+    slots: { process: 0, function: 2, inline: 0 },
+    logs: createLogWriter(deps),
+    finisher: createFinisher(deps, `worker:${name}`, unheard),
+    duties: createDuties(),
+    unheard,
+    onReplaced: () => undefined,
+  });
+  loops.push(loop);
+  void loop.run();
+  return loop;
+}
+
+async function publish(id: string, count: number): Promise<void> {
+  const tasks = Array.from({ length: count }, (_, n) => ({
+    id: `t${n}`,
+    type: "fn",
+    config: { module: "m.ts", export: `f${n}` },
+    dependsOn: n === 0 ? [] : ["t0"],
+  }));
+  const spec = DagSpec.parse({ id, bundle: "a".repeat(64), tasks });
+  await inTx(database.pool, (tx) => publishVersion(tx, spec, { file: `${id}.yaml`, source: "", author: "test" }));
+}
+
+/** Asks and asks, waking the workers as a NOTIFY would, until the database says so. */
+async function until(isSo: () => Promise<boolean>): Promise<void> {
+  while (!(await isSo())) {
+    for (const loop of loops) loop.wake();
+    await delay(5);
+  }
+}
+
+const ended = (runId: string) => async (): Promise<boolean> => (await runState(database.deps, runId)) !== "running";
+
+test("short tasks are claimed ahead of their slots, and no more run at once than there are slots", async () => {
+  await publish("short", 300);
+  let going = 0;
+  let most = 0;
+  const seen = new Map<string, unknown>();
+  await work("w", async (call) => {
+    most = Math.max(most, ++going);
+    await Promise.resolve();
+    going--;
+    seen.set(call.export, call.argument.outputs);
+    return { ok: true, value: call.export };
+  });
+  const runId = await start(database.deps, "short");
+  await until(ended(runId));
+  expect(await runState(database.deps, runId)).toBe("success");
+  expect(most).toBe(2);
+  expect(seen.size).toBe(300);
+  // What was fetched before its task began is what the task would have fetched.
+  expect(seen.get("f0")).toEqual({});
+  expect(new Set([...seen].filter(([name]) => name !== "f0").map(([, outputs]) => JSON.stringify(outputs)))).toEqual(
+    new Set(['{"t0":"f0"}']),
+  );
+  const { rows } = await database.pool.query("select function_ahead as ahead from sluice.worker");
+  expect(rows).toEqual([{ ahead: 64 }]);
+});
+
+test("what was claimed ahead of a task that takes long goes to another worker, without counting as lost", async () => {
+  await publish("stuck", 200);
+  const stuck = Promise.withResolvers<CallResult>();
+  let calls = 0;
+  await work("stuck", (_, signal) => {
+    signal.addEventListener("abort", () => stuck.resolve({ ok: false, error: "stopped" }));
+    return ++calls <= 60 ? Promise.resolve({ ok: true, value: null }) : stuck.promise;
+  });
+  const runId = await start(database.deps, "stuck");
+  const events = async (reason: string): Promise<number> =>
+    (await database.pool.query("select from sluice.event where reason = $1", [reason])).rowCount ?? 0;
+  await until(async () => (await events("NOT_BEGUN")) > 0);
+  await work("other", () => Promise.resolve({ ok: true, value: null }));
+  const rest = async (): Promise<number> =>
+    (await database.pool.query("select from sluice.task_instance where ended_at is null")).rowCount ?? 0;
+  await until(async () => (await rest()) === 2);
+  stuck.resolve({ ok: true, value: null });
+  await until(ended(runId));
+  expect(await runState(database.deps, runId)).toBe("success");
+  const { rows } = await database.pool.query("select max(lost_attempts) as lost from sluice.task_instance");
+  expect(rows).toEqual([{ lost: 0 }]);
+});
+
+test("a worker that stops hands back what it has claimed and not begun, at once", async () => {
+  await publish("stop", 200);
+  const slow = Promise.withResolvers<CallResult>();
+  let calls = 0;
+  const loop = await work("w", () => (++calls <= 60 ? Promise.resolve({ ok: true, value: null }) : slow.promise));
+  await start(database.deps, "stop");
+  const running = async (): Promise<number> =>
+    (await database.pool.query("select from sluice.live_attempt where state = 'running'")).rowCount ?? 0;
+  await until(async () => calls > 60 && (await running()) > 2);
+  const drained = loop.drain(60_000);
+  await until(async () => (await running()) === 2);
+  slow.resolve({ ok: true, value: null });
+  await drained;
+  expect(await running()).toBe(0);
+});
