@@ -1,4 +1,3 @@
-import { setTimeout as delay } from "node:timers/promises";
 import { beforeEach, describe, expect, test } from "vitest";
 import { admitReady, lockAdmission, readDemand } from "#lib/db/admission.ts";
 import { claimQueued, type Delivery } from "#lib/db/claims.ts";
@@ -13,6 +12,7 @@ import { decideAdmission } from "#lib/domain/admission.ts";
 import { DagSpec } from "#lib/domain/model/dag.ts";
 import { testDatabase } from "#lib/testing/database.ts";
 import { claimAll, publish, start, states, success, worker } from "#lib/testing/engine.ts";
+import { held, waitsForLock } from "#lib/testing/races.ts";
 import { finish } from "./finish.ts";
 import { cancelRun } from "./run-actions.ts";
 
@@ -25,31 +25,6 @@ beforeEach(() =>
     "truncate sluice.dag_run, sluice.run_progress, sluice.task_instance, sluice.live_attempt, sluice.worker, sluice.event, sluice.attempt, sluice_boss.job",
   ),
 );
-
-/** A transaction that is held open until it is told to commit. */
-async function held<T>(work: (tx: Tx) => Promise<T>): Promise<{ result: T; commit: () => Promise<void> }> {
-  const tx = await database.pool.connect();
-  await tx.query("begin");
-  const result = await work(tx);
-  return {
-    result,
-    async commit() {
-      await tx.query("commit");
-      tx.release();
-    },
-  };
-}
-
-/** Resolves when somebody waits for a lock in this database. */
-async function somebodyWaits(): Promise<void> {
-  for (;;) {
-    const { rowCount } = await database.pool.query(
-      "select from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'",
-    );
-    if (rowCount !== 0) return;
-    await delay(5);
-  }
-}
 
 async function publishLimited(id: string, limits: object, tasks: readonly string[]): Promise<void> {
   const spec = DagSpec.parse({
@@ -75,10 +50,10 @@ describe("two at once", () => {
       `insert into sluice.worker (id, epoch, host, pid, version, queues, process_slots, function_slots, inline_slots, cpu, memory, state, lease_until)
        values ('w', 1, 'test', 1, '0', '{default}', 9, 9, 9, 9, 9, 'active', sluice.clock() + interval '1 hour')`,
     );
-    const first = await held(pass);
+    const first = await held(database.pool, pass);
     expect(first.result).toBe(2);
     const second = inTx(database.pool, pass);
-    await somebodyWaits();
+    await waitsForLock(database.pool);
     await first.commit();
     expect(await second).toBe(0);
   });
@@ -93,9 +68,9 @@ describe("two at once", () => {
     await insert();
     await insert();
     const activate = async (tx: Tx): Promise<number> => (await activateRuns(tx, "one-run")).started.length;
-    const first = await held(activate);
+    const first = await held(database.pool, activate);
     const second = inTx(database.pool, activate);
-    await somebodyWaits();
+    await waitsForLock(database.pool);
     await first.commit();
     expect([first.result, await second]).toEqual([1, 0]);
   });
@@ -106,9 +81,9 @@ describe("two at once", () => {
     const w = await worker(deps, "w");
     const runId = await start(deps, "cancelled");
     const [a] = await claimAll(deps, w);
-    const lock = await held((tx) => lockRun(tx, runId));
+    const lock = await held(database.pool, (tx) => lockRun(tx, runId));
     const cancelled = cancelRun(deps, runId, { actor: "anna" });
-    await somebodyWaits();
+    await waitsForLock(database.pool);
     const ended = finish(deps, [success(a!)], "worker:w");
     await lock.commit();
     // Whoever of the two came first: one end, and nothing left open.
@@ -122,9 +97,9 @@ describe("two at once", () => {
     const w = await worker(deps, "w");
     const runId = await start(deps, "join");
     const [a, b] = await claimAll(deps, w);
-    const first = await held((tx) => finishRunning(tx, [success(a!)], "worker:w", 30_000));
+    const first = await held(database.pool, (tx) => finishRunning(tx, [success(a!)], "worker:w", 30_000));
     const second = finishRunning(database.pool, [success(b!)], "worker:w", 30_000);
-    await somebodyWaits();
+    await waitsForLock(database.pool);
     await first.commit();
     await second;
     expect(await states(deps, runId)).toEqual(["success", "success", "ready"]);
@@ -137,7 +112,7 @@ describe("two at once", () => {
     const runId = await start(deps, "late");
     const [a] = await claimAll(deps, w);
     await database.pool.query("update sluice.live_attempt set lease_until = sluice.clock() - interval '1 s'");
-    const end = await held((tx) => finishRunning(tx, [success(a!)], "worker:w", 30_000));
+    const end = await held(database.pool, (tx) => finishRunning(tx, [success(a!)], "worker:w", 30_000));
     // The sweep passes over what somebody holds, and finds nothing of it afterwards.
     expect(await releaseExpired(database.pool, 0, 3)).toEqual({ runs: [], exhausted: [] });
     await end.commit();
@@ -156,9 +131,9 @@ describe("two at once", () => {
     );
     const claim = (ref: typeof one) => (tx: Tx) =>
       claimQueued(tx, ref, [{ ...rows[0]!, token: deps.newToken() }], 30_000);
-    const first = await held(claim(one));
+    const first = await held(database.pool, claim(one));
     const second = inTx(database.pool, claim(two));
-    await somebodyWaits();
+    await waitsForLock(database.pool);
     await first.commit();
     expect([first.result.length, (await second).length]).toEqual([1, 0]);
   });
