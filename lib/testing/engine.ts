@@ -1,6 +1,7 @@
 import type { Claimed, WorkerRef } from "#lib/db/claims.ts";
 import { inTx } from "#lib/db/tx.ts";
 import { publishVersion } from "#lib/db/versions.ts";
+import type { WorkerRegistration } from "#lib/db/workers.ts";
 import { DagSpec } from "#lib/domain/model/dag.ts";
 
 import type { TaskState } from "#lib/domain/states.ts";
@@ -24,7 +25,12 @@ export async function publish(deps: EngineDeps, id: string, tasks: Record<string
 }
 
 export function worker(deps: EngineDeps, id: string, slots = 100): Promise<WorkerRef> {
-  return registerWorker(deps, {
+  return registerWorker(deps, registration(id, slots));
+}
+
+/** What a worker says of itself. */
+export function registration(id: string, slots = 100): WorkerRegistration {
+  return {
     id,
     host: "test",
     pid: 1,
@@ -35,7 +41,7 @@ export function worker(deps: EngineDeps, id: string, slots = 100): Promise<Worke
     inlineSlots: slots,
     cpu: 4_000,
     memory: 4_096,
-  });
+  };
 }
 
 export async function start(deps: EngineDeps, dagId: string): Promise<string> {
