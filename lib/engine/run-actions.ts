@@ -34,7 +34,8 @@ export type ClearScope = {
  */
 export async function clearRun(deps: EngineDeps, runId: string, scope: ClearScope, by: By): Promise<boolean> {
   return act(deps, runId, by, (view) => {
-    const restarted = new Set([...inScope(view, scope)].filter((ord) => view.states[ord] !== "waiting"));
+    // A queued run has no tasks yet, whatever its version names.
+    const restarted = new Set([...inScope(view, scope)].filter((ord) => (view.states[ord] ?? "waiting") !== "waiting"));
     if (restarted.size === 0) return undefined;
     return restart(view, restarted);
   });
