@@ -1,5 +1,4 @@
 import { beforeEach, describe, expect, test } from "vitest";
-import { admitReady, lockAdmission, readDemand } from "#lib/db/admission.ts";
 import { claimQueued, type Delivery } from "#lib/db/claims.ts";
 import { finishRunning } from "#lib/db/finishes.ts";
 import { releaseExpired } from "#lib/db/lost-attempts.ts";
@@ -8,11 +7,10 @@ import { lockRun } from "#lib/db/run-states.ts";
 import { activateRuns } from "#lib/db/runs.ts";
 import { publishVersion } from "#lib/db/versions.ts";
 import { inTx } from "#lib/db/tx.ts";
-import { decideAdmission } from "#lib/domain/admission.ts";
 import { DagSpec } from "#lib/domain/model/dag.ts";
 import { testDatabase } from "#lib/testing/database.ts";
 import { claimAll, publish, start, states, success, worker } from "#lib/testing/engine.ts";
-import { held, waitsForLock } from "#lib/testing/races.ts";
+import { admission, held, waitsForLock } from "#lib/testing/races.ts";
 import { finish } from "./finish.ts";
 import { cancelRun } from "./run-actions.ts";
 
@@ -35,12 +33,6 @@ async function publishLimited(id: string, limits: object, tasks: readonly string
   await inTx(database.pool, (tx) => publishVersion(tx, spec, { file: `${id}.yaml`, source: "", author: "test" }));
 }
 
-const pass = async (tx: Tx): Promise<number> => {
-  await lockAdmission(tx);
-  const { admitted, assigned } = decideAdmission(await readDemand(tx));
-  return (await admitReady(tx, admitted, assigned)).length;
-};
-
 describe("two at once", () => {
   test("an admission that waited for another counts what that one admitted", async () => {
     await publishLimited("limited", { maxActiveTasks: 2 }, ["a", "b", "c", "d"]);
@@ -50,10 +42,10 @@ describe("two at once", () => {
       `insert into sluice.worker (id, epoch, host, pid, version, queues, process_slots, function_slots, inline_slots, cpu, memory, state, lease_until)
        values ('w', 1, 'test', 1, '0', '{default}', 9, 9, 9, 9, 9, 'active', sluice.clock() + interval '1 hour')`,
     );
-    const first = await held(database.pool, pass);
+    const first = await held(database.deps, admission);
     expect(first.result).toBe(2);
-    const second = inTx(database.pool, pass);
-    await waitsForLock(database.pool);
+    const second = inTx(database.pool, admission);
+    await waitsForLock(database.deps);
     await first.commit();
     expect(await second).toBe(0);
   });
@@ -68,9 +60,9 @@ describe("two at once", () => {
     await insert();
     await insert();
     const activate = async (tx: Tx): Promise<number> => (await activateRuns(tx, "one-run")).started.length;
-    const first = await held(database.pool, activate);
+    const first = await held(database.deps, activate);
     const second = inTx(database.pool, activate);
-    await waitsForLock(database.pool);
+    await waitsForLock(database.deps);
     await first.commit();
     expect([first.result, await second]).toEqual([1, 0]);
   });
@@ -81,9 +73,9 @@ describe("two at once", () => {
     const w = await worker(deps, "w");
     const runId = await start(deps, "cancelled");
     const [a] = await claimAll(deps, w);
-    const lock = await held(database.pool, (tx) => lockRun(tx, runId));
+    const lock = await held(database.deps, (tx) => lockRun(tx, runId));
     const cancelled = cancelRun(deps, runId, { actor: "anna" });
-    await waitsForLock(database.pool);
+    await waitsForLock(database.deps);
     const ended = finish(deps, [success(a!)], "worker:w");
     await lock.commit();
     // Whoever of the two came first: one end, and nothing left open.
@@ -97,9 +89,9 @@ describe("two at once", () => {
     const w = await worker(deps, "w");
     const runId = await start(deps, "join");
     const [a, b] = await claimAll(deps, w);
-    const first = await held(database.pool, (tx) => finishRunning(tx, [success(a!)], "worker:w", 30_000));
+    const first = await held(database.deps, (tx) => finishRunning(tx, [success(a!)], "worker:w", 30_000));
     const second = finishRunning(database.pool, [success(b!)], "worker:w", 30_000);
-    await waitsForLock(database.pool);
+    await waitsForLock(database.deps);
     await first.commit();
     await second;
     expect(await states(deps, runId)).toEqual(["success", "success", "ready"]);
@@ -112,7 +104,7 @@ describe("two at once", () => {
     const runId = await start(deps, "late");
     const [a] = await claimAll(deps, w);
     await database.pool.query("update sluice.live_attempt set lease_until = sluice.clock() - interval '1 s'");
-    const end = await held(database.pool, (tx) => finishRunning(tx, [success(a!)], "worker:w", 30_000));
+    const end = await held(database.deps, (tx) => finishRunning(tx, [success(a!)], "worker:w", 30_000));
     // The sweep passes over what somebody holds, and finds nothing of it afterwards.
     expect(await releaseExpired(database.pool, 0, 3)).toEqual({ runs: [], exhausted: [] });
     await end.commit();
@@ -131,9 +123,9 @@ describe("two at once", () => {
     );
     const claim = (ref: typeof one) => (tx: Tx) =>
       claimQueued(tx, ref, [{ ...rows[0]!, token: deps.newToken() }], 30_000);
-    const first = await held(database.pool, claim(one));
+    const first = await held(database.deps, claim(one));
     const second = inTx(database.pool, claim(two));
-    await waitsForLock(database.pool);
+    await waitsForLock(database.deps);
     await first.commit();
     expect([first.result.length, (await second).length]).toEqual([1, 0]);
   });

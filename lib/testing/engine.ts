@@ -1,7 +1,7 @@
 import type { Claimed, WorkerRef } from "#lib/db/claims.ts";
 import { inTx } from "#lib/db/tx.ts";
 import { publishVersion } from "#lib/db/versions.ts";
-import type { WorkerRegistration } from "#lib/db/workers.ts";
+import { setWorkerState, type WorkerRegistration } from "#lib/db/workers.ts";
 import { DagSpec } from "#lib/domain/model/dag.ts";
 
 import type { TaskState } from "#lib/domain/states.ts";
@@ -49,6 +49,15 @@ export async function start(deps: EngineDeps, dagId: string): Promise<string> {
   return runId;
 }
 
+/** A run whose tasks are ready and not admitted, with a worker that could take them. */
+export async function startReady(deps: EngineDeps, dagId: string): Promise<string> {
+  const w = await worker(deps, "w");
+  await setWorkerState(deps.pool, w, "draining");
+  const runId = await start(deps, dagId);
+  await deps.pool.query("update sluice.worker set state = 'active'");
+  return runId;
+}
+
 export function claimAll(deps: EngineDeps, ref: WorkerRef): Promise<Claimed[]> {
   return claimSome(deps, ref, 1_000);
 }
@@ -83,6 +92,12 @@ export async function states(deps: EngineDeps, runId: string): Promise<TaskState
     "select state from sluice.task_instance where run_id = $1 order by id",
     [runId],
   );
+  return rows.map((row) => row.state);
+}
+
+/** The states of all live attempts, sorted. */
+export async function liveAttempts(deps: EngineDeps): Promise<string[]> {
+  const { rows } = await deps.pool.query<{ state: string }>("select state from sluice.live_attempt order by 1");
   return rows.map((row) => row.state);
 }
 

@@ -1,28 +1,43 @@
 import { setTimeout as delay } from "node:timers/promises";
-import type pg from "pg";
+import { onTestFinished } from "vitest";
+import { admitReady, lockAdmission, readDemand } from "#lib/db/admission.ts";
+import { claimQueued, type WorkerRef } from "#lib/db/claims.ts";
+import { type Finish, finishRunning } from "#lib/db/finishes.ts";
 import type { Tx } from "#lib/db/pool.ts";
+import { decideAdmission } from "#lib/domain/admission.ts";
+import type { EngineDeps } from "#lib/engine/deps.ts";
+import { LEASE_MS } from "#lib/engine/lease.ts";
 
 /** A transaction that is held open until it is told to commit. */
-export type Held<T> = { result: T; commit: () => Promise<void> };
+export type Held<T> = {
+  result: T;
+  /** For what is done in it later. */
+  tx: Tx;
+  commit: () => Promise<void>;
+};
 
-/** Does `work` in a transaction of its own and keeps its locks. */
-export async function held<T>(pool: pg.Pool, work: (tx: Tx) => Promise<T>): Promise<Held<T>> {
+/** Does `work` in a transaction of its own and keeps its locks; a test that fails before the commit gives them back. */
+export async function held<T>({ pool }: EngineDeps, work: (tx: Tx) => Promise<T>): Promise<Held<T>> {
   const tx = await pool.connect();
-  await tx.query("begin");
-  const result = await work(tx);
-  return {
-    result,
-    async commit() {
-      await tx.query("commit");
+  let open = true;
+  const end = async (how: "commit" | "rollback"): Promise<void> => {
+    if (!open) return;
+    open = false;
+    try {
+      await tx.query(how);
+    } finally {
       tx.release();
-    },
+    }
   };
+  onTestFinished(() => end("rollback"));
+  await tx.query("begin");
+  return { result: await work(tx), tx, commit: () => end("commit") };
 }
 
 const LOOK_AGAIN_MS = 5;
 
 /** Resolves when so many wait for a lock in this database. */
-export async function waitsForLock(pool: pg.Pool, count = 1): Promise<void> {
+export async function waitsForLock({ pool }: EngineDeps, count = 1): Promise<void> {
   for (;;) {
     const { rowCount } = await pool.query(
       "select from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'",
@@ -30,4 +45,25 @@ export async function waitsForLock(pool: pg.Pool, count = 1): Promise<void> {
     if (rowCount! >= count) return;
     await delay(LOOK_AGAIN_MS);
   }
+}
+
+/** An admission's pass; answers how many it has handed over. */
+export async function admission(tx: Tx): Promise<number> {
+  await lockAdmission(tx);
+  const { admitted, assigned } = decideAdmission(await readDemand(tx));
+  return (await admitReady(tx, admitted, assigned)).length;
+}
+
+/** A claim of all that is handed over, as if its deliveries had come; answers how many it got. */
+export function claiming({ newToken }: EngineDeps, worker: WorkerRef): (tx: Tx) => Promise<number> {
+  return async (tx) => {
+    const { rows } = await tx.query<{ id: string }>("select id from sluice.live_attempt order by task_instance_id");
+    const attempts = rows.map(({ id }) => ({ id, token: newToken() }));
+    return (await claimQueued(tx, worker, attempts, LEASE_MS)).length;
+  };
+}
+
+/** Ends of one batch; answers the task instances of those that were accepted. */
+export function finishing(...batch: Finish[]): (tx: Tx) => Promise<string[]> {
+  return async (tx) => (await finishRunning(tx, batch, "worker:w", LEASE_MS)).accepted;
 }

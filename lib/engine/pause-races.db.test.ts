@@ -1,0 +1,185 @@
+import { randomUUID } from "node:crypto";
+import { beforeEach, describe, expect, test } from "vitest";
+import { admitReady, lockAdmission, readDemand } from "#lib/db/admission.ts";
+import { finishRunning } from "#lib/db/finishes.ts";
+import { markDagPaused, markRunPaused } from "#lib/db/pauses.ts";
+import { activateRuns, lockForCounting } from "#lib/db/runs.ts";
+import { inTx } from "#lib/db/tx.ts";
+import { decideAdmission } from "#lib/domain/admission.ts";
+import { taskInstanceId } from "#lib/domain/ids.ts";
+import { testDatabase } from "#lib/testing/database.ts";
+import {
+  claimAll,
+  liveAttempts,
+  moveClock,
+  publish,
+  runState,
+  start,
+  startReady,
+  states,
+  success,
+  worker,
+} from "#lib/testing/engine.ts";
+import { admission, claiming, finishing, held, waitsForLock } from "#lib/testing/races.ts";
+import { admit } from "./admit.ts";
+import { LEASE_MS } from "./lease.ts";
+import { pauseDag, pauseRun } from "./pause.ts";
+import { clearTask } from "./run-actions.ts";
+
+/** A pause against whatever else moves tasks, in both orders where both exist. */
+
+const database = testDatabase();
+const anna = { actor: "anna" };
+
+beforeEach(async () => {
+  await moveClock(database.deps, "0");
+  await database.pool.query("update sluice.dag set paused_by = null");
+  await database.pool.query(
+    "truncate sluice.dag_run, sluice.run_progress, sluice.task_instance, sluice.live_attempt, sluice.worker, sluice.event, sluice.attempt, sluice.workload_wait, sluice_boss.job",
+  );
+});
+
+describe("a pause", () => {
+  test("that comes before a claim takes the attempt back, and the claim finds nothing", async () => {
+    const { deps, pool } = database;
+    await publish(deps, "paused", { a: [] });
+    const w = await worker(deps, "w");
+    const runId = await start(deps, "paused");
+    const pause = await held(deps, (tx) => markRunPaused(tx, runId, "anna"));
+    const claim = inTx(pool, claiming(deps, w));
+    await waitsForLock(deps);
+    await pause.commit();
+    expect(await claim).toBe(0);
+    expect([await states(deps, runId), await liveAttempts(deps)]).toEqual([["ready"], []]);
+  });
+
+  test("that comes after a claim leaves the attempt to its worker", async () => {
+    const { deps } = database;
+    await publish(deps, "claimed", { a: [] });
+    const w = await worker(deps, "w");
+    const runId = await start(deps, "claimed");
+    const claim = await held(deps, claiming(deps, w));
+    const pause = pauseRun(deps, runId, "anna");
+    await waitsForLock(deps);
+    await claim.commit();
+    await pause;
+    expect(claim.result).toBe(1);
+    expect([await states(deps, runId), await liveAttempts(deps)]).toEqual([["running"], ["running"]]);
+  });
+
+  test("that comes while an admission is under way takes back what that one hands over", async () => {
+    const { deps } = database;
+    await publish(deps, "handed", { a: [], b: [] });
+    const runId = await startReady(deps, "handed");
+    const admitted = await held(deps, admission);
+    const pause = pauseRun(deps, runId, "anna");
+    await waitsForLock(deps);
+    await admitted.commit();
+    await pause;
+    expect(admitted.result).toBe(2);
+    expect([await states(deps, runId), await liveAttempts(deps)]).toEqual([["ready", "ready"], []]);
+  });
+
+  test("that is under way is passed over by an admission, which does not wait for it", async () => {
+    const { deps, pool } = database;
+    await publish(deps, "pausing", { a: [] });
+    const runId = await startReady(deps, "pausing");
+    const pause = await held(deps, (tx) => markRunPaused(tx, runId, "anna"));
+    expect(await inTx(pool, admission)).toBe(0);
+    await pause.commit();
+    expect(await admit(deps)).toBe(0);
+    expect(await states(deps, runId)).toEqual(["ready"]);
+  });
+
+  test("that comes between an admission's decision and its writing is seen", async () => {
+    const { deps } = database;
+    await publish(deps, "decided", { a: [] });
+    const runId = await startReady(deps, "decided");
+    const decided = await held(deps, async (tx) => {
+      await lockAdmission(tx);
+      return decideAdmission(await readDemand(tx)).admitted;
+    });
+    await pauseRun(deps, runId, "anna");
+    expect(decided.result).toHaveLength(1);
+    expect(await admitReady(decided.tx, decided.result, new Map())).toEqual([]);
+    await decided.commit();
+    expect(await states(deps, runId)).toEqual(["ready"]);
+  });
+
+  test.for(["run", "DAG"] as const)("of a %s holds what a clear under way makes ready", async (what) => {
+    const { deps, pool } = database;
+    await publish(deps, "again", { a: [], b: [] });
+    const w = await worker(deps, "w");
+    const runId = await start(deps, "again");
+    const [a] = await claimAll(deps, w);
+    await inTx(pool, finishing(success(a!)));
+    const lock = await held(deps, (tx) => tx.query("select from sluice.run_progress for update"));
+    const clear = clearTask(deps, taskInstanceId(runId, 0), anna);
+    await waitsForLock(deps);
+    const pause = what === "run" ? pauseRun(deps, runId, "anna") : pauseDag(deps, "again", "anna");
+    await waitsForLock(deps, 2);
+    await lock.commit();
+    await Promise.all([clear, pause]);
+    expect(await admit(deps)).toBe(0);
+    expect(await states(deps, runId)).toEqual(["ready", "running"]);
+  });
+
+  test("that comes before an end keeps its worker from going on with a child", async () => {
+    const { deps, pool } = database;
+    await publish(deps, "onward", { a: [], b: ["a"] });
+    const w = await worker(deps, "w");
+    const runId = await start(deps, "onward");
+    const [a] = await claimAll(deps, w);
+    const pause = await held(deps, (tx) => markRunPaused(tx, runId, "anna"));
+    const next = { attemptId: randomUUID(), token: randomUUID() };
+    const ended = finishRunning(pool, [{ ...success(a!), next }], "worker:w", LEASE_MS);
+    await waitsForLock(deps);
+    await pause.commit();
+    expect((await ended).continued.size).toBe(0);
+    expect([await states(deps, runId), await liveAttempts(deps)]).toEqual([["success", "ready"], []]);
+  });
+
+  test("of a DAG holds the child that an end under way makes ready", async () => {
+    const { deps } = database;
+    await publish(deps, "unlocked", { a: [], b: ["a"] });
+    const w = await worker(deps, "w");
+    const runId = await start(deps, "unlocked");
+    const [a] = await claimAll(deps, w);
+    const ended = await held(deps, finishing(success(a!)));
+    const pause = pauseDag(deps, "unlocked", "anna");
+    await waitsForLock(deps);
+    await ended.commit();
+    await pause;
+    expect(await admit(deps)).toBe(0);
+    expect(await states(deps, runId)).toEqual(["success", "ready"]);
+  });
+
+  test("of a DAG keeps a run from starting that waited for it", async () => {
+    const { deps } = database;
+    await publish(deps, "stopped", { a: [] });
+    const first = await held(deps, (tx) => markDagPaused(tx, "stopped", "anna"));
+    const started = start(deps, "stopped");
+    await waitsForLock(deps);
+    await first.commit();
+    expect(await runState(deps, await started)).toBe("queued");
+  });
+
+  test("of a DAG holds the tasks of a run that starts at the same moment", async () => {
+    const { deps, pool } = database;
+    await publish(deps, "starting", { a: [] });
+    await pauseDag(deps, "starting", "anna");
+    const runId = await start(deps, "starting");
+    await pool.query("update sluice.dag set paused_by = null");
+    const started = await held(deps, async (tx) => {
+      await lockForCounting(tx, "starting");
+      return (await activateRuns(tx, "starting")).started;
+    });
+    const pause = pauseDag(deps, "starting", "anna");
+    await waitsForLock(deps);
+    await started.commit();
+    await pause;
+    await worker(deps, "w");
+    expect(started.result).toEqual([runId]);
+    expect(await states(deps, runId)).toEqual(["ready"]);
+  });
+});

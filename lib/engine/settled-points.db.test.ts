@@ -1,0 +1,266 @@
+import { randomUUID } from "node:crypto";
+import { beforeEach, describe, expect, test } from "vitest";
+import { readyRetries } from "#lib/db/admission.ts";
+import { type Finish, finishRunning } from "#lib/db/finishes.ts";
+import { lockRun } from "#lib/db/run-states.ts";
+import { inTx } from "#lib/db/tx.ts";
+import { taskInstanceId } from "#lib/domain/ids.ts";
+import { testDatabase } from "#lib/testing/database.ts";
+import {
+  claimAll,
+  failed,
+  liveAttempts,
+  moveClock,
+  publish,
+  runState,
+  start,
+  startReady,
+  states,
+  success,
+  worker,
+} from "#lib/testing/engine.ts";
+import { admission, finishing, held, waitsForLock } from "#lib/testing/races.ts";
+import { admit } from "./admit.ts";
+import { LEASE_MS } from "./lease.ts";
+import { pauseDag } from "./pause.ts";
+import { cancelRun, clearRun, clearTask } from "./run-actions.ts";
+import { settleRun } from "./settle-run.ts";
+import { startQueuedRuns } from "./start-queued-runs.ts";
+
+/**
+ * People against the machine, and the machine against itself, in both orders where both exist. One of the two is held
+ * in a transaction; the other is known to wait for it, or known to be done, before the first commits.
+ */
+
+const database = testDatabase();
+const anna = { actor: "anna" };
+
+beforeEach(async () => {
+  await moveClock(database.deps, "0");
+  await database.pool.query("update sluice.dag set paused_by = null");
+  await database.pool.query(
+    "truncate sluice.dag_run, sluice.run_progress, sluice.task_instance, sluice.live_attempt, sluice.worker, sluice.event, sluice.attempt, sluice.workload_wait, sluice_boss.job",
+  );
+});
+
+describe("a clear", () => {
+  test("that comes before an end fences it, and the child waits for the new attempt", async () => {
+    const { deps, pool } = database;
+    await publish(deps, "cleared", { a: [], b: ["a"] });
+    const w = await worker(deps, "w");
+    const runId = await start(deps, "cleared");
+    const [a] = await claimAll(deps, w);
+    const lock = await held(deps, (tx) => tx.query("select from sluice.task_instance order by id for update"));
+    const clear = clearTask(deps, taskInstanceId(runId, 0), anna);
+    await waitsForLock(deps);
+    // Its end waits for the run, which the clear has.
+    const ended = inTx(pool, finishing(success(a!)));
+    await waitsForLock(deps, 2);
+    await lock.commit();
+    expect([await clear, await ended]).toEqual([true, []]);
+    // The end held the task until it knew that it is fenced, and the clear's own admission passed over it.
+    await admit(deps);
+    expect(await states(deps, runId)).toEqual(["queued", "waiting"]);
+  });
+
+  test("that comes after an end begins again behind it", async () => {
+    const { deps, pool } = database;
+    await publish(deps, "ended", { a: [], b: ["a"] });
+    const w = await worker(deps, "w");
+    const runId = await start(deps, "ended");
+    const [a] = await claimAll(deps, w);
+    const ended = await held(deps, finishing(success(a!)));
+    const clear = clearTask(deps, taskInstanceId(runId, 0), anna);
+    await waitsForLock(deps);
+    await ended.commit();
+    expect([ended.result, await clear]).toEqual([[a!.taskInstanceId], true]);
+    expect(await states(deps, runId)).toEqual(["queued", "waiting"]);
+    const { rows } = await pool.query("select open_parents from sluice.task_instance order by id");
+    expect(rows).toEqual([{ open_parents: 0 }, { open_parents: 1 }]);
+  });
+
+  test("of a child counts a parent that ends while it waits for it", async () => {
+    const { deps, pool } = database;
+    await publish(deps, "counted", { a: [], b: [], c: ["a", "b"] });
+    const w = await worker(deps, "w");
+    const runId = await start(deps, "counted");
+    const [a, b] = await claimAll(deps, w);
+    const ended = await held(deps, finishing(success(a!)));
+    const clear = clearRun(deps, runId, { tasks: ["b"], downstream: true }, anna);
+    await waitsForLock(deps);
+    await ended.commit();
+    await clear;
+    expect(await inTx(pool, finishing(success(b!)))).toEqual([]);
+    const [again] = await claimAll(deps, w);
+    await inTx(pool, finishing(success(again!)));
+    expect(await states(deps, runId)).toEqual(["success", "success", "ready"]);
+  });
+});
+
+describe("a cancel", () => {
+  test("that comes while an admission is under way takes away what that one hands over", async () => {
+    const { deps } = database;
+    await publish(deps, "cancelled", { a: [], b: ["a"] });
+    const runId = await startReady(deps, "cancelled");
+    const admitted = await held(deps, admission);
+    const cancel = cancelRun(deps, runId, anna);
+    await waitsForLock(deps);
+    await admitted.commit();
+    expect([admitted.result, await cancel]).toEqual([1, true]);
+    expect([await states(deps, runId), await liveAttempts(deps)]).toEqual([["cancelled", "cancelled"], []]);
+  });
+
+  test("that is under way is passed over by a look at due retries", async () => {
+    const { deps, pool } = database;
+    await publish(deps, "due", { a: [] });
+    const w = await worker(deps, "w");
+    const runId = await start(deps, "due");
+    const [a] = await claimAll(deps, w);
+    await inTx(pool, finishing({ ...failed(a!), retryInMs: 1_000 }));
+    await moveClock(deps, "2 s");
+    // Held after it has taken the tasks: the progress of a run is written last.
+    const lock = await held(deps, (tx) => tx.query("select from sluice.run_progress for update"));
+    const cancel = cancelRun(deps, runId, anna);
+    await waitsForLock(deps);
+    expect(await readyRetries(pool)).toBe(0);
+    await lock.commit();
+    await cancel;
+    expect(await readyRetries(pool)).toBe(0);
+    expect(await states(deps, runId)).toEqual(["cancelled"]);
+  });
+
+  test("of a queued run keeps a start from beginning it that waited for it", async () => {
+    const { deps, pool } = database;
+    await publish(deps, "queued", { a: [] });
+    await pauseDag(deps, "queued", "anna");
+    const runId = await start(deps, "queued");
+    await pool.query("update sluice.dag set paused_by = null");
+    const lock = await held(deps, async (tx) => {
+      await lockRun(tx, runId);
+      await tx.query("update sluice.dag_run set state = 'cancelled', ended_at = sluice.clock()");
+    });
+    const started = startQueuedRuns(deps, "queued");
+    await waitsForLock(deps);
+    await lock.commit();
+    await started;
+    expect([await runState(deps, runId), await states(deps, runId)]).toEqual(["cancelled", []]);
+  });
+
+  test("that waits for the end that closes the run finds it ended, and neither waits for the other for ever", async () => {
+    const { deps, pool } = database;
+    await publish(deps, "closing", { a: [] });
+    const w = await worker(deps, "w");
+    const runId = await start(deps, "closing");
+    const [a] = await claimAll(deps, w);
+    const lock = await held(deps, (tx) => tx.query("select from sluice.run_progress for update"));
+    const ended = finishRunning(pool, [success(a!)], "worker:w", LEASE_MS);
+    await waitsForLock(deps);
+    const cancel = cancelRun(deps, runId, anna);
+    await waitsForLock(deps, 2);
+    await lock.commit();
+    expect([(await ended).accepted, await cancel]).toEqual([[a!.taskInstanceId], false]);
+    expect(await runState(deps, runId)).toBe("success");
+  });
+});
+
+describe("an end", () => {
+  test("does not wait for others that only share the run with it", async () => {
+    const { deps, pool } = database;
+    await publish(deps, "shared", { a: [] });
+    const w = await worker(deps, "w");
+    const runId = await start(deps, "shared");
+    const [a] = await claimAll(deps, w);
+    await held(deps, (tx) => tx.query("select from sluice.dag_run for key share"));
+    await finishRunning(pool, [success(a!)], "worker:w", LEASE_MS);
+    expect(await runState(deps, runId)).toBe("success");
+  });
+
+  test("that closes the run is not kept from it by one that shares the run with it", async () => {
+    const { deps, pool } = database;
+    await publish(deps, "twice", { a: [] });
+    const w = await worker(deps, "w");
+    const runId = await start(deps, "twice");
+    const [a] = await claimAll(deps, w);
+    const lock = await held(deps, (tx) => tx.query("select from sluice.run_progress for update"));
+    // The same end, handed in again by a worker that has had no answer: both hold the run, and one has the task.
+    const first = finishRunning(pool, [success(a!)], "worker:w", LEASE_MS);
+    await waitsForLock(deps);
+    const second = finishRunning(pool, [success(a!)], "worker:w", LEASE_MS);
+    await waitsForLock(deps, 2);
+    await lock.commit();
+    expect([(await first).accepted, (await second).accepted]).toEqual([[a!.taskInstanceId], []]);
+    expect(await runState(deps, runId)).toBe("success");
+  });
+
+  test("of the last of several parents goes on with their child, whoever else ended one at that moment", async () => {
+    const { deps, pool } = database;
+    await publish(deps, "join", { a: [], b: [], c: ["a", "b"] });
+    const w = await worker(deps, "w");
+    const runId = await start(deps, "join");
+    const [a, b] = await claimAll(deps, w);
+    const onward = (end: Finish): Finish => ({ ...end, next: { attemptId: randomUUID(), token: randomUUID() } });
+    const first = await held(deps, (tx) => finishRunning(tx, [onward(success(a!))], "worker:w", LEASE_MS));
+    const second = finishRunning(pool, [onward(success(b!))], "worker:w", LEASE_MS);
+    await waitsForLock(deps);
+    await first.commit();
+    expect(first.result.continued.size).toBe(0);
+    expect([...(await second).continued.values()].map(({ taskId }) => taskId)).toEqual(["c"]);
+    expect([await states(deps, runId), await liveAttempts(deps)]).toEqual([
+      ["success", "success", "running"],
+      ["running"],
+    ]);
+  });
+
+  test("of tasks of several runs takes these in the order in which a pause of their DAG does", async () => {
+    const { deps, pool } = database;
+    await publish(deps, "several", { a: [], b: ["a"] });
+    const w = await worker(deps, "w");
+    const runs = [await start(deps, "several"), await start(deps, "several"), await start(deps, "several")];
+    const claimed = await claimAll(deps, w);
+    // Whoever does not begin with the first run has the last one already, and waits for the other for ever.
+    const first = await held(deps, (tx) => lockRun(tx, runs[0]!));
+    const ended = finishRunning(pool, claimed.toReversed().map(success), "worker:w", LEASE_MS);
+    await waitsForLock(deps);
+    await lockRun(first.tx, runs[2]!);
+    await first.commit();
+    expect((await ended).accepted).toHaveLength(3);
+    expect(await Promise.all(runs.map((runId) => states(deps, runId)))).toEqual(runs.map(() => ["success", "ready"]));
+  });
+
+  test("and people's actions on its runs in another order both come to their end", async () => {
+    const { deps, pool } = database;
+    await publish(deps, "crossing", { a: [] });
+    const w = await worker(deps, "w");
+    for (let round = 0; round < 10; round++) {
+      const runs = [];
+      for (let n = 0; n < 4; n++) runs.push(await start(deps, "crossing"));
+      const claimed = await claimAll(deps, w);
+      const ended = inTx(pool, finishing(...claimed.map(success)));
+      const cancelled = await Promise.all(runs.toReversed().map((runId) => cancelRun(deps, runId, anna)));
+      // Each run has one end: its task's, or the cancel's.
+      const accepted = await ended;
+      expect(accepted.length + cancelled.filter(Boolean).length).toBe(runs.length);
+    }
+  });
+});
+
+test("of two that settle a run at once, one writes", async () => {
+  const { deps, pool } = database;
+  await publish(deps, "settled", { a: [], b: ["a"], c: ["b"] });
+  const w = await worker(deps, "w");
+  const runId = await start(deps, "settled");
+  const [a] = await claimAll(deps, w);
+  await inTx(pool, finishing(failed(a!)));
+  const lock = await held(deps, (tx) => lockRun(tx, runId));
+  const settlers = [settleRun(deps, runId), settleRun(deps, runId)];
+  await waitsForLock(deps, 2);
+  await lock.commit();
+  await Promise.all(settlers);
+  expect([await states(deps, runId), await runState(deps, runId)]).toEqual([
+    ["failed", "upstream_failed", "upstream_failed"],
+    "failed",
+  ]);
+  const { rowCount } = await pool.query("select from sluice.event where actor = 'settle'");
+  // Two tasks and the run.
+  expect(rowCount).toBe(3);
+});
