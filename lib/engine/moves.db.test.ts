@@ -74,7 +74,7 @@ const ENGINE: Record<string, Transition> = {
   "a claim": { does: ({ worker: w }) => claimAll(deps(), w), moves: { queued: "running" } },
   "a second delivery of an attempt that was taken": {
     does: ({ worker: w, last }) =>
-      inTx(database.pool, (tx) => claimQueued(tx, w, [{ id: last.attemptId, token: randomUUID() }], LEASE_MS)),
+      inTx(database.pool, (tx) => claimQueued(tx, w, [{ ...last, token: randomUUID() }], LEASE_MS)),
     moves: {},
   },
   "a claim by a worker that drains": {
@@ -92,7 +92,7 @@ const ENGINE: Record<string, Transition> = {
     moves: {},
   },
   "a heartbeat": {
-    does: ({ worker: w, last: { attemptId: id, token } }) => renewLeases(database.pool, w, [{ id, token }], LEASE_MS),
+    does: ({ worker: w, last }) => renewLeases(database.pool, w, [last], LEASE_MS),
     moves: {},
   },
 

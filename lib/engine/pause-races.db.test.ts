@@ -3,7 +3,7 @@ import { beforeEach, describe, expect, test } from "vitest";
 import { admitReady, lockAdmission, readDemand } from "#lib/db/admission.ts";
 import { finishRunning } from "#lib/db/finishes.ts";
 import { markDagPaused, markRunPaused } from "#lib/db/pauses.ts";
-import { activateRuns, lockForCounting } from "#lib/db/runs.ts";
+import { activateRuns } from "#lib/db/runs.ts";
 import { inTx } from "#lib/db/tx.ts";
 import { decideAdmission } from "#lib/domain/admission.ts";
 import { taskInstanceId } from "#lib/domain/ids.ts";
@@ -170,10 +170,7 @@ describe("a pause", () => {
     await pauseDag(deps, "starting", "anna");
     const runId = await start(deps, "starting");
     await pool.query("update sluice.dag set paused_by = null");
-    const started = await held(deps, async (tx) => {
-      await lockForCounting(tx, "starting");
-      return (await activateRuns(tx, "starting")).started;
-    });
+    const started = await held(deps, async (tx) => (await activateRuns(tx, "starting")).started);
     const pause = pauseDag(deps, "starting", "anna");
     await waitsForLock(deps);
     await started.commit();

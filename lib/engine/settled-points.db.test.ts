@@ -1,13 +1,16 @@
 import { randomUUID } from "node:crypto";
 import { beforeEach, describe, expect, test } from "vitest";
 import { readyRetries } from "#lib/db/admission.ts";
+import type { Claimed } from "#lib/db/claims.ts";
 import { type Finish, finishRunning } from "#lib/db/finishes.ts";
 import { lockRun } from "#lib/db/run-states.ts";
 import { inTx } from "#lib/db/tx.ts";
 import { taskInstanceId } from "#lib/domain/ids.ts";
+import type { TaskState } from "#lib/domain/states.ts";
 import { testDatabase } from "#lib/testing/database.ts";
 import {
   claimAll,
+  claimSome,
   failed,
   liveAttempts,
   moveClock,
@@ -25,6 +28,7 @@ import { LEASE_MS } from "./lease.ts";
 import { pauseDag } from "./pause.ts";
 import { cancelRun, clearRun, clearTask } from "./run-actions.ts";
 import { settleRun } from "./settle-run.ts";
+import { handBack } from "./sweep.ts";
 import { startQueuedRuns } from "./start-queued-runs.ts";
 
 /**
@@ -164,6 +168,42 @@ describe("a cancel", () => {
 });
 
 describe("an end", () => {
+  type Twice = { of: string; batch: (taken: Claimed, live: Claimed) => Finish[]; makes: TaskState[] };
+  const TWICE: Twice[] = [
+    {
+      of: "an attempt that was taken away and whose task's next one fails",
+      batch: (taken, live) => [success(taken), failed(live)],
+      makes: ["failed", "waiting", "waiting"],
+    },
+    {
+      of: "an attempt that was taken away, behind the failure of the next one",
+      batch: (taken, live) => [failed(live), success(taken)],
+      makes: ["failed", "waiting", "waiting"],
+    },
+    {
+      of: "an attempt that was taken away and whose task's next one succeeds",
+      batch: (taken, live) => [success(taken), success(live)],
+      makes: ["success", "ready", "waiting"],
+    },
+    {
+      of: "one attempt that is handed in twice",
+      batch: (_, live) => [success(live), success(live)],
+      makes: ["success", "ready", "waiting"],
+    },
+  ];
+  test.for(TWICE)("of $of counts once in a batch, and only as the live one", async ({ batch, makes }) => {
+    const { deps, pool } = database;
+    await publish(deps, "twice", { a: [], only: ["a"], both: ["a", "b"], b: [] });
+    const w = await worker(deps, "w");
+    const runId = await start(deps, "twice");
+    const [taken] = await claimSome(deps, w, 1);
+    await handBack(deps, w);
+    const live = (await claimAll(deps, w)).find(({ taskId }) => taskId === "a");
+    expect(taken!.taskInstanceId).toBe(live!.taskInstanceId);
+    expect(await inTx(pool, finishing(...batch(taken!, live!)))).toEqual([live!.taskInstanceId]);
+    expect(await states(deps, runId)).toEqual([...makes, "running"]);
+  });
+
   test("does not wait for others that only share the run with it", async () => {
     const { deps, pool } = database;
     await publish(deps, "shared", { a: [] });
@@ -177,9 +217,9 @@ describe("an end", () => {
 
   test("that closes the run is not kept from it by one that shares the run with it", async () => {
     const { deps, pool } = database;
-    await publish(deps, "twice", { a: [] });
+    await publish(deps, "again", { a: [] });
     const w = await worker(deps, "w");
-    const runId = await start(deps, "twice");
+    const runId = await start(deps, "again");
     const [a] = await claimAll(deps, w);
     const lock = await held(deps, (tx) => tx.query("select from sluice.run_progress for update"));
     // The same end, handed in again by a worker that has had no answer: both hold the run, and one has the task.

@@ -1,7 +1,7 @@
 import { setTimeout as delay } from "node:timers/promises";
 import { onTestFinished } from "vitest";
 import { admitReady, lockAdmission, readDemand } from "#lib/db/admission.ts";
-import { claimQueued, type WorkerRef } from "#lib/db/claims.ts";
+import { claimQueued, type Delivery, type WorkerRef } from "#lib/db/claims.ts";
 import { type Finish, finishRunning } from "#lib/db/finishes.ts";
 import type { Tx } from "#lib/db/pool.ts";
 import { decideAdmission } from "#lib/domain/admission.ts";
@@ -57,8 +57,10 @@ export async function admission(tx: Tx): Promise<number> {
 /** A claim of all that is handed over, as if its deliveries had come; answers how many it got. */
 export function claiming({ newToken }: EngineDeps, worker: WorkerRef): (tx: Tx) => Promise<number> {
   return async (tx) => {
-    const { rows } = await tx.query<{ id: string }>("select id from sluice.live_attempt order by task_instance_id");
-    const attempts = rows.map(({ id }) => ({ id, token: newToken() }));
+    const { rows } = await tx.query<Delivery>(
+      `select task_instance_id as "taskInstanceId", id as "attemptId" from sluice.live_attempt order by task_instance_id`,
+    );
+    const attempts = rows.map((delivery) => ({ ...delivery, token: newToken() }));
     return (await claimQueued(tx, worker, attempts, LEASE_MS)).length;
   };
 }

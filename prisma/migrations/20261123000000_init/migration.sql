@@ -550,6 +550,8 @@ declare
   done_becomes text[];
   done_retries_ms bigint[];
   done_numbers int[];
+  -- Their places in what was given: a batch may hold the ends of two attempts of one task, of which one is live.
+  done_at int[];
   -- The slots that fall free after a success, and who has them.
   slot_of bigint[];
   slot_workloads int[];
@@ -577,10 +579,10 @@ begin
 
   with done as (
     delete from sluice.live_attempt a
-     using unnest(ids, tokens, ends, reasons, exit_codes, error_texts, retries_ms, next_ids, next_tokens)
-             f(id, token, end_state, reason, exit_code, error, retry_ms, next_id, next_token)
+     using unnest(ids, tokens, ends, reasons, exit_codes, error_texts, retries_ms, next_ids, next_tokens) with ordinality
+             f(id, token, end_state, reason, exit_code, error, retry_ms, next_id, next_token, at)
      where a.task_instance_id = f.id and a.token = f.token and a.state = 'running'
-    returning a.*, f.end_state, f.reason, f.exit_code, f.error, f.retry_ms, f.next_id, f.next_token,
+    returning a.*, f.at, f.end_state, f.reason, f.exit_code, f.error, f.retry_ms, f.next_id, f.next_token,
       case when f.retry_ms > 0 then 'retrying' when f.retry_ms = 0 then 'ready' else f.end_state end as becomes),
   history as (
     insert into sluice.attempt
@@ -590,10 +592,11 @@ begin
     insert into sluice.event (run_id, task_instance_id, attempt, from_state, to_state, reason, actor)
     select task_instance_id >> 20, task_instance_id, number, 'running', becomes, reason, who from done)
   select array_agg(task_instance_id), array_agg(end_state), array_agg(becomes), array_agg(retry_ms), array_agg(number),
+         array_agg(at::int),
          array_agg(task_instance_id) filter (where has_slot), array_agg(workload_id) filter (where has_slot),
          array_agg(next_id) filter (where has_slot), array_agg(next_token) filter (where has_slot),
          array_agg(worker_id) filter (where has_slot), array_agg(worker_epoch) filter (where has_slot)
-    into accepted, done_ends, done_becomes, done_retries_ms, done_numbers, slot_of, slot_workloads, slot_attempts,
+    into accepted, done_ends, done_becomes, done_retries_ms, done_numbers, done_at, slot_of, slot_workloads, slot_attempts,
          slot_tokens, slot_workers, slot_epochs
     from (select *, end_state = 'success' and next_id is not null as has_slot from done) d;
   if accepted is null then
@@ -683,8 +686,7 @@ begin
 
   if outputs is not null then
     insert into sluice.xcom (task_instance_id, key, value)
-    select o.id, 'return_value', o.output from unnest(ids, outputs) o(id, output)
-     where o.output is not null and o.id = any (accepted)
+    select d.id, 'return_value', outputs[d.at] from unnest(accepted, done_at) d(id, at) where outputs[d.at] is not null
     on conflict (task_instance_id, key) do update set value = excluded.value, created_at = sluice.clock();
   end if;
 
@@ -714,9 +716,8 @@ begin
 
   if 'failed' = any (done_becomes) then
     insert into sluice.dead_letter (task_instance_id, dag_id, task_id, attempt, reason, error)
-    select d.id, r.dag_id, t.task_id, d.number, f.reason, f.error
-      from unnest(accepted, done_becomes, done_numbers) d(id, becomes, number)
-      join unnest(ids, reasons, error_texts) f(id, reason, error) on f.id = d.id
+    select d.id, r.dag_id, t.task_id, d.number, reasons[d.at], error_texts[d.at]
+      from unnest(accepted, done_becomes, done_numbers, done_at) d(id, becomes, number, at)
       join sluice.dag_run r on r.id = d.id >> 20
       cross join lateral (select t.task_id from sluice.dag_task t
                            where t.version_id = r.version_id and t.ord = (d.id & 1048575)::int offset 0) t
