@@ -38,9 +38,9 @@ export function createFinisher(deps: EngineDeps, actor: string, unheard: string[
     await Promise.resolve();
     while (waiting.length > 0) {
       if (!waiting.some((item) => item.isAwaited)) await gather();
-      const batch = waiting.slice(0, MAX_BATCH);
-      waiting = waiting.slice(MAX_BATCH);
-      const { accepted, continued } = await persist(batch.map((item) => item.end));
+      const batch = nextBatch(waiting);
+      waiting = waiting.filter((item) => !batch.has(item));
+      const { accepted, continued } = await persist([...batch].map((item) => item.end));
       for (const { end, settled } of batch) {
         settled({ accepted: accepted.has(end.taskInstanceId), next: continued.get(end.taskInstanceId) });
       }
@@ -79,6 +79,19 @@ export function createFinisher(deps: EngineDeps, actor: string, unheard: string[
       });
     },
   };
+}
+
+/**
+ * The first of them, one for each task: an answer tells tasks apart, not attempts, and a worker that has lost an
+ * attempt may hold the next one of the same task as well.
+ */
+function nextBatch(waiting: readonly Waiting[]): Set<Waiting> {
+  const byTask = new Map<string, Waiting>();
+  for (const item of waiting) {
+    if (byTask.size === MAX_BATCH) break;
+    if (!byTask.has(item.end.taskInstanceId)) byTask.set(item.end.taskInstanceId, item);
+  }
+  return new Set(byTask.values());
 }
 
 /** An end refused at a later try may have been accepted at an earlier one, and with it a child claimed. */
