@@ -45,7 +45,7 @@ export async function rewriteRun(
   const written = await inTx(deps.pool, async (tx) => {
     const run = await lockRun(tx, runId);
     if (!run) return undefined;
-    const view = { run, graph: await versionGraph(deps, run.versionId), states: await readStates(tx, runId) };
+    const view = { run, graph: await versionGraph(deps, tx, run.versionId), states: await readStates(tx, runId) };
     const rewrite = await decide(view, tx);
     if (!rewrite) return false;
     const state = await write(tx, view, rewrite, by);
@@ -98,16 +98,19 @@ function openParents(graph: VersionGraph, states: readonly TaskState[], ord: num
   return graph.gates[ord]! - graph.parents[ord]!.filter((parent) => states[parent] === "success").length;
 }
 
-/** Versions never change, so their graphs are kept; a few, since a large one takes megabytes. */
+/**
+ * Versions never change, so their graphs are kept; a few, since a large one takes megabytes. Read on the connection that
+ * has the run: as many first looks at once as the pool has connections would wait for one more each, and for ever.
+ */
 const MAX_GRAPHS = 32;
 const graphs = new WeakMap<EngineDeps, Map<string, VersionGraph>>();
 
-async function versionGraph(deps: EngineDeps, versionId: string): Promise<VersionGraph> {
+async function versionGraph(deps: EngineDeps, tx: Tx, versionId: string): Promise<VersionGraph> {
   const known = graphs.get(deps) ?? new Map<string, VersionGraph>();
   graphs.set(deps, known);
   const found = known.get(versionId);
   if (found) return found;
-  const graph = await readVersionGraph(deps.pool, versionId);
+  const graph = await readVersionGraph(tx, versionId);
   if (known.size >= MAX_GRAPHS) known.delete(known.keys().next().value!);
   known.set(versionId, graph);
   return graph;

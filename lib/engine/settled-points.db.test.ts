@@ -284,6 +284,15 @@ describe("an end", () => {
   });
 });
 
+test("people's first actions on more runs at once than there are connections all come to their end", async () => {
+  const { deps, pool } = database;
+  // A version that nobody has looked at yet.
+  await publish(deps, "first", { a: [] });
+  const runs = await Promise.all(Array.from({ length: 2 * pool.options.max }, () => start(deps, "first")));
+  const cancelled = await Promise.all(runs.map((runId) => cancelRun(deps, runId, anna)));
+  expect(new Set(cancelled)).toEqual(new Set([true]));
+});
+
 test("of two that settle a run at once, one writes", async () => {
   const { deps, pool } = database;
   await publish(deps, "settled", { a: [], b: ["a"], c: ["b"] });
