@@ -17,6 +17,18 @@ export async function lockRun(tx: Tx, runId: string): Promise<LockedRun | undefi
   return rows[0];
 }
 
+/**
+ * Against pauses of the run's DAG, and before the run, as these lock: a pause holds the tasks of the runs that are going,
+ * so it must see a run that is made to go again, and who does that must see the pause.
+ */
+export async function lockDagOf(tx: Tx, runId: string): Promise<void> {
+  await tx.query({
+    name: "lock-dag-of",
+    text: "select from sluice.dag where id = (select dag_id from sluice.dag_run where id = $1) for share",
+    values: [runId],
+  });
+}
+
 export async function isUnsettled(tx: Tx, runId: string): Promise<boolean> {
   const { rowCount } = await tx.query({
     name: "is-unsettled",

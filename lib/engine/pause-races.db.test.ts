@@ -23,8 +23,8 @@ import {
 import { admission, claiming, finishing, held, waitsForLock } from "#lib/testing/races.ts";
 import { admit } from "./admit.ts";
 import { LEASE_MS } from "./lease.ts";
-import { pauseDag, pauseRun } from "./pause.ts";
-import { clearTask } from "./run-actions.ts";
+import { pauseDag, pauseRun, unpauseDag } from "./pause.ts";
+import { cancelRun, clearTask } from "./run-actions.ts";
 
 /** A pause against whatever else moves tasks, in both orders where both exist. */
 
@@ -122,6 +122,28 @@ describe("a pause", () => {
     await Promise.all([clear, pause]);
     expect(await admit(deps)).toBe(0);
     expect(await states(deps, runId)).toEqual(["ready", "running"]);
+  });
+
+  test("of a DAG and the end of it see a run that a clear makes go again", async () => {
+    const { deps, pool } = database;
+    await publish(deps, "revived", { a: [] });
+    const w = await worker(deps, "w");
+    const runId = await start(deps, "revived");
+    await inTx(pool, finishing(...(await claimAll(deps, w)).map(success)));
+    const clearDuring = async (change: () => Promise<void>): Promise<string[]> => {
+      const lock = await held(deps, (tx) => tx.query("select from sluice.run_progress for update"));
+      const clear = clearTask(deps, taskInstanceId(runId, 0), anna);
+      await waitsForLock(deps);
+      const changed = change();
+      await Promise.race([changed, waitsForLock(deps, 2)]);
+      await lock.commit();
+      await Promise.all([clear, changed]);
+      await admit(deps);
+      return states(deps, runId);
+    };
+    expect(await clearDuring(() => pauseDag(deps, "revived", "anna"))).toEqual(["ready"]);
+    await cancelRun(deps, runId, anna);
+    expect(await clearDuring(() => unpauseDag(deps, "revived"))).toEqual(["queued"]);
   });
 
   test("that comes before an end keeps its worker from going on with a child", async () => {

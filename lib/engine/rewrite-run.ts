@@ -1,6 +1,7 @@
 import { runVerdict, settle } from "#lib/domain/settle.ts";
 import { isFinalRunState, isFinalTaskState, type RunState, type TaskState } from "#lib/domain/states.ts";
 import {
+  lockDagOf,
   type LockedRun,
   lockRun,
   readStates,
@@ -32,17 +33,18 @@ export type Rewrite = {
 /**
  * The one way in which anything but a finishing worker moves a run's tasks: take the run for oneself, look at all of
  * it, decide in pure code, write the difference. `decide` answers undefined to leave everything as it is.
- * Answers whether anything was written; undefined when there is no such run.
+ * Answers whether anything was written; undefined when there is no such run. `mayRevive` lets a run go on that has ended.
  */
 export async function rewriteRun(
   deps: EngineDeps,
   runId: string,
-  by: { actor: string; reason: string | null },
+  by: { actor: string; reason: string | null; mayRevive: boolean },
   decide: (view: RunView, tx: Tx) => Rewrite | undefined | Promise<Rewrite | undefined>,
 ): Promise<boolean | undefined> {
   let ended: string | undefined;
   let calls = false;
   const written = await inTx(deps.pool, async (tx) => {
+    if (by.mayRevive) await lockDagOf(tx, runId);
     const run = await lockRun(tx, runId);
     if (!run) return undefined;
     const view = { run, graph: await versionGraph(deps, tx, run.versionId), states: await readStates(tx, runId) };

@@ -90,7 +90,12 @@ async function act(
   by: By,
   decide: (view: RunView) => Rewrite | undefined,
 ): Promise<boolean> {
-  const written = await rewriteRun(deps, runId, { actor: by.actor, reason: by.reason ?? null }, decide);
+  const written = await rewriteRun(
+    deps,
+    runId,
+    { actor: by.actor, reason: by.reason ?? null, mayRevive: true },
+    decide,
+  );
   if (written === undefined) throw new AppError("run_not_found", `There is no run ${runId}.`);
   if (written) announceFenced(deps);
   return written;

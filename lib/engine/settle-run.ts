@@ -4,7 +4,7 @@ import { rewriteRun } from "./rewrite-run.ts";
 
 /** Decides the tasks that wait for one that ended other than well, through any depth, and the run's end with them. */
 export async function settleRun(deps: EngineDeps, runId: string): Promise<void> {
-  await rewriteRun(deps, runId, { actor: "settle", reason: null }, async ({ run, states }, tx) =>
+  await rewriteRun(deps, runId, { actor: "settle", reason: null, mayRevive: false }, async ({ run, states }, tx) =>
     run.state === "running" && (await isUnsettled(tx, runId)) ? { states } : undefined,
   );
 }
