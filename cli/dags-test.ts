@@ -42,7 +42,8 @@ export function testCommand(): Command {
       `
 Executors, trigger rules, retries, timeouts, params and expressions are those of production. A task sees this
 machine's programs and nothing of your environment but PATH and HOME. Schedules, queues, pools, limits and callbacks
-play no part; HTTP tasks reach private addresses only with SLUICE_HTTP_ALLOW.
+play no part; HTTP tasks reach private addresses only with SLUICE_HTTP_ALLOW. Secrets come from the file that
+SLUICE_SECRETS_FILE names, and are masked in what is printed.
 
 Exit code: 0 the run succeeded, 1 it failed, 2 the definition or an option is wrong, 130 after Ctrl-C.
 
@@ -57,9 +58,10 @@ Examples:
 async function test(file: string, options: Options): Promise<void> {
   const loaded = await readDagOrExit(file);
   if (loaded === undefined) return;
-  const [{ runLocally }, { liveReport, summary }] = await Promise.all([
+  const [{ runLocally }, { liveReport, summary }, { secretsOf }] = await Promise.all([
     import("#worker/dev/run-locally.ts"),
     import("./dags-test-report.ts"),
+    import("#worker/secrets/file.ts"),
   ]);
   const { dag, root, settings } = loaded;
   const live = options.json ? process.stderr : process.stdout;
@@ -72,6 +74,7 @@ async function test(file: string, options: Options): Promise<void> {
     logicalDate: options.date ?? new Date(),
     env: plainEnv(),
     httpAllow: settings.httpAllow,
+    secrets: secretsOf(settings.secretsFile),
     waits: options.wait ?? false,
     signal: stopSignal(),
     on: liveReport(

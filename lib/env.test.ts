@@ -83,7 +83,9 @@ test("a child reads the same settings, without the admin password", () => {
     SLUICE_QUEUES: "a,b",
     SLUICE_ADMIN_PASSWORD: "long enough",
     SLUICE_WORKER_NAME: "w1",
+    SLUICE_SECRETS_FILE: "secrets.json",
   });
+  expect(settings.secretsFile).toBe(path.resolve("secrets.json"));
   const env = childEnv(settings, { SLUICE_WORKER_NAME: "w2" });
   expect(settingsOf(env)).toEqual({ ...settings, adminPassword: undefined, workerName: "w2" });
 });

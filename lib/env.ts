@@ -37,6 +37,8 @@ export type Settings = {
   memory: number;
   /** Private addresses that http tasks may reach. */
   httpAllow: string[];
+  /** Absolute, as the folders are. */
+  secretsFile: string | undefined;
 };
 
 /** What a child process is given. Next's types want NODE_ENV in every environment, and ours always is the built product. */
@@ -114,6 +116,7 @@ const schema = z.object({
     .transform(splitList)
     .refine((ranges) => ranges.every(isIpRange))
     .optional(),
+  SLUICE_SECRETS_FILE: z.string().optional(),
 });
 
 type Name = keyof z.infer<typeof schema>;
@@ -199,6 +202,11 @@ export const SETTING_HELP: Record<Name, Help> = {
     fallback: "none",
     about: "private addresses that http tasks may reach",
   },
+  SLUICE_SECRETS_FILE: {
+    allowed: "a JSON file of the worker's user, mode 600",
+    fallback: "none",
+    about: "the secrets that tasks of this worker may use",
+  },
 };
 
 type Env = Record<string, string | undefined>;
@@ -241,7 +249,15 @@ function toSettings(env: z.infer<typeof schema>): Settings {
 
 type WorkerSettings = Pick<
   Settings,
-  "workerName" | "queues" | "processSlots" | "functionSlots" | "inlineSlots" | "cpu" | "memory" | "httpAllow"
+  | "workerName"
+  | "queues"
+  | "processSlots"
+  | "functionSlots"
+  | "inlineSlots"
+  | "cpu"
+  | "memory"
+  | "httpAllow"
+  | "secretsFile"
 >;
 
 function workerSettings(env: z.infer<typeof schema>): WorkerSettings {
@@ -255,6 +271,10 @@ function workerSettings(env: z.infer<typeof schema>): WorkerSettings {
     cpu: env.SLUICE_CPU ?? 1000 * cores,
     memory: env.SLUICE_MEMORY ?? usableMemory(),
     httpAllow: env.SLUICE_HTTP_ALLOW ?? [],
+    secretsFile:
+      env.SLUICE_SECRETS_FILE === undefined
+        ? undefined
+        : path.resolve(/*turbopackIgnore: true*/ env.SLUICE_SECRETS_FILE),
   };
 }
 
@@ -308,6 +328,7 @@ function toEnv(settings: Settings): Record<string, string> {
     ["SLUICE_CPU", String(settings.cpu / 1000)],
     ["SLUICE_MEMORY", `${settings.memory}Mi`],
     ["SLUICE_HTTP_ALLOW", settings.httpAllow.join(",") || undefined],
+    ["SLUICE_SECRETS_FILE", settings.secretsFile],
   ];
   return Object.fromEntries(entries.flatMap(([name, value]) => (value === undefined ? [] : [[name, value]])));
 }

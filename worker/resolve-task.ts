@@ -1,20 +1,50 @@
 import { evaluateCondition, evaluateTemplate, type ExpressionValues } from "#lib/domain/expressions/evaluate.ts";
+import { secretNamesIn } from "#lib/domain/expressions/secret-references.ts";
 import { hasExpression } from "#lib/domain/expressions/template.ts";
 import { TaskSpec } from "#lib/domain/model/task.ts";
+import { createMask, type Mask } from "#lib/domain/secrets/mask.ts";
+import { readSecrets, type SecretProvider, type SecretsRead } from "./secrets/provider.ts";
 
 export type Resolved =
-  | { kind: "run"; task: TaskSpec }
+  /** `mask` hides the secrets that are in the task now. */
+  | { kind: "run"; task: TaskSpec; mask: Mask }
   /** Its condition is false. */
   | { kind: "skip" }
-  | { kind: "failed"; error: string };
+  | Unresolvable;
 
-/** The task with its expressions replaced by their values, or what keeps it from running. Never throws. */
-export function resolveTask(task: TaskSpec, values: ExpressionValues): Resolved {
+type Unresolvable = {
+  kind: "failed";
+  reason: "EXPRESSION" | Extract<SecretsRead, { ok: false }>["reason"];
+  error: string;
+};
+
+/**
+ * The task with its expressions replaced by their values, or what keeps it from running. Only the secrets that it names
+ * are asked for, and only when its condition lets it run. Never throws.
+ */
+export async function resolveTask(
+  task: TaskSpec,
+  values: ExpressionValues,
+  provider: SecretProvider,
+): Promise<Resolved> {
   if (task.condition !== undefined) {
     const condition = evaluateCondition(task.condition, values);
-    if (!condition.ok) return { kind: "failed", error: `condition: ${condition.error}` };
+    if (!condition.ok) return unresolvable(`condition: ${condition.error}`);
     if (!condition.value) return { kind: "skip" };
   }
+  const secrets = await readSecrets(provider, secretNamesIn([task.config, task.env]));
+  if (!secrets.ok) return { kind: "failed", reason: secrets.reason, error: secrets.error };
+  const mask = createMask(Object.values(secrets.values));
+  const replaced = withValues(task, { ...values, secrets: secrets.values });
+  return replaced.ok ? { kind: "run", task: replaced.task, mask } : unresolvable(mask.text(replaced.error));
+}
+
+const unresolvable = (error: string): Unresolvable => ({ kind: "failed", reason: "EXPRESSION", error });
+
+function withValues(
+  task: TaskSpec,
+  values: ExpressionValues,
+): { ok: true; task: TaskSpec } | { ok: false; error: string } {
   try {
     const config = resolved(task.config, "config", values);
     const env = Object.entries(task.env).map(([name, text]) => [name, asText(resolved(text, `env.${name}`, values))]);
@@ -22,11 +52,11 @@ export function resolveTask(task: TaskSpec, values: ExpressionValues): Resolved 
     const first = TaskSpec.safeParse(whole);
     // Where the config wants text, a number is one: it becomes the text it would be in the middle of another.
     const parsed = first.success ? first : TaskSpec.safeParse(withTexts(whole, first.error.issues));
-    if (parsed.success) return { kind: "run", task: parsed.data };
+    if (parsed.success) return { ok: true, task: parsed.data };
     const [issue] = parsed.error.issues;
-    return { kind: "failed", error: `${issue?.path.join(".")}: ${issue?.message}` };
+    return { ok: false, error: `${issue?.path.join(".")}: ${issue?.message}` };
   } catch (error) {
-    if (error instanceof Unresolved) return { kind: "failed", error: error.message };
+    if (error instanceof Unresolved) return { ok: false, error: error.message };
     throw error;
   }
 }

@@ -57,7 +57,8 @@ test("params have the types of their schemas", () => {
     },
   }).task(
     "a",
-    fn(({ params }) => {
+    fn(({ params, env }) => {
+      expectTypeOf(env.TOKEN).toEqualTypeOf<string | undefined>();
       expectTypeOf(params.limit).toEqualTypeOf<number>();
       expectTypeOf(params.mode).toEqualTypeOf<"fast" | "safe">();
       expectTypeOf(params.any).toEqualTypeOf<unknown>();

@@ -51,6 +51,8 @@ export type FnContext<In = Record<string, never>, Params = Record<string, unknow
   params: Params;
   /** What the run was triggered with, as it was given. */
   conf: Record<string, unknown>;
+  /** The task's variables, with their expressions evaluated; secrets come this way. */
+  env: Record<string, string>;
   run: { id: string; dagId: string; logicalDate: string };
   /** Aborts when the attempt must end: timeout, cancel, lost lease. */
   signal: AbortSignal;

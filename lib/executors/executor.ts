@@ -27,7 +27,7 @@ export type ExecutorContext = {
     params: Record<string, unknown>;
     bundle: string | undefined;
   };
-  /** The task's own variables, for what runs as a process. */
+  /** The task's own variables. Secrets that it may use are in here and in its config, and nowhere else. */
   env: Record<string, string>;
   /** The accepted outputs of the parents, by task id; fetched when asked for. */
   inputs(): Promise<Record<string, Json>>;

@@ -19,6 +19,7 @@ export const fn: Executor<z.infer<typeof FnConfig>> = {
         outputs: await context.inputs(),
         conf: attempt.conf as Json,
         params: attempt.params as Json,
+        env: context.env,
         run: { id: attempt.runId, dagId: attempt.dagId, logicalDate: attempt.logicalDate },
         attemptId: attempt.attemptId,
       },

@@ -1,6 +1,7 @@
 import { definitionJsonSchema } from "../domain/definition/json-schema.ts";
 import { FUNCTIONS } from "../domain/expressions/functions.ts";
 import { MEMBERS, ROOTS } from "../domain/expressions/environment.ts";
+import { TASK_TYPES } from "../domain/model/task-types.ts";
 
 /** Every field of a definition file, made from the schema by which files are checked. */
 
@@ -61,9 +62,19 @@ Whole numbers are CEL integers (\`5 / 2\` is \`2\`), others doubles; \`int\` and
 asks whether something is there. Loops (\`map\`, \`filter\`, \`all\`, \`exists\`, \`exists_one\`) cannot stand inside one another, and
 \`matches\` is not available: an expression's cost is bounded by its input.
 
-Names that do not exist are found when the file is loaded. What fails only in a run ends the task as failed with the reason
-\`EXPRESSION\`, without a retry.
+A secret is written with its name (\`secrets.WAREHOUSE_URL\`; A-Z, a-z, 0-9 and _). None may be used in a \`condition\` or in
+${code(visibleMembers())}, which other users of the machine can read. See [secrets](yaml.md#secrets).
+
+Names that do not exist are found when the file is loaded, but for those of secrets. What fails only in a run ends the task as
+failed with the reason \`EXPRESSION\`, without a retry; a secret that is missing does so with \`SECRET_MISSING\`.
 `;
+}
+
+/** Members of configs that take expressions and no secrets. */
+function visibleMembers(): string[] {
+  return Object.entries(TASK_TYPES).flatMap(([type, { visible }]) =>
+    visible.map((member: string) => `${type}.${member}`),
+  );
 }
 
 const code = (names: readonly string[]): string => names.map((name) => `\`${name}\``).join(", ");

@@ -9,6 +9,7 @@ import { storableJson } from "#lib/domain/output.ts";
 import type { Executor, ExecutorContext, Outcome, Stream } from "#lib/executors/executor.ts";
 import { EXECUTORS } from "#lib/executors/registry.ts";
 import { resolveTask } from "../resolve-task.ts";
+import { maskedOutcome, maskedOutput } from "../secrets/masked-output.ts";
 import type { DevTools } from "./tools.ts";
 
 /** A timer beyond it fires at once: Node keeps the delay in 31 bits. */
@@ -35,10 +36,15 @@ export type AttemptInput = {
  * happens is an outcome.
  */
 export async function runAttempt(tools: DevTools, written: TaskSpec, input: AttemptInput): Promise<Outcome> {
-  const resolved = resolveTask(written, valuesOf(written, input));
+  const resolved = await resolveTask(written, valuesOf(written, input), tools.secrets);
   if (resolved.kind === "skip") return { kind: "skipped", reason: "CONDITION" };
-  if (resolved.kind === "failed") return { kind: "failed", reason: "EXPRESSION", error: resolved.error };
-  return execute(tools, resolved.task, input);
+  if (resolved.kind === "failed") return resolved;
+  const { task, mask } = resolved;
+  const output = maskedOutput(mask, (stream, bytes) => Promise.resolve(input.write(stream, bytes)));
+  const write = (stream: Stream, bytes: Buffer): void => void output.write(stream, bytes);
+  const outcome = await execute(tools, task, { ...input, write });
+  await output.end();
+  return stored(maskedOutcome(mask, outcome));
 }
 
 function valuesOf(task: TaskSpec, { number, dagId, params, logicalDate, inputs }: AttemptInput): ExpressionValues {
@@ -58,7 +64,7 @@ async function execute(tools: DevTools, task: TaskSpec, input: AttemptInput): Pr
     const context = contextOf(tools, task, input, AbortSignal.any([input.signal, limit]), workDir);
     const executor = EXECUTORS[task.type] as Executor<TaskSpec["config"]>;
     const outcome = await executor.run(context, task.config);
-    return limit.aborted && outcome.kind === "failed" ? timedOut(task) : stored(outcome);
+    return limit.aborted && outcome.kind === "failed" ? timedOut(task) : outcome;
   } catch (error) {
     return { kind: "failed", reason: "EXECUTOR_ERROR", error: messageOf(error) };
   } finally {

@@ -2,6 +2,7 @@ import type { Json } from "#lib/domain/canonical.ts";
 import type { TaskState } from "#lib/domain/states.ts";
 import type { Stream } from "#lib/executors/executor.ts";
 import type { LoadedDag } from "../loader/load-file.ts";
+import type { SecretProvider } from "../secrets/provider.ts";
 
 /** What a run of a DAG in one process tree is asked for, tells meanwhile, and ends as. */
 
@@ -20,6 +21,7 @@ export type LocalRunOptions = {
   env: Record<string, string>;
   /** Private addresses that HTTP tasks may reach. */
   httpAllow: readonly string[];
+  secrets: SecretProvider;
   /** Wait before a retry as long as a worker would. */
   waits: boolean;
   /** Ends what runs and cancels the rest. */

@@ -6,6 +6,7 @@ import { parseDefinition } from "#lib/domain/definition/parse.ts";
 import type { DagSpec } from "#lib/domain/model/dag.ts";
 import { plainEnv } from "#lib/env.ts";
 import { allEnded } from "#lib/testing/processes.ts";
+import { NO_SECRETS, type SecretProvider } from "../secrets/provider.ts";
 import type { LocalRunOptions, LocalRunResult, Retrying, TaskEnd } from "./local-run.ts";
 import { runLocally } from "./run-locally.ts";
 
@@ -41,6 +42,7 @@ async function run(
     logicalDate: new Date("2026-01-31T06:00:00Z"),
     env: plainEnv(),
     httpAllow: [],
+    secrets: NO_SECRETS,
     waits: false,
     signal: new AbortController().signal,
     on: {
@@ -129,6 +131,21 @@ test("expressions are evaluated from params and outputs; a false condition skips
   expect(endOf(result, "c")).toMatchObject({ state: "skipped", by: "condition", reason: "CONDITION" });
   expect(endOf(result, "d")).toMatchObject({ state: "skipped", by: "rule" });
   expect(endOf(result, "e")).toMatchObject({ state: "failed", reason: "EXPRESSION" });
+});
+
+test("secrets reach tasks and are masked in all that is told; one that is missing is not waited for", async () => {
+  const secrets: SecretProvider = {
+    place: "the store",
+    get: async () => ({ ok: true, values: new Map([["TOKEN", "hunter2-hunter2"]]) }),
+  };
+  const result = await run(
+    `  - { id: a, bash: 'echo "as $TOKEN"; echo "\\"$TOKEN\\"" > $SLUICE_OUTPUT', env: { TOKEN: '\${{ secrets.TOKEN }}' } }
+  - { id: b, bash: 'true', retries: 3, env: { X: '\${{ secrets.OTHER }}' } }`,
+    { secrets },
+  );
+  expect(result.output).toBe("stdout:as ***\n");
+  expect(endOf(result, "a")).toMatchObject({ state: "success", output: "***" });
+  expect(endOf(result, "b")).toMatchObject({ state: "failed", reason: "SECRET_MISSING", attempts: 1 });
 });
 
 test("an output that the database could not keep fails the task", async () => {

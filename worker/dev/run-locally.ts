@@ -113,8 +113,8 @@ async function attemptAll(walk: Walk, task: TaskSpec): Promise<{ outcome: Outcom
       signal: options.signal,
       write: (stream, bytes) => options.on.output(task.id, stream, bytes),
     });
-    // An expression that fails would fail again.
-    const isFinal = outcome.kind !== "failed" || outcome.reason === "EXPRESSION";
+    // An expression that fails would fail again, and a secret that is missing stays so.
+    const isFinal = outcome.kind !== "failed" || ["EXPRESSION", "SECRET_MISSING"].includes(outcome.reason);
     if (isFinal || options.signal.aborted) return { outcome, attempts: number };
     // Without waiting, the longest wait there could be is told.
     const next = nextRetry(task.retries, outcome, number, options.waits ? Math.random() : 1);

@@ -4,6 +4,7 @@ import path from "node:path";
 import { type AddressGuard, createAddressGuard } from "#lib/executors/http-address.ts";
 import { createBundleStore } from "../functions/bundle-store.ts";
 import { createFunctionPool, type FunctionPool } from "../functions/pool.ts";
+import type { SecretProvider } from "../secrets/provider.ts";
 import { createSpawner, type Spawner } from "../spawner/client.ts";
 import type { LocalRunOptions } from "./local-run.ts";
 
@@ -12,6 +13,7 @@ export type DevTools = {
   spawner: Spawner;
   functions: FunctionPool;
   network: AddressGuard;
+  secrets: SecretProvider;
   /** Where attempts have their work folders. */
   workFolder: string;
   /** A folder name that means nothing to the reader, out of a text that people read. */
@@ -20,7 +22,7 @@ export type DevTools = {
   stop(): Promise<void>;
 };
 
-export async function openTools({ dag, dagsDir, env, httpAllow }: LocalRunOptions): Promise<DevTools> {
+export async function openTools({ dag, dagsDir, env, httpAllow, secrets }: LocalRunOptions): Promise<DevTools> {
   const folder = await realpath(await mkdtemp(path.join(os.tmpdir(), "sluice-dev-")));
   const spawner = createSpawner(env);
   // The same copy that a worker would run: a file that is not part of the version is missing here too.
@@ -33,6 +35,7 @@ export async function openTools({ dag, dagsDir, env, httpAllow }: LocalRunOption
     spawner,
     functions,
     network: createAddressGuard(httpAllow),
+    secrets,
     workFolder: path.join(folder, "work"),
     withoutFolder: (text) => text.replaceAll(`file://${code}/`, "").replaceAll(`${code}/`, ""),
     async stop() {

@@ -11,6 +11,7 @@ import { killTask, markTask } from "#lib/engine/run-actions.ts";
 import { createAddressGuard } from "#lib/executors/http-address.ts";
 import { testDatabase } from "#lib/testing/database.ts";
 import { claimAll, failed, start, success, worker } from "#lib/testing/engine.ts";
+import { NO_SECRETS, type SecretProvider } from "../secrets/provider.ts";
 import { makeCalls } from "./callbacks.ts";
 
 const database = testDatabase();
@@ -52,7 +53,7 @@ async function publishCalling(id: string, callbacks: object, task: object = {}):
   await inTx(database.pool, (tx) => publishVersion(tx, spec, { file: `${id}.yaml`, source: "", author: "test" }));
 }
 
-const deliver = (): Promise<void> => makeCalls(database.deps, network, never);
+const deliver = (secrets = NO_SECRETS): Promise<void> => makeCalls(database.deps, { network, secrets }, never);
 
 test("the end of a task and of its run call with what happened, each once", async () => {
   const { deps } = database;
@@ -145,4 +146,40 @@ test("a call that fails comes again with the same key, and is given up in the en
   expect(rows).toEqual([
     { reason: "CALLBACK_FAILED: the response has status 503; expected 200 to 299", from: "success", to: "success" },
   ]);
+});
+
+test("a call may use secrets: one that is missing is told and not repeated, one that is there is in no word of it", async () => {
+  const { deps } = database;
+  const headers = { "x-token": "${{ secrets.TOKEN }}" };
+  const onSuccess = [...call("/token", { headers }), ...call("/${{ secrets.TOKEN }}", { redirects: 0 })];
+  await publishCalling("secret", { onSuccess });
+  const w = await worker(deps, "w");
+  const end = async (): Promise<string> => {
+    const runId = await start(deps, "secret");
+    const [claimed] = await claimAll(deps, w);
+    await finish(deps, [success(claimed!)], "worker:w");
+    return runId;
+  };
+  const missing = await end();
+  await deliver();
+  expect(heard).toEqual([]);
+  const { rows } = await deps.pool.query<{ reason: string }>(
+    "select reason from sluice.event where run_id = $1 and actor = 'callbacks'",
+    [missing],
+  );
+  expect(rows).toHaveLength(2);
+  for (const { reason } of rows) expect(reason).toContain('the secret "TOKEN" is not in');
+  const store: SecretProvider = {
+    place: "the store",
+    get: async () => ({ ok: true, values: new Map([["TOKEN", "hunter2-hunter2"]]) }),
+  };
+  status = 503;
+  await end();
+  await deliver(store);
+  expect(heard.map(({ path }) => path).toSorted()).toEqual(["/hunter2-hunter2", "/token"]);
+  const { rows: jobs } = await deps.pool.query<{ output: string }>(
+    "select output::text from sluice_boss.job where name = 'callbacks'",
+  );
+  expect(jobs.map(({ output }) => output).join()).toContain("503");
+  expect(jobs.map(({ output }) => output).join()).not.toContain("hunter2");
 });

@@ -21,6 +21,7 @@ import { createBundleStore } from "../functions/bundle-store.ts";
 import { createFunctionPool } from "../functions/pool.ts";
 import { createDuties, type Duties, healthService } from "../health.ts";
 import { runProcess, type Service } from "../lifecycle.ts";
+import { secretsOf } from "../secrets/file.ts";
 import { createSpawner } from "../spawner/client.ts";
 import { makeCalls } from "./callbacks.ts";
 import { createFinisher } from "./finisher.ts";
@@ -81,6 +82,9 @@ function workerService(
     },
     async start() {
       await rm(tools.workFolder, { recursive: true, force: true });
+      // A wrong file is told to whoever starts the worker, and not only to the first task that wants a secret.
+      const secrets = await tools.secrets.get([]);
+      if (!secrets.ok) deps.log.error({ error: secrets.error }, "tasks that use secrets will fail");
       const lanes = lanesOf(settings.queues);
       const worker = await registerWorker(deps, await registration(settings));
       duties.register("claim", 10_000);
@@ -130,8 +134,8 @@ function workerService(
 /** Calls whoever is to be told of an end. What is under way when the worker stops is given up and made again. */
 function callbackService(settings: RunningSettings, deps: EngineDeps, duties: Duties): Service & { wake(): void } {
   const stopping = new AbortController();
-  const network = createAddressGuard(settings.httpAllow);
-  const run = (): Promise<void> => makeCalls(deps, network, stopping.signal);
+  const tools = { network: createAddressGuard(settings.httpAllow), secrets: secretsOf(settings.secretsFile) };
+  const run = (): Promise<void> => makeCalls(deps, tools, stopping.signal);
   const service = everyService({ name: "callbacks", everyMs: CALLBACKS_EVERY_MS, duties, log: deps.log, run });
   return {
     ...service,
@@ -157,13 +161,13 @@ function attemptTools(settings: RunningSettings, deps: EngineDeps): AttemptTools
     folderOf: bundles.folderOf,
     guard: spawner.guard,
   });
-  const network = createAddressGuard(settings.httpAllow);
   return {
     deps,
     inputs: createInputs(deps),
     spawner,
     functions,
-    network,
+    network: createAddressGuard(settings.httpAllow),
+    secrets: secretsOf(settings.secretsFile),
     workFolder: path.join(settings.home, "work", settings.workerName),
   };
 }

@@ -7,6 +7,7 @@ import { TASK_TYPES } from "#lib/domain/model/task-types.ts";
 import { durationMs } from "#lib/domain/model/duration.ts";
 import { nextRetry } from "#lib/domain/retry.ts";
 import { storableJson } from "#lib/domain/output.ts";
+import { NO_MASK } from "#lib/domain/secrets/mask.ts";
 import type { Claimed } from "#lib/db/claims.ts";
 import type { Finish } from "#lib/db/finishes.ts";
 import type { EngineDeps } from "#lib/engine/deps.ts";
@@ -16,6 +17,8 @@ import { EXECUTORS } from "#lib/executors/registry.ts";
 import { needsResolving, type Resolved, resolveTask } from "../resolve-task.ts";
 import { isDatabaseUnreachable } from "../database-errors.ts";
 import type { FunctionPool } from "../functions/pool.ts";
+import { maskedOutcome, maskedOutput } from "../secrets/masked-output.ts";
+import type { SecretProvider } from "../secrets/provider.ts";
 import type { Spawner } from "../spawner/client.ts";
 import { type Inputs, InputsTooLarge } from "./inputs.ts";
 import type { AttemptLog } from "./log-writer.ts";
@@ -31,6 +34,7 @@ export type AttemptTools = {
   functions: FunctionPool;
   workFolder: string;
   network: AddressGuard;
+  secrets: SecretProvider;
 };
 
 /** Runs a claimed attempt to its end, outside any transaction. Never throws: whatever happens is an end. */
@@ -42,19 +46,25 @@ export async function runAttempt(
 ): Promise<Finish> {
   const workDir = path.join(tools.workFolder, claimed.attemptId);
   let hasFolder = false;
+  let mask = NO_MASK;
   try {
-    const resolved = await resolve(tools, claimed, TaskSpec.parse(claimed.task), signal);
-    if (resolved.kind !== "run") return toFinish(claimed, undefined, endOf(resolved));
+    const written = TaskSpec.parse(claimed.task);
+    const resolved = await resolve(tools, claimed, written, signal);
+    if (resolved.kind !== "run") return unresolvedEnd(claimed, written, resolved);
     const { task } = resolved;
+    mask = resolved.mask;
     hasFolder = TASK_TYPES[task.type].slotClass === "process";
     if (hasFolder) await mkdir(workDir, { recursive: true, mode: 0o700 });
     const limit = AbortSignal.timeout(Math.min(durationMs(task.timeout), MAX_TIMER_MS));
-    const context = contextOf(tools, claimed, task, AbortSignal.any([signal, limit]), log, workDir);
-    const outcome = await execute(context, task);
-    return toFinish(claimed, task, limit.aborted && outcome.kind === "failed" ? timedOut(task) : outcome);
+    const output = maskedOutput(mask, log.write);
+    const context = contextOf(tools, claimed, task, AbortSignal.any([signal, limit]), output.write, workDir);
+    const outcome = await execute(context, task, output.end);
+    const end = limit.aborted && outcome.kind === "failed" ? timedOut(task) : outcome;
+    return toFinish(claimed, task, maskedOutcome(mask, end));
   } catch (error) {
     const reason = error instanceof InputsTooLarge ? "INPUTS_TOO_LARGE" : "EXECUTOR_ERROR";
-    return toFinish(claimed, undefined, { kind: "failed", reason, error: messageOf(error) });
+    const end: Outcome = { kind: "failed", reason, error: messageOf(error) };
+    return toFinish(claimed, undefined, maskedOutcome(mask, end));
   } finally {
     if (hasFolder) {
       await rm(workDir, { recursive: true, force: true }).catch((error: unknown) => {
@@ -66,28 +76,37 @@ export async function runAttempt(
 
 /** Expressions get their values at the last moment, and the parents' outputs are read only when there are any. */
 async function resolve(
-  { inputs }: AttemptTools,
+  { inputs, secrets }: AttemptTools,
   claimed: Claimed,
   task: TaskSpec,
   signal: AbortSignal,
 ): Promise<Resolved> {
-  if (!needsResolving(task)) return { kind: "run", task };
+  if (!needsResolving(task)) return { kind: "run", task, mask: NO_MASK };
   const { runId: id, dagId, triggerKind, params } = claimed;
-  return resolveTask(task, {
+  const values = {
     params,
     outputs: await untilReachable(signal, () => inputs.of(claimed)),
     run: { id, dagId, triggerKind, logicalDate: claimed.logicalDate.toISOString() },
     task: { id: task.id, attempt: claimed.number },
-  });
+  };
+  return resolveTask(task, values, secrets);
 }
 
-/** An expression that fails would fail again: there is no retry for it. */
-function endOf(resolved: Exclude<Resolved, { kind: "run" }>): Outcome {
-  if (resolved.kind === "skip") return { kind: "skipped", reason: "CONDITION" };
-  return { kind: "failed", reason: "EXPRESSION", error: resolved.error };
+/** An expression that fails would fail again, and a secret that is missing is for people to add: neither is retried. */
+function unresolvedEnd(claimed: Claimed, task: TaskSpec, resolved: Exclude<Resolved, { kind: "run" }>): Finish {
+  if (resolved.kind === "skip") return toFinish(claimed, undefined, { kind: "skipped", reason: "CONDITION" });
+  return toFinish(claimed, resolved.reason === "SECRETS_UNREADABLE" ? task : undefined, resolved);
 }
 
-function execute(context: ExecutorContext, task: TaskSpec): Promise<Outcome> {
+async function execute(context: ExecutorContext, task: TaskSpec, endOutput: () => Promise<void>): Promise<Outcome> {
+  try {
+    return await runByType(context, task);
+  } finally {
+    await endOutput();
+  }
+}
+
+function runByType(context: ExecutorContext, task: TaskSpec): Promise<Outcome> {
   switch (task.type) {
     case "bash":
       return EXECUTORS.bash.run(context, task.config);
@@ -107,7 +126,7 @@ function contextOf(
   claimed: Claimed,
   task: TaskSpec,
   signal: AbortSignal,
-  log: AttemptLog,
+  write: AttemptLog["write"],
   workDir: string,
 ): ExecutorContext {
   const { attemptId, number, taskInstanceId, taskId, runId, dagId, conf, params } = claimed;
@@ -129,9 +148,9 @@ function contextOf(
     signal,
     workDir,
     network,
-    log: (stream, text) => void log.write(stream, Buffer.from(text)),
-    spawn: (request) => spawner.run(request, signal, log.write),
-    call: (call) => functions.call(call, signal, (stream, bytes) => void log.write(stream, bytes)),
+    log: (stream, text) => void write(stream, Buffer.from(text)),
+    spawn: (request) => spawner.run(request, signal, write),
+    call: (call) => functions.call(call, signal, (stream, bytes) => void write(stream, bytes)),
   };
 }
 

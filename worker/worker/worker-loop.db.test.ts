@@ -10,6 +10,7 @@ import { lanesOf } from "#lib/queue/task-queue.ts";
 import { testDatabase } from "#lib/testing/database.ts";
 import { runState, start } from "#lib/testing/engine.ts";
 import { createDuties } from "../health.ts";
+import { NO_SECRETS } from "../secrets/provider.ts";
 import { createFinisher } from "./finisher.ts";
 import { createInputs } from "./inputs.ts";
 import { createLogWriter } from "./log-writer.ts";
@@ -56,6 +57,7 @@ async function work(name: string, call: Call): Promise<WorkerLoop> {
       },
       workFolder: "/nowhere",
       network: createAddressGuard([]),
+      secrets: NO_SECRETS,
     },
     worker,
     lanes: lanesOf(["default"]),

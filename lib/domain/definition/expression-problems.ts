@@ -3,6 +3,7 @@ import { hasExpression, parseTemplate } from "../expressions/template.ts";
 import type { Problem } from "../graph.ts";
 import type { DagSpec } from "../model/dag.ts";
 import type { TaskSpec } from "../model/task.ts";
+import { TASK_TYPES } from "../model/task-types.ts";
 
 /** Everything wrong with a spec's expressions, with paths as they are in a definition file. */
 export function expressionProblems(dag: Pick<DagSpec, "params" | "tasks" | "callbacks">): Problem[] {
@@ -16,7 +17,7 @@ export function expressionProblems(dag: Pick<DagSpec, "params" | "tasks" | "call
     const at = ["tasks", index];
     return [
       ...conditionProblems(task, [...at, "condition"], scope),
-      ...textProblems(task.config, [...at, task.type], scope),
+      ...configProblems(task, [...at, task.type], scope),
       ...textProblems(task.env, [...at, "env"], scope),
       ...textProblems(task.callbacks, [...at, "callbacks"], called),
     ];
@@ -30,7 +31,16 @@ function conditionProblems({ condition }: TaskSpec, path: Problem["path"], scope
   const isOne = template.ok && template.parts.length === 1 && template.parts[0]!.kind === "expression";
   if (template.ok && !isOne)
     return [{ path, message: "a condition is one expression, written as ${{ … }} with nothing around it" }];
-  return checkTemplate(condition, scope).map(({ message }) => ({ path, message }));
+  const refusesSecrets = "a secret cannot be used in a condition: whether the task runs would tell about it";
+  return checkTemplate(condition, { ...scope, refusesSecrets }).map(({ message }) => ({ path, message }));
+}
+
+function configProblems({ type, config }: TaskSpec, path: Problem["path"], scope: Scope): Problem[] {
+  const visible: readonly string[] = TASK_TYPES[type].visible;
+  return Object.entries(config).flatMap(([key, value]) => {
+    const refusesSecrets = `a secret cannot stand in "${key}", which other users of the machine can read while the task runs; put it into env and read the variable`;
+    return textProblems(value, [...path, key], visible.includes(key) ? { ...scope, refusesSecrets } : scope);
+  });
 }
 
 function textProblems(value: unknown, path: Problem["path"], scope: Scope): Problem[] {

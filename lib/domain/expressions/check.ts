@@ -1,5 +1,6 @@
 import type { ASTNode } from "@marcbachmann/cel-js";
 import { nearestName } from "../nearest.ts";
+import { SECRET_NAME, SECRET_NAME_RULE } from "../secrets/names.ts";
 import { ENVIRONMENT, MEMBERS, ROOTS } from "./environment.ts";
 import { MAX_SOURCE, type ExpressionProblem, parseTemplate } from "./template.ts";
 
@@ -9,6 +10,8 @@ export type Scope = {
   outputs: readonly string[];
   /** False where there is no task: in what a run's end calls. */
   hasTask?: boolean;
+  /** Why no secret may be used in this place; absent where one may. */
+  refusesSecrets?: string;
 };
 
 /** Everything wrong with the expressions of a text, as far as can be told before a run. Never throws. */
@@ -26,7 +29,7 @@ export function checkTemplate(text: string, scope: Scope): ExpressionProblem[] {
 export function checkExpression(source: string, scope: Scope): ExpressionProblem[] {
   const parsed = parseExpression(source);
   if (!parsed.ok) return [parsed.problem];
-  const problems = referenceProblems(parsed.ast, scope);
+  const problems = [...referenceProblems(parsed.ast, scope), ...secretProblems(parsed.ast, scope)];
   if (problems.length > 0) return problems;
   const { valid, error } = ENVIRONMENT.check(source);
   return valid || error === undefined ? [] : [{ offset: error.range?.start ?? 0, message: lowerFirst(error.summary) }];
@@ -84,9 +87,9 @@ function referenceProblems(ast: ASTNode, scope: Scope): ExpressionProblem[] {
   };
   const problems: ExpressionProblem[] = [];
   for (const { root, member, offset } of references(ast)) {
-    const { names, what } = known[root]!;
-    if (member === undefined || names.includes(member)) continue;
-    problems.push({ offset, message: `"${member}" is not ${what}; ${hint(member, names)}` });
+    const target = known[root];
+    if (target === undefined || member === undefined || target.names.includes(member)) continue;
+    problems.push({ offset, message: `"${member}" is not ${target.what}; ${hint(member, target.names)}` });
   }
   return problems;
 }
@@ -97,7 +100,26 @@ function hint(name: string, known: readonly string[]): string {
   return known.length === 0 ? "there is none" : `there is: ${known.slice(0, 20).join(", ")}`;
 }
 
-type Reference = { root: string; member: string | undefined; offset: number };
+/**
+ * Which secrets a task needs must be known before it runs, so that no others are fetched: each is named as it is, and
+ * all of them together are not a value.
+ */
+function secretProblems(ast: ASTNode, { refusesSecrets }: Scope): ExpressionProblem[] {
+  const named = new Map(references(ast).map(({ object, member }) => [object, member]));
+  const problems: ExpressionProblem[] = [];
+  walk(ast, false, (node) => {
+    if (node.op !== "id" || node.args !== "secrets") return;
+    const name = named.get(node);
+    if (refusesSecrets !== undefined) problems.push({ offset: node.start, message: refusesSecrets });
+    else if (name === undefined)
+      problems.push({ offset: node.start, message: "a secret is written with its name, as in secrets.WAREHOUSE_URL" });
+    else if (!SECRET_NAME.test(name))
+      problems.push({ offset: node.start, message: `"${name}" is not the name of a secret; ${SECRET_NAME_RULE}` });
+  });
+  return problems;
+}
+
+type Reference = { root: string; member: string | undefined; offset: number; object: ASTNode };
 
 /** Each mention of a root, with the member when it is written out. */
 export function references(ast: ASTNode): Reference[] {
@@ -108,7 +130,7 @@ export function references(ast: ASTNode): Reference[] {
     if (object.op !== "id" || !Object.hasOwn(ROOTS, object.args)) return;
     const member =
       typeof key === "string" ? key : key.op === "value" && typeof key.args === "string" ? key.args : undefined;
-    found.push({ root: object.args, member, offset: node.start });
+    found.push({ root: object.args, member, offset: node.start, object });
   });
   return found;
 }

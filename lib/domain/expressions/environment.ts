@@ -7,6 +7,8 @@ export const ROOTS = {
   outputs: "The outputs of the tasks in `dependsOn`, by task id.",
   run: "The run: id, dagId, logicalDate (a timestamp), triggerKind.",
   task: "The task: id, attempt.",
+  secrets:
+    "The secrets of the worker, by name; only known while the task runs. In `env` and in what is no program text.",
 } as const;
 export type Root = keyof typeof ROOTS;
 

@@ -10,6 +10,8 @@ export type ExpressionValues = {
   outputs: Readonly<Record<string, unknown>>;
   run: { id: string; dagId: string; logicalDate: string; triggerKind: string };
   task: { id: string; attempt: number };
+  /** Those that the expressions name; none of them is in any error. */
+  secrets?: Readonly<Record<string, string>>;
 };
 
 export type Evaluated<T> = { ok: true; value: T } | { ok: false; error: string };
@@ -48,12 +50,16 @@ export function evaluateTemplate(text: string, values: ExpressionValues): Evalua
 export function evaluateExpression(source: string, values: ExpressionValues): Evaluated<Json> {
   const parsed = parseExpression(source);
   if (!parsed.ok) return { ok: false, error: `${source.trim()}: ${parsed.problem.message}` };
+  const named = references(parsed.ast);
   try {
-    const used = new Set(references(parsed.ast).map(({ root, member }) => `${root}.${member ?? "*"}`));
+    const used = new Set(named.map(({ root, member }) => `${root}.${member ?? "*"}`));
     const result: unknown = ENVIRONMENT.evaluate(source, context(values, used));
     if (typeof result === "string" && result.length > MAX_RESULT) return tooLarge();
     return { ok: true, value: plain(result) };
   } catch (error) {
+    // A part of a secret in a message would be found by no mask.
+    if (named.some(({ root }) => root === "secrets"))
+      return { ok: false, error: `${source.trim()}: this fails; why is not told, because it may tell of a secret` };
     const summary = (error as { summary?: string }).summary ?? (error instanceof Error ? error.message : String(error));
     return { ok: false, error: `${source.trim()}: ${summary}` };
   }
@@ -83,6 +89,7 @@ function context(values: ExpressionValues, used: ReadonlySet<string>): Record<Ro
     outputs: celValue(Object.fromEntries(outputs)),
     run: Object.assign(Object.create(null) as object, values.run, { logicalDate: new Date(values.run.logicalDate) }),
     task: celValue(values.task),
+    secrets: celValue(values.secrets ?? {}),
   };
 }
 

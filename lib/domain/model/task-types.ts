@@ -75,21 +75,48 @@ type TaskTypeEntry = {
   slotClass: SlotClass;
   /** The member that a plain text stands for. */
   shorthand: string | undefined;
+  /** Members with expressions that other users of the machine can read while the task runs: no place for a secret. */
+  visible: readonly string[];
   about: string;
 };
 
 /** Every type of task there is. */
 export const TASK_TYPES = {
-  bash: { config: BashConfig, slotClass: "process", shorthand: "command", about: "A shell command, as a process." },
-  python: { config: PythonConfig, slotClass: "process", shorthand: "code", about: "A Python program, as a process." },
+  bash: {
+    config: BashConfig,
+    slotClass: "process",
+    shorthand: "command",
+    visible: [],
+    about: "A shell command, as a process.",
+  },
+  python: {
+    config: PythonConfig,
+    slotClass: "process",
+    shorthand: "code",
+    visible: ["args", "interpreter"],
+    about: "A Python program, as a process.",
+  },
   fn: {
     config: FnConfig,
     slotClass: "function",
     shorthand: undefined,
+    visible: [],
     about: "A TypeScript function, in a warm process of the worker. In a file: `./module.ts#export`.",
   },
-  http: { config: HttpConfig, slotClass: "inline", shorthand: "url", about: "An HTTP request, inside the worker." },
-  noop: { config: NoopConfig, slotClass: "inline", shorthand: undefined, about: "Does nothing: a point to wait for." },
+  http: {
+    config: HttpConfig,
+    slotClass: "inline",
+    shorthand: "url",
+    visible: [],
+    about: "An HTTP request, inside the worker.",
+  },
+  noop: {
+    config: NoopConfig,
+    slotClass: "inline",
+    shorthand: undefined,
+    visible: [],
+    about: "Does nothing: a point to wait for.",
+  },
 } as const satisfies Record<string, TaskTypeEntry>;
 
 export type TaskType = keyof typeof TASK_TYPES;

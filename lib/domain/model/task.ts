@@ -26,7 +26,10 @@ export type TriggerRule = (typeof TRIGGER_RULES)[number];
 export const PRIORITIES = ["high", "medium", "low"] as const;
 export type Priority = (typeof PRIORITIES)[number];
 
-export const Env = z.record(EnvName, Argument).default({}).describe("Environment variables of the task's process.");
+export const Env = z
+  .record(EnvName, Argument)
+  .default({})
+  .describe("Environment variables of the task's process; a function gets them as `env`.");
 
 /** What a task has beside its id, type and config; a DAG's `defaults` may hold most of it. */
 export const taskOptions = {
