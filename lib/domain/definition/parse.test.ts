@@ -52,6 +52,16 @@ describe("a definition file", () => {
     expect(problems("")[0]).toMatch(/^1:1 /);
   });
 
+  test("shows no password of an address in the line of another mistake", () => {
+    const result = parseDefinition(
+      "id: a\ntasks: [{ id: x, http: { url: https://u:hunter2@h/p }, retrys: 1 }]\n",
+      "x.yaml",
+    );
+    const snippet = result.ok ? "" : result.problems[0]!.snippet!;
+    expect(snippet).toContain("https://u:*******@h/p");
+    expect(snippet.split("\n")[0]!.indexOf("retrys")).toBe(snippet.split("\n")[1]!.indexOf("^"));
+  });
+
   test("made to harm is refused quickly: alias bombs, NUL, merge keys, size", () => {
     const bomb = `a: &a [x,x,x,x,x,x,x,x,x]\n${Array.from(
       { length: 12 },

@@ -22,16 +22,25 @@ export type TextProblem = {
 };
 
 const WIDTH = 100;
+/** How far around what is shown the beginning or end of a password is looked for. */
+const REACH = 300;
 
 /** The line of `text` that holds a place, cut to a readable width, and a mark below it. */
 export function snippetAt(text: string, line: number, column: number): string {
   const content = lineOf(text, line).replaceAll("\t", " ").replace(/\r$/, "");
   // A long line is shown around its place.
   const from = column <= WIDTH - 20 ? 0 : column - WIDTH / 2;
-  const shown = `${from > 0 ? "…" : ""}${content.slice(from, from + WIDTH)}${content.length > from + WIDTH ? "…" : ""}`;
+  const around = Math.max(0, from - REACH);
+  const cut = withoutPasswords(content.slice(around, from + WIDTH + REACH)).slice(from - around, from - around + WIDTH);
+  const shown = `${from > 0 ? "…" : ""}${cut}${content.length > from + WIDTH ? "…" : ""}`;
   const number = String(line);
   const mark = " ".repeat(Math.max(0, column - 1 - from + (from > 0 ? 1 : 0)));
   return `${number} | ${shown}\n${" ".repeat(number.length)} | ${mark}^`;
+}
+
+/** Snippets are stored and shown. As many stars as characters: the mark below stays where it belongs. */
+function withoutPasswords(part: string): string {
+  return part.replaceAll(/(?<=:\/\/[^\s:/"']*:)[^\s"']+(?=@)/g, (password) => "*".repeat(password.length));
 }
 
 function lineOf(text: string, line: number): string {
