@@ -5,7 +5,12 @@ import { nearestName } from "./nearest.ts";
 export type GraphTask = { readonly id: string; readonly dependsOn: readonly string[] };
 
 /** A place in the definition (path of keys and indexes) and what is wrong there. */
-export type Problem = { readonly path: readonly (string | number)[]; readonly message: string };
+export type Problem = {
+  readonly path: readonly (string | number)[];
+  readonly message: string;
+  /** What stands there must not be repeated: it may be a password. */
+  readonly hidesLine?: boolean;
+};
 
 export type Graph = {
   /** Tasks by ordinal, in definition order. */

@@ -1,6 +1,6 @@
 import { describe, expect, test } from "vitest";
 import { parseDefinition } from "../domain/definition/parse.ts";
-import { bash, dag, fn, http, noop, python } from "./index.ts";
+import { bash, dag, fn, http, noop, python, sql } from "./index.ts";
 
 describe("the builder", () => {
   const etl = dag("etl", {
@@ -17,6 +17,14 @@ describe("the builder", () => {
     )
     .task("report", { dependsOn: ["transform"], timeout: "90m" }, http({ url: "https://example.org", method: "POST" }))
     .task("check", { dependsOn: ["transform"] }, python("print(1)"))
+    .task(
+      "count",
+      sql({
+        connection: "${{ secrets.WAREHOUSE }}",
+        query: "select count(*) from orders where day = $1",
+        params: ["x"],
+      }),
+    )
     .task("done", { dependsOn: ["report", "check"], triggerRule: "none_failed" }, noop());
 
   test("makes the same model as a file that says the same", () => {
@@ -41,8 +49,19 @@ describe("the builder", () => {
               print("x")
         `),
       )
-      .task("sh", bash("  echo one"));
-    const [py, sh] = made.toSpec("x.ts").tasks;
+      .task("sh", bash("  echo one"))
+      .task(
+        "rows",
+        sql({
+          connection: "postgres://reader@db.internal/warehouse",
+          query: `
+            select 1
+              from orders
+          `,
+        }),
+      );
+    const [py, sh, rows] = made.toSpec("x.ts").tasks;
+    expect(rows).toMatchObject({ config: { query: "select 1\n  from orders\n", params: [], maxRows: 1_000 } });
     expect(py).toMatchObject({ config: { code: 'if True:\n    print("x")\n' } });
     expect(sh).toMatchObject({ config: { command: "  echo one" } });
     expect(made.toYAML()).toContain('python: |\n      if True:\n          print("x")\n');

@@ -22,6 +22,7 @@ import type {
   ParamSchemas,
   ParamValues,
   PythonInput,
+  SqlInput,
   TaskExecutor,
   TaskFunction,
   TaskOptions,
@@ -47,6 +48,14 @@ export function python<Out = unknown>(code: string | PythonInput): TaskExecutor<
 /** An HTTP request; its output is the response. */
 export function http<Body = unknown>(request: string | HttpInput): TaskExecutor<Outputs, HttpOutput<Body>> {
   return { type: "http", config: request };
+}
+
+/**
+ * One statement for a Postgres database; its output are the rows as objects, or `{ rowCount }` of a statement that gives
+ * none. Values go into `params` and stand as `$1`, `$2` in the query. Common indentation is taken off.
+ */
+export function sql<Out = unknown>(statement: SqlInput): TaskExecutor<Outputs, Out> {
+  return { type: "sql", config: { ...statement, query: dedent(statement.query) } };
 }
 
 /** Does nothing: a point that other tasks wait for. */

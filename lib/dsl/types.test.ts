@@ -1,5 +1,5 @@
 import { expectTypeOf, test } from "vitest";
-import { bash, dag, fn, http, noop, python } from "./index.ts";
+import { bash, dag, fn, http, noop, python, sql } from "./index.ts";
 
 test("the compiler knows what each parent returns, as it arrives", () => {
   dag("typed")
@@ -17,14 +17,16 @@ test("the compiler knows what each parent returns, as it arrives", () => {
     )
     .task("call", http<{ ok: boolean }>("https://example.org"))
     .task("shell", bash<string[]>("true"))
+    .task("rows", sql<{ id: string; at: string }[]>({ connection: "${{ secrets.W }}", query: "select", params: [1] }))
     .task(
       "use",
-      { dependsOn: ["count", "name", "call", "shell", "nothing"] },
+      { dependsOn: ["count", "name", "call", "shell", "rows", "nothing"] },
       fn(({ outputs }) => {
         expectTypeOf(outputs.count).toEqualTypeOf<{ rows: number; at: string }>();
         expectTypeOf(outputs.name).toEqualTypeOf<string>();
         expectTypeOf(outputs.call.body.ok).toEqualTypeOf<boolean>();
         expectTypeOf(outputs.shell).toEqualTypeOf<string[]>();
+        expectTypeOf(outputs.rows).toEqualTypeOf<{ id: string; at: string }[]>();
         expectTypeOf(outputs.nothing).toEqualTypeOf<undefined>();
         return outputs.count.rows;
       }),
@@ -86,6 +88,10 @@ test("the compiler refuses an unknown parent, a doubled id, a wrong option and a
   base.task("d", { dependsOn: ["a"], triggerRule: "all_sucess" }, bash("true"));
   // @ts-expect-error -- no such option
   base.task("d", { dependsOn: ["a"], retrys: 1 }, bash("true"));
+  // @ts-expect-error -- a statement needs a connection
+  base.task("d", sql({ query: "select 1" }));
+  // @ts-expect-error -- no such option of a statement
+  base.task("d", sql({ connection: "postgres://u@h/d", query: "select 1", maxRow: 1 }));
   // @ts-expect-error -- no such option of a DAG
   dag("x", { schedul: "@daily" });
   base.task(

@@ -2,7 +2,7 @@ import type { z } from "zod";
 import type { FileDagInput } from "../domain/definition/schema.ts";
 import type { ParamSchema } from "../domain/model/params.ts";
 import type { TriggerRule } from "../domain/model/task.ts";
-import type { BashConfig, HttpConfig, PythonConfig } from "../domain/model/task-types.ts";
+import type { BashConfig, HttpConfig, PythonConfig, SqlConfig } from "../domain/model/task-types.ts";
 
 /** The types by which the compiler checks a pipeline: who depends on whom, and what passes between them. */
 
@@ -65,12 +65,14 @@ export type TaskFunction<In, Out, Params> = (context: FnContext<In, Params>) => 
 export type BashInput = z.input<typeof BashConfig>;
 export type PythonInput = z.input<typeof PythonConfig>;
 export type HttpInput = z.input<typeof HttpConfig>;
+export type SqlInput = z.input<typeof SqlConfig>;
 
 /** How a task does its work. `In` is what it reads from its parents, `Out` what it leaves for its children. */
 export type TaskExecutor<In, Out, Params = Record<string, unknown>> =
   | { readonly type: "bash"; readonly config: string | BashInput; readonly out?: Out }
   | { readonly type: "python"; readonly config: string | PythonInput; readonly out?: Out }
   | { readonly type: "http"; readonly config: string | HttpInput; readonly out?: Out }
+  | { readonly type: "sql"; readonly config: SqlInput; readonly out?: Out }
   | { readonly type: "noop"; readonly config: Record<never, never>; readonly out?: Out }
   | { readonly type: "fn"; readonly run: TaskFunction<In, Out, Params>; readonly out?: Out };
 
@@ -82,7 +84,7 @@ type FileTaskInput = FileDagInput["tasks"][number];
 /** All of a task but its id and its executor; `dependsOn` takes ids that the DAG has. */
 export type TaskOptions<Parent extends string = string, Rule extends TriggerRule = TriggerRule> = Omit<
   FileTaskInput,
-  "id" | "bash" | "python" | "fn" | "http" | "noop" | "dependsOn" | "triggerRule"
+  "id" | "bash" | "python" | "fn" | "http" | "sql" | "noop" | "dependsOn" | "triggerRule"
 > & { dependsOn?: readonly Parent[]; triggerRule?: Rule };
 
 /** All of a DAG but its id and its tasks. */

@@ -42,6 +42,7 @@ function run(command: string, env: Record<string, string> = {}): Promise<Outcome
     env,
     inputs: async () => ({ parent: { rows: 3 } }),
     signal: new AbortController().signal,
+    timeoutMs: 60_000,
     workDir,
     network: createAddressGuard([]),
     log: () => undefined,

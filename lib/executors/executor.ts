@@ -31,8 +31,10 @@ export type ExecutorContext = {
   env: Record<string, string>;
   /** The accepted outputs of the parents, by task id; fetched when asked for. */
   inputs(): Promise<Record<string, Json>>;
-  /** Aborts when the attempt must end: shutdown or a lost lease. */
+  /** Aborts when the attempt must end: its timeout, shutdown or a lost lease. */
   signal: AbortSignal;
+  /** How long the attempt may take, for what goes on outside the worker; `signal` keeps it here. */
+  timeoutMs: number;
   /** A private, empty folder, removed afterwards; made only for types that run as a process. */
   workDir: string;
   /** Which addresses the task may reach. */

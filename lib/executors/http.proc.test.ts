@@ -40,6 +40,7 @@ function run(config: object, { allow = ["127.0.0.1"], signal, resolve }: Given =
     env: {},
     inputs: async () => ({}),
     signal: signal ?? new AbortController().signal,
+    timeoutMs: 60_000,
     workDir: "/nonexistent",
     network: createAddressGuard(allow, resolve),
     log: () => undefined,

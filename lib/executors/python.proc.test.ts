@@ -45,6 +45,7 @@ function run(config: object, inputs: Record<string, Json> = {}): Promise<Outcome
     env: { GREETING: "hello" },
     inputs: async () => inputs,
     signal: new AbortController().signal,
+    timeoutMs: 60_000,
     workDir,
     network: createAddressGuard([]),
     log: () => undefined,

@@ -1,7 +1,7 @@
 import { definitionJsonSchema } from "../domain/definition/json-schema.ts";
 import { FUNCTIONS } from "../domain/expressions/functions.ts";
 import { MEMBERS, ROOTS } from "../domain/expressions/environment.ts";
-import { TASK_TYPES } from "../domain/model/task-types.ts";
+import { TASK_TYPE_NAMES, TASK_TYPES } from "../domain/model/task-types.ts";
 
 /** Every field of a definition file, made from the schema by which files are checked. */
 
@@ -36,15 +36,15 @@ ${table(fields, dag.required)}
 
 ## A task
 
-A task has exactly one executor: \`bash\`, \`python\`, \`fn\`, \`http\` or \`noop\`. Its key holds its config, or the text that is all of it.
+A task has exactly one executor: ${code(TASK_TYPE_NAMES.slice(0, -1))} or ${code(TASK_TYPE_NAMES.slice(-1))}. Its key holds its config, or the text that is all of it.
 
 ${table(tasks!.items!.properties!, tasks!.items!.required)}
 
 ## Expressions
 
 \`\${{ … }}\` in a text of \`env\`, \`http\`, \`args\` and so on is a [CEL](https://cel.dev) expression. A text that is nothing but one
-expression keeps the type of its value; \`$\${{\` stands for the characters themselves. Program text (\`bash\`, \`python\`) takes none:
-a value pasted into a program would be code. Put it into \`env\` and read the variable.
+expression keeps the type of its value; \`$\${{\` stands for the characters themselves. Program text (\`bash\`, \`python\`, \`sql.query\`) takes
+none: a value pasted into a program would be code. Put it into \`env\` and read the variable, or into \`params\` of a query.
 
 | name | what it is |
 |---|---|

@@ -96,6 +96,7 @@ const ALLOWED: [from: string, source: string][] = [
   ["components/x/y.tsx", own("lib/domain/ids.ts")],
   ["lib/domain/x.ts", value("zod")],
   ["lib/db/x.ts", value("pg")],
+  ["lib/executors/x.ts", value("pg")],
   ["lib/db/x.ts", `import type { T } from "#lib/contract/index.ts"; export type U = T;`],
   ["lib/engine/x.ts", `import type { T } from "pg"; export type U = T;`],
   ["lib/engine/x.ts", own("lib/queue/boss.ts")],

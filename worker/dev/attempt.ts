@@ -96,6 +96,7 @@ function contextOf(
     env: task.env,
     inputs: () => Promise.resolve(inputs),
     signal,
+    timeoutMs: durationMs(task.timeout),
     workDir,
     network: tools.network,
     log: (stream, text) => write(stream, Buffer.from(text)),

@@ -116,6 +116,8 @@ function runByType(context: ExecutorContext, task: TaskSpec): Promise<Outcome> {
       return EXECUTORS.fn.run(context, task.config);
     case "http":
       return EXECUTORS.http.run(context, task.config);
+    case "sql":
+      return EXECUTORS.sql.run(context, task.config);
     case "noop":
       return EXECUTORS.noop.run(context, task.config);
   }
@@ -146,6 +148,7 @@ function contextOf(
     inputs: () => untilReachable(signal, () => inputs.of(claimed)),
     env: task.env,
     signal,
+    timeoutMs: durationMs(task.timeout),
     workDir,
     network,
     log: (stream, text) => void write(stream, Buffer.from(text)),

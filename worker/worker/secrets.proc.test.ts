@@ -38,7 +38,9 @@ let folder: string;
 let tools: AttemptTools;
 beforeAll(async () => {
   folder = await mkdtemp(path.join(os.tmpdir(), "sluice-secrets-"));
-  await writeFile(path.join(folder, "secrets.json"), JSON.stringify({ TOKEN, KEY, UNUSED }), { mode: 0o600 });
+  await writeFile(path.join(folder, "secrets.json"), JSON.stringify({ TOKEN, KEY, UNUSED, DATABASE: database.url }), {
+    mode: 0o600,
+  });
   const spawner = createSpawner(plainEnv());
   const bundles = createBundleStore(path.join(folder, "bundles"), (hash) => readBundle(database.pool, hash));
   tools = {
@@ -150,6 +152,22 @@ sys.exit("cannot log in with " + os.environ["TOKEN"])`,
     { id: "prints", type: "fn", env, config: { module: "code.ts", export: "prints" } },
     { id: "fails", type: "fn", env, config: { module: "code.ts", export: "fails" } },
     { id: "http", type: "http", config: { url: "http://localhost/${{ secrets.TOKEN }}", headers: { a: env.TOKEN } } },
+    {
+      id: "rows",
+      type: "sql",
+      config: { connection: "${{ secrets.DATABASE }}", query: "select $1::text as token", params: [env.TOKEN] },
+    },
+    {
+      id: "wrong",
+      type: "sql",
+      config: { connection: "${{ secrets.DATABASE }}", query: "select $1::int", params: [env.TOKEN] },
+    },
+    {
+      id: "slow",
+      type: "sql",
+      timeout: "200ms",
+      config: { connection: "${{ secrets.DATABASE }}", query: "select pg_sleep(600)" },
+    },
     { id: "url", type: "http", config: { url: "${{ 'gopher://' + secrets.TOKEN }}" } },
   ]);
   expect(ends).toMatchObject({
@@ -158,6 +176,12 @@ sys.exit("cannot log in with " + os.environ["TOKEN"])`,
     prints: { error: null },
     fails: { reason: "EXCEPTION", error: "Error: no luck with ***" },
     http: { reason: "ADDRESS_REFUSED" },
+    rows: { error: null },
+    wrong: {
+      reason: "SQL_ERROR",
+      error: 'invalid input syntax for type integer: "***" (SQLSTATE 22P02)',
+    },
+    slow: { reason: "TIMEOUT", error: "the attempt took longer than its timeout of 200ms" },
   });
   const log = await logs();
   expect(log).toContain("***\n***\n");
@@ -166,13 +190,10 @@ sys.exit("cannot log in with " + os.environ["TOKEN"])`,
   expect(log).toContain("another-tasks-secret is not this task's");
   const { rows } = await database.pool.query<{ value: unknown }>("select value from sluice.xcom order by 1");
   expect(rows.map(({ value }) => value)).toEqual(
-    expect.arrayContaining([
-      { token: "***", lines: ["***"] },
-      { said: "***", "***": 1 },
-    ]),
+    expect.arrayContaining([{ token: "***", lines: ["***"] }, { said: "***", "***": 1 }, [{ token: "***" }]]),
   );
   const kept = await everything();
-  for (const form of [TOKEN, KEY].flatMap(secretForms)) {
+  for (const form of [TOKEN, KEY, database.url].flatMap(secretForms)) {
     expect(kept).not.toContain(form);
     expect(kept).not.toContain(Buffer.from(form).toString("hex"));
   }

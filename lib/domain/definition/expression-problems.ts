@@ -4,8 +4,12 @@ import type { Problem } from "../graph.ts";
 import type { DagSpec } from "../model/dag.ts";
 import type { TaskSpec } from "../model/task.ts";
 import { TASK_TYPES } from "../model/task-types.ts";
+import { connectionProblems } from "./connection-problems.ts";
 
-/** Everything wrong with a spec's expressions, with paths as they are in a definition file. */
+/**
+ * Everything wrong with a spec's expressions, and with what should have been one, with paths as they are in a definition
+ * file.
+ */
 export function expressionProblems(dag: Pick<DagSpec, "params" | "tasks" | "callbacks">): Problem[] {
   const { params, tasks, callbacks } = dag;
   const names = Object.keys(params);
@@ -18,6 +22,7 @@ export function expressionProblems(dag: Pick<DagSpec, "params" | "tasks" | "call
     return [
       ...conditionProblems(task, [...at, "condition"], scope),
       ...configProblems(task, [...at, task.type], scope),
+      ...connectionProblems(task, [...at, task.type, "connection"]),
       ...textProblems(task.env, [...at, "env"], scope),
       ...textProblems(task.callbacks, [...at, "callbacks"], called),
     ];

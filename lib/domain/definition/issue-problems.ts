@@ -14,6 +14,7 @@ export type DataProblem = {
   message: string;
   found?: string | undefined;
   expected?: string | undefined;
+  hidesLine?: boolean | undefined;
 };
 
 /** Zod's issues in the words of the file they are about. `data` is what was parsed. */

@@ -40,8 +40,8 @@ describe("a definition file", () => {
       '4:17 task "x" depends on "nope", which is not a task of this DAG',
     ]);
     expect(problems("id: a\ntasks:\n  - id: x\n  - id: y\n    bash: 'true'\n    fn: ./a.ts#b\n")).toEqual([
-      '3:5 task "x": a task has exactly one of the keys bash, python, fn, http, noop',
-      '4:5 task "y": a task has exactly one of the keys bash, python, fn, http, noop',
+      '3:5 task "x": a task has exactly one of the keys bash, python, fn, http, sql, noop',
+      '4:5 task "y": a task has exactly one of the keys bash, python, fn, http, sql, noop',
     ]);
     expect(problems("id: a\nschedule: { evry: 5m }\ntasks: [{ id: x, noop: {} }]\n")).toContain(
       '2:13 schedule: unknown key "evry"; did you mean "every"?',
@@ -50,6 +50,49 @@ describe("a definition file", () => {
     expect(problems("id: a\nid: b\n")[0]).toMatch(/^2:1 .*unique/);
     expect(problems("a: [")[0]).toMatch(/^1:/);
     expect(problems("")[0]).toMatch(/^1:1 /);
+  });
+
+  test("with a query takes values as params only, and no password", () => {
+    const told = (sql: string): string[] => problems(`id: a\ntasks:\n  - id: x\n    sql: ${sql}\n`);
+    const good = [
+      '{ connection: "${{ secrets.W }}", query: select 1 }',
+      '{ connection: "postgres://u:${{ secrets.PW }}@h/d", query: select $1, params: ["${{ run.id }}", 1, [a], null] }',
+      "{ connection: postgres://reader@db.internal:5432/warehouse?sslmode=verify-full, query: select 1, maxRows: 5 }",
+    ];
+    for (const sql of good) expect(told(sql)).toEqual([]);
+    expect(told('{ connection: "${{ secrets.W }}", query: "select ${{ run.id }}" }')).toEqual([
+      expect.stringMatching(
+        /^4:.* task "x": sql.query: an expression cannot stand in a query, .* write \$1 in its place/,
+      ),
+    ]);
+    expect(told('{ connection: "${{ run.id }}", query: select 1 }')).toEqual([
+      expect.stringMatching(
+        /^4:.* task "x": sql.connection: an address that is a value .* must be a secret; put the whole/,
+      ),
+    ]);
+    expect(told("{ connection: db.internal, query: select 1 }")).toEqual([
+      expect.stringMatching(
+        /sql.connection: this is no address of a database, like postgres:.*; put the whole address/,
+      ),
+    ]);
+    expect(told('{ connection: "${{ secrets.W }}", query: "select $1", params: [{ a: ["x\\0"] }] }')).toEqual([
+      expect.stringMatching(/sql.params\[0\]: must not contain a NUL character/),
+    ]);
+    expect(told("select 1")).toEqual([expect.stringMatching(/sql: expected a mapping, found "select 1"/)]);
+  });
+
+  test.each([
+    "postgres://etl:hunter2@db.internal/w",
+    "postgres://etl:hun/ter2?#@db.internal/w",
+    "postgresql://etl:hunter2${{ secrets.REST }}@db.internal/w",
+    "postgres://db.internal/w?user=etl&password=hunter2",
+    "postgres://etl:${{ params.hunter2 }}@db.internal/w",
+  ])("with the password in %s is refused, and does not show it", (connection) => {
+    const text = `id: a\nparams: { hunter2: {} }\ntasks: [{ id: x, sql: { query: select 1, connection: "${connection}" } }]\n`;
+    const result = parseDefinition(text, "x.yaml");
+    expect(result.ok).toBe(false);
+    expect(JSON.stringify(result)).toMatch(/holds a password, .* write connection: \$\{\{ secrets.NAME \}\}/);
+    expect(JSON.stringify(result)).not.toContain("ter2");
   });
 
   test("shows no password of an address in the line of another mistake", () => {

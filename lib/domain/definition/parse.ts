@@ -23,12 +23,14 @@ export function parseDefinition(text: string, file: string): DefinitionResult {
   const lines = new LineCounter();
   const read = readText(text, lines);
   if (read.ok) return { ok: true, spec: read.spec };
-  const problems = read.problems.slice(0, MAX_PROBLEMS).map(({ offset, message, found, expected }): FileProblem => {
+  const problems = read.problems.slice(0, MAX_PROBLEMS).map((problem): FileProblem => {
+    const { offset, message, found, expected } = problem;
     const at = lines.linePos(offset);
     const line = Math.max(1, at.line);
     const column = Math.max(1, at.col);
     const extra = { ...(found === undefined ? {} : { found }), ...(expected === undefined ? {} : { expected }) };
-    return { file, line, column, message, snippet: snippetAt(text, line, column), ...extra };
+    const snippet = problem.hidesLine ? `${line} | (not shown)` : snippetAt(text, line, column);
+    return { file, line, column, message, snippet, ...extra };
   });
   return { ok: false, problems };
 }
@@ -80,9 +82,9 @@ function withPlace(data: unknown, problem: DataProblem): DataProblem {
   return { ...problem, message: `${placeOf(data, problem.path)}${problem.message}` };
 }
 
-function locate(document: Document.Parsed, { path, key, message, found, expected }: DataProblem): TextProblem {
+function locate(document: Document.Parsed, { path, key, ...problem }: DataProblem): TextProblem {
   const offset = key === undefined ? offsetOf(document, path) : keyOffsetOf(document, path, key);
-  return { offset, message, found, expected };
+  return { offset, ...problem };
 }
 
 /** As much of the tasks as the graph's rules can be asked about when the rest is wrong. */

@@ -19,6 +19,8 @@ export type TextProblem = {
   message: string;
   found?: string | undefined;
   expected?: string | undefined;
+  /** The line holds what must not be repeated. */
+  hidesLine?: boolean | undefined;
 };
 
 const WIDTH = 100;

@@ -36,6 +36,17 @@ const executor = fc.oneof(
   fc.record({ type: fc.constant("python"), config: fc.record({ code: line, args: fc.array(text, { maxLength: 2 }) }) }),
   fc.record({ type: fc.constant("fn"), config: fc.record({ module: id.map((name) => `${name}.ts`), export: id }) }),
   fc.record({ type: fc.constant("http"), config: http }),
+  fc.record({
+    type: fc.constant("sql"),
+    config: fc.record({
+      connection: fc.constantFrom("${{ secrets.W }}", "postgres://u@h/d"),
+      query: line,
+      params: fc.array(fc.oneof(text, fc.integer(), fc.constant(null), fc.array(text, { maxLength: 2 })), {
+        maxLength: 3,
+      }),
+      maxRows: fc.integer({ min: 1, max: 2_000 }),
+    }),
+  }),
   fc.record({ type: fc.constant("noop"), config: fc.constant({}) }),
 );
 

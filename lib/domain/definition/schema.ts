@@ -1,7 +1,15 @@
 import { z } from "zod";
 import { checkDates, dagFields } from "../model/dag.ts";
 import { taskFields, taskOptions } from "../model/task.ts";
-import { BashConfig, HttpConfig, NoopConfig, PythonConfig, TASK_TYPE_NAMES, TASK_TYPES } from "../model/task-types.ts";
+import {
+  BashConfig,
+  HttpConfig,
+  NoopConfig,
+  PythonConfig,
+  SqlConfig,
+  TASK_TYPE_NAMES,
+  TASK_TYPES,
+} from "../model/task-types.ts";
 import { MAX_TASKS_PER_RUN } from "../ids.ts";
 
 /**
@@ -24,6 +32,7 @@ export const FileTask = z
     python: z.union([PythonConfig.shape.code, PythonConfig]).optional().describe(TASK_TYPES.python.about),
     fn: FnReference.optional(),
     http: z.union([HttpConfig.shape.url, HttpConfig]).optional().describe(TASK_TYPES.http.about),
+    sql: SqlConfig.optional().describe(TASK_TYPES.sql.about),
     noop: NoopConfig.nullish().describe(TASK_TYPES.noop.about),
   })
   .superRefine((task, context) => {

@@ -22,8 +22,8 @@ export function toSpec({ defaults, tasks, ...dag }: FileDag, raw: unknown): DagS
   };
 }
 
-function withConfig({ bash, python, fn, http, noop, ...task }: FileTask): TaskSpec {
-  const written = { bash, python, fn, http, noop };
+function withConfig({ bash, python, fn, http, sql, noop, ...task }: FileTask): TaskSpec {
+  const written = { bash, python, fn, http, sql, noop };
   const type = TASK_TYPE_NAMES.find((name) => written[name] !== undefined)!;
   return { ...task, type, config: configOf(type, written[type]) } as TaskSpec;
 }

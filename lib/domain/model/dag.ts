@@ -90,12 +90,20 @@ const TASK_DEFAULTS: Record<TaskType, TaskSpec> = {
   python: TaskSpec.parse({ id: "x", type: "python", config: { code: "x" } }),
   fn: TaskSpec.parse({ id: "x", type: "fn", config: { module: "x", export: "x" } }),
   http: TaskSpec.parse({ id: "x", type: "http", config: { url: "x" } }),
+  sql: TaskSpec.parse({ id: "x", type: "sql", config: { connection: "x", query: "x" } }),
   noop: TaskSpec.parse({ id: "x", type: "noop", config: {} }),
 };
 
 /** Members that are always written, also when they look like the sample's. */
 const DAG_KEPT = new Set(["id"]);
-const TASK_KEPT = new Set(["id", "type", "command", "code", "module", "export", "url"]);
+const TASK_KEPT: Record<TaskType, ReadonlySet<string>> = {
+  bash: new Set(["id", "type", "command"]),
+  python: new Set(["id", "type", "code"]),
+  fn: new Set(["id", "type", "module", "export"]),
+  http: new Set(["id", "type", "url"]),
+  sql: new Set(["id", "type", "connection", "query"]),
+  noop: new Set(["id", "type"]),
+};
 
 /**
  * The spec without what it would have anyway: what is stored, hashed, compared and written to files.
@@ -107,7 +115,7 @@ export function compactSpec(spec: DagSpec): { [key: string]: Json } & { tasks: {
     ...(compact(dag, DAG_DEFAULTS, DAG_KEPT) as Record<string, Json>),
     tasks: tasks.map((task) => ({
       config: {},
-      ...(compact(task, TASK_DEFAULTS[task.type], TASK_KEPT) as Record<string, Json>),
+      ...(compact(task, TASK_DEFAULTS[task.type], TASK_KEPT[task.type]) as Record<string, Json>),
     })),
   };
 }

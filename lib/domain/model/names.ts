@@ -33,6 +33,15 @@ export const Text = (max: number) =>
     .max(max)
     .refine((text) => !text.includes("\0"), "must not contain a NUL character");
 
+/** Plain data that can be stored: the rule of `Text` holds for each text and key in it. */
+export const StorableData = z.json().refine((value) => !hasNul(value), "must not contain a NUL character");
+
+function hasNul(value: unknown): boolean {
+  if (typeof value === "string") return value.includes("\0");
+  if (typeof value !== "object" || value === null) return false;
+  return Object.entries(value).some(([key, member]) => hasNul(key) || hasNul(member));
+}
+
 /** Linux takes at most 128 KiB for one argument or variable of a program. */
 const MAX_ARGUMENT_BYTES = 100_000;
 export const Argument = Text(MAX_ARGUMENT_BYTES).refine(
@@ -43,6 +52,12 @@ export const Argument = Text(MAX_ARGUMENT_BYTES).refine(
 export const EnvName = z
   .string()
   .regex(/^[A-Za-z_][A-Za-z0-9_]*$/, "an environment variable's name has A-Z, a-z, 0-9 and _, like BATCH_SIZE");
+
+/** SQL is program text too, and takes values as `$1`, where they are data whatever they hold. */
+export const QueryText = Argument.min(1).refine(
+  (text) => !text.includes("${{"),
+  "an expression cannot stand in a query, where its value would run as SQL; write $1 in its place and put it into params",
+);
 
 /** Text that is run by an interpreter: a value pasted into it would be code, so it takes none. */
 export const ProgramText = Argument.min(1).refine(

@@ -11,7 +11,7 @@ const RetryOn = z.strictObject({
     .array(Text(64).min(1))
     .max(64)
     .optional()
-    .describe("Reasons of an attempt's end, such as TIMEOUT, EXCEPTION or SIGNAL."),
+    .describe("Reasons of an attempt's end, such as TIMEOUT, EXCEPTION, SIGNAL or SQL_CONNECTION."),
 });
 
 const RetryPolicy = z.strictObject({

@@ -1,7 +1,7 @@
 import { z } from "zod";
 import type { SlotClass } from "../states.ts";
 import { Duration } from "./duration.ts";
-import { Argument, ProgramText, Text } from "./names.ts";
+import { Argument, ProgramText, QueryText, StorableData, Text } from "./names.ts";
 
 /**
  * What each type of task takes as its config. In a file and in the builder the type is the key that holds the
@@ -67,6 +67,19 @@ export const CallbackRequest = z
   })
   .refine(hasOneBody, "http takes at most one of json, form, body");
 
+export const SqlConfig = z.strictObject({
+  connection: Argument.min(1).describe(
+    "The address of a Postgres, `${{ secrets.NAME }}`; or as a text without a password, postgres://user@host/database.",
+  ),
+  query: QueryText.describe("One statement; `$1`, `$2` and so on stand for the values of `params`."),
+  params: z
+    .array(StorableData)
+    .max(1_000)
+    .default([])
+    .describe("The values, in order. A list is an array of Postgres."),
+  maxRows: z.int().min(1).max(100_000).default(1_000).describe("With more rows the task fails."),
+});
+
 export const NoopConfig = z.strictObject({});
 
 type TaskTypeEntry = {
@@ -109,6 +122,13 @@ export const TASK_TYPES = {
     shorthand: "url",
     visible: [],
     about: "An HTTP request, inside the worker.",
+  },
+  sql: {
+    config: SqlConfig,
+    slotClass: "inline",
+    shorthand: undefined,
+    visible: [],
+    about: "A statement for a Postgres database, sent by the worker. Its output are the rows.",
   },
   noop: {
     config: NoopConfig,

@@ -4,7 +4,7 @@ import { Duration } from "./duration.ts";
 import { Argument, EnvName, GroupPath, PoolName, QueueName, ServiceName, TaskId, Text } from "./names.ts";
 import { Resources } from "./resources.ts";
 import { Retries } from "./retries.ts";
-import { BashConfig, FnConfig, HttpConfig, NoopConfig, PythonConfig } from "./task-types.ts";
+import { BashConfig, FnConfig, HttpConfig, NoopConfig, PythonConfig, SqlConfig } from "./task-types.ts";
 
 /** Airflow's names and meanings. */
 export const TRIGGER_RULES = [
@@ -80,6 +80,7 @@ export const TaskSpec = z.discriminatedUnion("type", [
   typed("python", PythonConfig),
   typed("fn", FnConfig),
   typed("http", HttpConfig),
+  typed("sql", SqlConfig),
   typed("noop", NoopConfig),
 ]);
 export type TaskSpec = z.output<typeof TaskSpec>;
