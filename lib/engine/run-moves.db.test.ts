@@ -44,7 +44,7 @@ const deps = (): typeof database.deps => database.deps;
 const ending =
   (end: object) =>
   ({ attempt }: Scene): Promise<unknown> =>
-    finish(deps(), [{ ...success(attempt as Claimed), ...end }], "worker:w");
+    finish(deps(), [{ ...success(attempt), ...end }], "worker:w");
 
 /** What the system does by itself. */
 const ENGINE: Record<string, Transition> = {
@@ -161,7 +161,7 @@ const REACH: Record<RunState, () => Promise<Scene>> = {
   },
   failed: async () => {
     const scene = await running();
-    await finish(deps(), [failed(scene.attempt as Claimed)], "worker:w");
+    await finish(deps(), [failed(scene.attempt)], "worker:w");
     return scene;
   },
   cancelled: async () => {
