@@ -1,3 +1,4 @@
+import { RETURN_VALUE } from "#lib/domain/xcom.ts";
 import { Command } from "commander";
 import type { DagRun } from "#lib/contract/dag-runs.ts";
 import type { TaskInstance } from "#lib/contract/task-instances.ts";
@@ -125,28 +126,33 @@ async function queuedReason({ pool }: EngineDeps, runId: string): Promise<string
   return queued === undefined ? null : whyQueued(queued);
 }
 
-/** `output` is null when the task left none. */
-type ShownTask = TaskInstance & { why: string; attempts: Attempt[]; output: JsonValue };
+/** `output` is null when the task left none; `xcoms` is what else it pushed, by key. */
+type ShownTask = TaskInstance & {
+  why: string;
+  attempts: Attempt[];
+  output: JsonValue;
+  xcoms: Record<string, JsonValue>;
+};
 
 async function tasksOf({ pool }: EngineDeps, runId: string): Promise<ShownTask[]> {
-  const [{ listRunTasks }, { listSituations }, { listRunAttempts }, { runOutputs }, { whySentence }] =
-    await Promise.all([
-      import("#lib/db/run-reads.ts"),
-      import("#lib/db/situation-reads.ts"),
-      import("#lib/db/attempt-reads.ts"),
-      import("#lib/db/xcoms.ts"),
-      import("#lib/domain/why.ts"),
-    ]);
-  const [tasks, situations, attempts, outputs] = await Promise.all([
+  const [{ listRunTasks }, { listSituations }, { listRunAttempts }, { runXcoms }, { whySentence }] = await Promise.all([
+    import("#lib/db/run-reads.ts"),
+    import("#lib/db/situation-reads.ts"),
+    import("#lib/db/attempt-reads.ts"),
+    import("#lib/db/xcoms.ts"),
+    import("#lib/domain/why.ts"),
+  ]);
+  const [tasks, situations, attempts, xcoms] = await Promise.all([
     listRunTasks(pool, runId),
     listSituations(pool, runId),
     listRunAttempts(pool, runId),
-    runOutputs(pool, runId),
+    runXcoms(pool, runId),
   ]);
   return tasks.map((task) => {
     const situation = situations.get(task.id);
     const why = situation === undefined ? "" : whySentence(situation);
-    return { ...task, why, attempts: attempts.get(task.id) ?? [], output: outputs.get(task.id) ?? null };
+    const { [RETURN_VALUE]: output = null, ...pushed } = xcoms.get(task.id) ?? {};
+    return { ...task, why, attempts: attempts.get(task.id) ?? [], output, xcoms: pushed };
   });
 }
 

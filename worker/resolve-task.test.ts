@@ -5,6 +5,7 @@ import { NO_SECRETS, type SecretProvider } from "./secrets/provider.ts";
 
 const VALUES = {
   params: { n: 3, host: "example.org" },
+  xcoms: { extract: { file: "a.csv" } },
   outputs: { extract: { rows: [1, 2] } },
   run: { id: "7", dagId: "d", logicalDate: "2026-01-01T00:00:00.000Z", triggerKind: "manual" },
   task: { id: "t", attempt: 1 },

@@ -1,3 +1,4 @@
+import { RETURN_VALUE } from "#lib/domain/xcom.ts";
 import type { Claimed } from "./claims.ts";
 import type { Db } from "./pool.ts";
 
@@ -13,6 +14,10 @@ export type Finish = {
   exitCode?: number | undefined;
   error?: string | undefined;
   output?: string | undefined;
+  /** What else the task leaves, as JSON texts by key. */
+  pushed?: Readonly<Record<string, string>> | undefined;
+  /** How long all of that is kept; without it, as long as the run. */
+  xcomTtlMs?: number | undefined;
   retryInMs?: number | undefined;
   /** With it the worker takes a child that this end unlocks, where admission would give it that very slot. */
   next?: { attemptId: string; token: string } | undefined;
@@ -50,12 +55,13 @@ export async function finishRunning(
   actor: string,
   leaseMs: number,
 ): Promise<Finished> {
+  const xcoms = batch.map(xcomsOf);
   const { rows } = await db.query<FinishedRow>({
     name: "finish-running",
     text: `
       select accepted, unsettled as "unsettledRuns", dags_with_room as "dagsWithRoom",
              calls_for_admission as "callsForAdmission", has_callbacks as "hasCallbacks", continued
-        from sluice.finish($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)`,
+        from sluice.finish($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)`,
     values: [
       batch.map((f) => f.taskInstanceId),
       batch.map((f) => f.token),
@@ -63,7 +69,8 @@ export async function finishRunning(
       batch.map((f) => f.reason),
       batch.map((f) => f.exitCode ?? null),
       batch.map((f) => f.error ?? null),
-      batch.every((f) => f.output === undefined) ? null : batch.map((f) => f.output ?? null),
+      xcoms.every((left) => left === null) ? null : xcoms,
+      batch.map((f) => f.xcomTtlMs ?? null),
       batch.map((f) => f.retryInMs ?? null),
       batch.map((f) => f.next?.attemptId ?? null),
       batch.map((f) => f.next?.token ?? null),
@@ -73,6 +80,13 @@ export async function finishRunning(
   });
   const { continued, ...summary } = rows[0]!;
   return { ...summary, continued: new Map((continued ?? []).map(({ afterId, ...next }) => [afterId, next])) };
+}
+
+/** All that the task leaves as one JSON object by key, put together from texts; null when it is nothing. */
+function xcomsOf({ output, pushed = {} }: Finish): string | null {
+  const members = Object.entries(pushed).map(([key, json]) => `${JSON.stringify(key)}:${json}`);
+  if (output !== undefined) members.push(`"${RETURN_VALUE}":${output}`);
+  return members.length === 0 ? null : `{${members.join(",")}}`;
 }
 
 type FinishedRow = Omit<Finished, "continued"> & { continued: (Continued & { afterId: string })[] | null };

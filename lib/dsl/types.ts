@@ -43,10 +43,20 @@ export type ParamValue<S> = S extends { enum: readonly (infer V)[] }
 
 export type ParamValues<P> = { [K in keyof P]: ParamValue<P[K]> };
 
+/** What tasks leave for each other beside their outputs. */
+export type XcomAccess = {
+  /** Leaves a value under a key; it is kept when the function ends well. Throws for a key that cannot be one. */
+  push(key: string, value: unknown): void;
+  /** What a task named in `dependsOn` pushed under the key, or its output without one; undefined when there is none. */
+  pull(taskId: string, key?: string): unknown;
+};
+
 /** What a function task receives. */
 export type FnContext<In = Record<string, never>, Params = Record<string, unknown>> = {
   /** The accepted outputs of the tasks named in `dependsOn`. */
   outputs: In;
+  /** Values under keys of one's own, to leave and to take. */
+  xcom: XcomAccess;
   /** The values of the run: what it was triggered with, with the params' defaults. */
   params: Params;
   /** What the run was triggered with, as it was given. */

@@ -25,7 +25,8 @@ function spawnHere({ file, args, cwd, env }: SpawnRequest): Promise<Exit> {
   });
 }
 
-function run(command: string, env: Record<string, string> = {}): Promise<Outcome> {
+async function run(command: string, env: Record<string, string> = {}): Promise<Outcome> {
+  const own = await mkdtemp(path.join(workDir, "attempt-"));
   const context: ExecutorContext = {
     attempt: {
       attemptId: "a-1",
@@ -40,10 +41,10 @@ function run(command: string, env: Record<string, string> = {}): Promise<Outcome
       bundle: undefined,
     },
     env,
-    inputs: async () => ({ parent: { rows: 3 } }),
+    inputs: async () => ({ outputs: { parent: { rows: 3 } }, xcoms: { parent: { file: "a.csv" } } }),
     signal: new AbortController().signal,
     timeoutMs: 60_000,
-    workDir,
+    workDir: own,
     network: createAddressGuard([]),
     log: () => undefined,
     spawn: spawnHere,
@@ -77,11 +78,35 @@ describe("bash", () => {
     expect(log).not.toMatch(/^hacked$/m);
   });
 
+  test("takes XComs from its parents and leaves its own, a file of JSON for each key", async () => {
+    expect(await run(`cp "$SLUICE_XCOMS" "$SLUICE_XCOM_PUSH/seen"; echo 7 > "$SLUICE_XCOM_PUSH/rows"`)).toEqual({
+      kind: "success",
+      output: undefined,
+      pushed: { seen: { parent: { file: "a.csv" } }, rows: 7 },
+      exitCode: 0,
+    });
+    expect(await run(`echo x > "$SLUICE_XCOM_PUSH/rows"`)).toMatchObject({
+      reason: "RESULT_UNSTORABLE",
+      error: expect.stringContaining("$SLUICE_XCOM_PUSH/rows is not JSON"),
+    });
+    expect(await run(`echo 1 > "$SLUICE_XCOM_PUSH/a b"`)).toMatchObject({
+      error: expect.stringContaining('"a b" is not the key of an XCom'),
+    });
+    expect(await run(`head -c 2000000 /dev/zero > "$SLUICE_XCOM_PUSH/big"`)).toMatchObject({
+      reason: "RESULT_TOO_LARGE",
+      error: "$SLUICE_XCOM_PUSH/big has 2000000 bytes; at most 1048576 are kept",
+    });
+  });
+
   test("takes what it finds in $SLUICE_OUTPUT as its output", async () => {
     expect(await run(`echo '{"a":[1,2]}' > "$SLUICE_OUTPUT"`)).toEqual({
       kind: "success",
       output: { a: [1, 2] },
       exitCode: 0,
+    });
+    expect(await run(`ln -s /etc/passwd "$SLUICE_OUTPUT"`)).toMatchObject({
+      reason: "RESULT_UNSTORABLE",
+      error: "$SLUICE_OUTPUT is not a plain file",
     });
     expect(await run(`echo 'not json' > "$SLUICE_OUTPUT"`)).toMatchObject({
       kind: "failed",

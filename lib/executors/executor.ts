@@ -1,4 +1,5 @@
 import type { Json } from "#lib/domain/canonical.ts";
+import type { ParentXcoms } from "#lib/domain/xcom.ts";
 import type { AddressGuard } from "./http-address.ts";
 
 export type Stream = "stdout" | "stderr" | "system";
@@ -10,7 +11,9 @@ export type Exit = { code: number | null; signal: string | null; error?: string 
 
 /** A function of the DAG's code, called in a warm child process. */
 export type FunctionCall = { bundle: string; module: string; export: string; argument: Record<string, Json> };
-export type CallResult = { ok: true; value: unknown } | { ok: false; error: string };
+export type CallResult =
+  | { ok: true; value: unknown; pushed?: Record<string, unknown> | undefined }
+  | { ok: false; error: string };
 
 /** One attempt, as its executor sees it. An executor knows nothing of runs' states, queues or the database. */
 export type ExecutorContext = {
@@ -29,8 +32,8 @@ export type ExecutorContext = {
   };
   /** The task's own variables. Secrets that it may use are in here and in its config, and nowhere else. */
   env: Record<string, string>;
-  /** The accepted outputs of the parents, by task id; fetched when asked for. */
-  inputs(): Promise<Record<string, Json>>;
+  /** What the parents have left; fetched when asked for. */
+  inputs(): Promise<ParentXcoms>;
   /** Aborts when the attempt must end: its timeout, shutdown or a lost lease. */
   signal: AbortSignal;
   /** How long the attempt may take, for what goes on outside the worker; `signal` keeps it here. */
@@ -47,7 +50,13 @@ export type ExecutorContext = {
 
 /** How an attempt ended. Expected ends are values; a throw is a bug in the executor. */
 export type Outcome =
-  | { kind: "success"; output: unknown; exitCode?: number | undefined }
+  | {
+      kind: "success";
+      output: unknown;
+      /** What else it leaves, by key. */
+      pushed?: Readonly<Record<string, unknown>> | undefined;
+      exitCode?: number | undefined;
+    }
   | { kind: "skipped"; reason: string; exitCode?: number | undefined }
   | { kind: "failed"; reason: string; error: string; exitCode?: number | undefined; httpStatus?: number };
 

@@ -11,12 +11,14 @@ export const fn: Executor<z.infer<typeof FnConfig>> = {
     if (attempt.bundle === undefined) {
       return { kind: "failed", reason: "NO_CODE", error: "this DAG version holds no code for its functions" };
     }
+    const { outputs, xcoms } = await context.inputs();
     const result = await context.call({
       bundle: attempt.bundle,
       module: config.module,
       export: config.export,
       argument: {
-        outputs: await context.inputs(),
+        outputs,
+        xcoms,
         conf: attempt.conf as Json,
         params: attempt.params as Json,
         env: context.env,
@@ -25,6 +27,6 @@ export const fn: Executor<z.infer<typeof FnConfig>> = {
       },
     });
     if (!result.ok) return { kind: "failed", reason: "EXCEPTION", error: result.error };
-    return { kind: "success", output: result.value };
+    return { kind: "success", output: result.value, pushed: result.pushed };
   },
 };

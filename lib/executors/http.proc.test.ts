@@ -1,4 +1,5 @@
 import { createServer, type RequestListener, type Server } from "node:http";
+import { NO_XCOMS } from "#lib/domain/xcom.ts";
 import type { AddressInfo } from "node:net";
 import { afterEach, describe, expect, test } from "vitest";
 import { HttpConfig } from "#lib/domain/model/task-types.ts";
@@ -38,7 +39,7 @@ function run(config: object, { allow = ["127.0.0.1"], signal, resolve }: Given =
       bundle: undefined,
     },
     env: {},
-    inputs: async () => ({}),
+    inputs: async () => NO_XCOMS,
     signal: signal ?? new AbortController().signal,
     timeoutMs: 60_000,
     workDir: "/nonexistent",

@@ -28,7 +28,8 @@ function spawnHere({ file, args, cwd, env }: SpawnRequest): Promise<Exit> {
   });
 }
 
-function run(config: object, inputs: Record<string, Json> = {}): Promise<Outcome> {
+async function run(config: object, inputs: Record<string, Json> = {}): Promise<Outcome> {
+  const own = await mkdtemp(path.join(workDir, "attempt-"));
   const context: ExecutorContext = {
     attempt: {
       attemptId: "a-1",
@@ -43,10 +44,10 @@ function run(config: object, inputs: Record<string, Json> = {}): Promise<Outcome
       bundle: undefined,
     },
     env: { GREETING: "hello" },
-    inputs: async () => inputs,
+    inputs: async () => ({ outputs: inputs, xcoms: { parent: { file: "a.csv" } } }),
     signal: new AbortController().signal,
     timeoutMs: 60_000,
-    workDir,
+    workDir: own,
     network: createAddressGuard([]),
     log: () => undefined,
     spawn: spawnHere,
@@ -68,6 +69,25 @@ json.dump({"rows": read("SLUICE_INPUTS")["extract"] * 2, "limit": read("SLUICE_P
     output: { rows: 42, limit: 10 },
   });
   expect(log).toBe("hello it's\n");
+});
+
+test("a program may import sluice to read and to leave values, and to log", async () => {
+  const code = `
+import sluice
+sluice.logger.warning("careful")
+sluice.push("file", sluice.pull("parent", "file").upper())
+sluice.push("none", sluice.pull("parent", "nothing", default=5))
+sluice.output(sluice.pull("extract") + sluice.params()["limit"])
+`;
+  expect(await run({ code }, { extract: 21 })).toEqual({
+    kind: "success",
+    exitCode: 0,
+    output: 31,
+    pushed: { file: "A.CSV", none: 5 },
+  });
+  expect(log).toBe("WARNING careful\n");
+  expect(await run({ code: 'import sluice; sluice.push("../x", 1)' })).toMatchObject({ kind: "failed", exitCode: 1 });
+  expect(await run({ code: 'import sluice; sluice.output(float("nan"))' })).toMatchObject({ kind: "failed" });
 });
 
 test("its exit code is the verdict, and a traceback shows the line", async () => {

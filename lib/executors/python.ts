@@ -1,9 +1,14 @@
-import { writeFile } from "node:fs/promises";
+import { readFile, writeFile } from "node:fs/promises";
 import path from "node:path";
 import type { z } from "zod";
 import type { PythonConfig } from "#lib/domain/model/task-types.ts";
 import type { Executor } from "./executor.ts";
 import { runProcessTask } from "./process-task.ts";
+
+/** The module "sluice" that programs may import: the standard library and nothing else. */
+const HELPER = new URL("./python/sluice.py", import.meta.url);
+let helperText: Promise<string> | undefined;
+const helper = (): Promise<string> => (helperText ??= readFile(HELPER, "utf8"));
 
 /** A Python program as a process of its own. */
 export const python: Executor<z.output<typeof PythonConfig>> = {
@@ -12,6 +17,8 @@ export const python: Executor<z.output<typeof PythonConfig>> = {
     // A file and not -c: a traceback shows the line that failed.
     const file = path.join(context.workDir, "task.py");
     await writeFile(file, code);
+    // Beside the program, where Python looks first.
+    await writeFile(path.join(context.workDir, "sluice.py"), await helper());
     // -u: what the program prints is in the log at once.
     return runProcessTask(context, { file: interpreter, args: ["-u", file, ...args], what: "program" }, skipOn);
   },

@@ -1,4 +1,5 @@
 import { afterEach, beforeAll, describe, expect, test, vi } from "vitest";
+import { NO_XCOMS } from "#lib/domain/xcom.ts";
 import { SqlConfig } from "#lib/domain/model/task-types.ts";
 import { testDatabase } from "#lib/testing/database.ts";
 import type { ExecutorContext, Outcome } from "./executor.ts";
@@ -33,7 +34,7 @@ function run(
       bundle: undefined,
     },
     env: {},
-    inputs: async () => ({}),
+    inputs: async () => NO_XCOMS,
     signal: signal ?? new AbortController().signal,
     timeoutMs: timeoutMs ?? 60_000,
     workDir: "/nonexistent",

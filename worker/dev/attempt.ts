@@ -5,7 +5,7 @@ import { messageOf } from "#lib/domain/errors.ts";
 import type { ExpressionValues } from "#lib/domain/expressions/evaluate.ts";
 import { durationMs } from "#lib/domain/model/duration.ts";
 import type { TaskSpec } from "#lib/domain/model/task.ts";
-import { storableJson } from "#lib/domain/output.ts";
+import { type ParentXcoms, storableXcoms } from "#lib/domain/xcom.ts";
 import type { Executor, ExecutorContext, Outcome, Stream } from "#lib/executors/executor.ts";
 import { EXECUTORS } from "#lib/executors/registry.ts";
 import { resolveTask } from "../resolve-task.ts";
@@ -25,8 +25,8 @@ export type AttemptInput = {
   conf: Record<string, unknown>;
   params: Record<string, Json>;
   logicalDate: Date;
-  /** The outputs of the task's parents. */
-  inputs: Record<string, Json>;
+  /** What the task's parents have left. */
+  inputs: ParentXcoms;
   signal: AbortSignal;
   write(stream: Stream, bytes: Buffer): void;
 };
@@ -50,7 +50,7 @@ export async function runAttempt(tools: DevTools, written: TaskSpec, input: Atte
 function valuesOf(task: TaskSpec, { number, dagId, params, logicalDate, inputs }: AttemptInput): ExpressionValues {
   return {
     params,
-    outputs: inputs,
+    ...inputs,
     run: { id: RUN_ID, dagId, logicalDate: logicalDate.toISOString(), triggerKind: "manual" },
     task: { id: task.id, attempt: number },
   };
@@ -115,7 +115,9 @@ function timedOut({ timeout }: TaskSpec): Outcome {
 /** The outcome with its output as the database would give it back. */
 function stored(outcome: Outcome): Outcome {
   if (outcome.kind !== "success") return outcome;
-  const kept = storableJson(outcome.output);
-  if (!kept.ok) return { kind: "failed", reason: kept.reason, error: `the output cannot be kept: ${kept.error}` };
-  return { ...outcome, output: kept.json === undefined ? undefined : (JSON.parse(kept.json) as unknown) };
+  const kept = storableXcoms(outcome.output, outcome.pushed ?? {});
+  if (!kept.ok) return { kind: "failed", reason: kept.reason, error: kept.error };
+  const pushed = Object.entries(kept.pushed).map(([key, json]) => [key, JSON.parse(json) as Json] as const);
+  const output = kept.output === undefined ? undefined : (JSON.parse(kept.output) as unknown);
+  return { ...outcome, output, pushed: Object.fromEntries(pushed) };
 }

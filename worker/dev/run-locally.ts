@@ -1,3 +1,4 @@
+import type { ParentXcoms } from "#lib/domain/xcom.ts";
 import { setTimeout as delay } from "node:timers/promises";
 import type { Json } from "#lib/domain/canonical.ts";
 import { buildGraph, type Graph, topologicalOrder } from "#lib/domain/graph.ts";
@@ -17,8 +18,9 @@ type Walk = {
   tools: DevTools;
   params: ParamValues;
   graph: Graph;
-  /** The outputs so far, by task id. */
+  /** The outputs so far, and what else was pushed, by task id. */
   outputs: Map<string, Json>;
+  pushed: Map<string, Record<string, Json>>;
 };
 
 /**
@@ -33,7 +35,14 @@ export async function runLocally(options: LocalRunOptions): Promise<LocalRunResu
   const startedAt = performance.now();
   const tools = await openTools(options);
   try {
-    const walk = { options, tools, params: values.params, graph: buildGraph(spec.tasks), outputs: new Map() };
+    const walk = {
+      options,
+      tools,
+      params: values.params,
+      graph: buildGraph(spec.tasks),
+      outputs: new Map(),
+      pushed: new Map(),
+    };
     const { state, tasks } = await walkAll(walk);
     const durationMs = Math.round(performance.now() - startedAt);
     return { ok: true, run: { dagId: spec.id, state, durationMs, params: values.params, tasks } };
@@ -115,6 +124,7 @@ async function attemptAll(walk: Walk, task: TaskSpec): Promise<{ outcome: Outcom
     });
     // An expression that fails would fail again, and a secret that is missing stays so.
     const isFinal = outcome.kind !== "failed" || ["EXPRESSION", "SECRET_MISSING"].includes(outcome.reason);
+    if (outcome.kind === "success") walk.pushed.set(task.id, (outcome.pushed ?? {}) as Record<string, Json>);
     if (isFinal || options.signal.aborted) return { outcome, attempts: number };
     // Without waiting, the longest wait there could be is told.
     const next = nextRetry(task.retries, outcome, number, options.waits ? Math.random() : 1);
@@ -126,11 +136,10 @@ async function attemptAll(walk: Walk, task: TaskSpec): Promise<{ outcome: Outcom
   }
 }
 
-function inputsOf({ outputs }: Walk, task: TaskSpec): Record<string, Json> {
-  return Object.fromEntries(
-    task.dependsOn.flatMap((id): [string, Json][] => {
-      const output = outputs.get(id);
-      return output === undefined ? [] : [[id, output]];
-    }),
-  );
+function inputsOf({ outputs, pushed }: Walk, task: TaskSpec): ParentXcoms {
+  return { outputs: ofParents(outputs, task), xcoms: ofParents(pushed, task) };
+}
+
+function ofParents<T>(left: ReadonlyMap<string, T>, { dependsOn }: TaskSpec): Record<string, T> {
+  return Object.fromEntries(dependsOn.flatMap((id) => (left.has(id) ? [[id, left.get(id)!] as const] : [])));
 }

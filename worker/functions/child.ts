@@ -4,7 +4,8 @@
  */
 import { pathToFileURL } from "node:url";
 import { isDag } from "#lib/dsl/index.ts";
-import { storableJson } from "#lib/domain/output.ts";
+import type { XcomAccess } from "#lib/dsl/types.ts";
+import { keyTrouble, type ParentXcoms, RETURN_VALUE, storableXcoms } from "#lib/domain/xcom.ts";
 import type { FromFunctionChild, ToFunctionChild } from "./protocol.ts";
 import { registerDagHooks } from "./resolve-hook.ts";
 
@@ -52,13 +53,26 @@ function describe(error: unknown): string {
 async function call({ file, export: name, argument }: ToFunctionChild): Promise<FromFunctionChild> {
   try {
     const run = await find(file, name);
-    const output = storableJson(await run({ ...argument, signal: stopping.signal }));
-    if (!output.ok)
-      return { kind: "unstorable", reason: output.reason, error: `the output cannot be kept: ${output.error}` };
-    return { kind: "returned", json: output.json };
+    const { outputs, xcoms, ...facts } = argument;
+    const pushed: Record<string, unknown> = {};
+    const xcom = xcomOf({ outputs, xcoms } as ParentXcoms, pushed);
+    const left = storableXcoms(await run({ ...facts, outputs, xcom, signal: stopping.signal }), pushed);
+    if (!left.ok) return { kind: "unstorable", reason: left.reason, error: left.error };
+    return { kind: "returned", json: left.output, pushed: left.pushed };
   } catch (error) {
     return { kind: "threw", error: describe(error) };
   }
+}
+
+function xcomOf({ outputs, xcoms }: ParentXcoms, pushed: Record<string, unknown>): XcomAccess {
+  return {
+    push(key, value) {
+      const trouble = keyTrouble(key);
+      if (trouble !== undefined) throw new Error(trouble);
+      pushed[key] = value;
+    },
+    pull: (taskId, key = RETURN_VALUE) => (key === RETURN_VALUE ? outputs[taskId] : xcoms[taskId]?.[key]),
+  };
 }
 
 const stopping = new AbortController();

@@ -103,7 +103,9 @@ async function exchange(
     if (!isFromFunctionChild(answer)) return;
     if (answer.kind === "log") onData(answer.stream, Buffer.from(answer.bytes));
     else if (answer.kind === "returned") {
-      done.resolve({ ok: true, value: parsed(answer.json) });
+      const pushed = Object.entries(answer.pushed ?? {}).map(([key, json]) => [key, parsed(json)] as const);
+      const left = pushed.length === 0 ? {} : { pushed: Object.fromEntries(pushed) };
+      done.resolve({ ok: true, value: parsed(answer.json), ...left });
     } else {
       // The log shows where a function failed; the attempt's error is the first line of it.
       onData("stderr", Buffer.from(`${answer.error}\n`));

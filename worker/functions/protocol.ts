@@ -5,14 +5,18 @@ export type ToFunctionChild = Omit<FunctionCall, "bundle"> & { file: string };
 
 export type FromFunctionChild =
   | { kind: "log"; stream: "stdout" | "stderr"; bytes: Buffer }
-  /** `json` is absent when the function returned nothing. */
-  | { kind: "returned"; json: string | undefined }
+  /** `json` is absent when the function returned nothing; what it pushed is JSON texts by key. */
+  | { kind: "returned"; json: string | undefined; pushed?: Record<string, string> | undefined }
   | { kind: "unstorable"; reason: string; error: string }
   | { kind: "threw"; error: string };
 
 const messages = z.discriminatedUnion("kind", [
   z.object({ kind: z.literal("log"), stream: z.enum(["stdout", "stderr"]), bytes: z.instanceof(Uint8Array) }),
-  z.object({ kind: z.literal("returned"), json: z.string().optional() }),
+  z.object({
+    kind: z.literal("returned"),
+    json: z.string().optional(),
+    pushed: z.record(z.string(), z.string()).optional(),
+  }),
   z.object({ kind: z.literal("unstorable"), reason: z.string(), error: z.string() }),
   z.object({ kind: z.literal("threw"), error: z.string() }),
 ]);

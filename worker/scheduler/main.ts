@@ -3,6 +3,7 @@ import { messageOf } from "#lib/domain/errors.ts";
 import type { Log } from "#lib/domain/log.ts";
 import { engineDeps } from "#lib/boot.ts";
 import { ensurePartitions } from "#lib/db/partitions.ts";
+import { deleteExpiredXcoms } from "#lib/db/xcoms.ts";
 import { patrolAdmission } from "#lib/engine/admit.ts";
 import { dispatchCallbacks } from "#lib/engine/dispatch-callbacks.ts";
 import { LEASE_MS } from "#lib/engine/lease.ts";
@@ -21,6 +22,7 @@ const ADMIT_EVERY_MS = 1_000;
 const SWEEP_EVERY_MS = 2_000;
 const CALLBACKS_EVERY_MS = 5_000;
 const CALLBACK_QUEUE_EVERY_MS = 60_000;
+const XCOMS_EVERY_MS = 60_000;
 const FIRST_LOAD_MS = 5_000;
 const PARTITIONS_EVERY_MS = 3_600_000;
 
@@ -44,6 +46,7 @@ export async function runScheduler(settings: Settings & { databaseUrl: string })
         duty("runs", ADMIT_EVERY_MS, () => startAllQueuedRuns(deps)),
         duty("callbacks", CALLBACKS_EVERY_MS, () => dispatchCallbacks(deps)),
         duty("callback queue", CALLBACK_QUEUE_EVERY_MS, () => deps.queue.callbacks.supervise()),
+        duty("expired xcoms", XCOMS_EVERY_MS, () => deleteExpiredXcoms(deps.pool)),
         duty("sweep", SWEEP_EVERY_MS, () => guard(() => sweep(deps))),
         healthService({ host: settings.host, port: settings.healthPort, duties, log }),
       ],

@@ -85,6 +85,7 @@ async function requestOf(call: Call, facts: CallbackFacts, secrets: SecretProvid
   const values = {
     params,
     outputs: {},
+    xcoms: {},
     run: { id: runId, dagId, triggerKind, logicalDate },
     task: { id: facts.taskId ?? "", attempt: attempt ?? 0 },
   };

@@ -1,54 +1,52 @@
 import { setImmediate as nextTurn } from "node:timers/promises";
-import type { Json } from "#lib/domain/canonical.ts";
 import type { Claimed } from "#lib/db/claims.ts";
-import { parentOutputs } from "#lib/db/xcoms.ts";
+import { readParentXcoms } from "#lib/db/xcoms.ts";
+import { NO_XCOMS, type ParentXcoms } from "#lib/domain/xcom.ts";
 import type { EngineDeps } from "#lib/engine/deps.ts";
 
-/** What the outputs of a task's parents may be together; a task that needs more should be handed a place to read it from. */
+/** What a task's parents may leave together; a task that needs more should be handed a place to read it from. */
 export const MAX_INPUT_BYTES = 16 * 1024 * 1024;
 /** What is fetched before its task starts must not fill the worker. */
 const MAX_PREFETCH_BYTES = 128 * 1024;
 
-type Outputs = Record<string, Json>;
-
 export class InputsTooLarge extends Error {
   constructor() {
-    super(`the outputs of its parents are more than ${MAX_INPUT_BYTES >> 20} MiB together`);
+    super(`what its parents have left is more than ${MAX_INPUT_BYTES >> 20} MiB together`);
   }
 }
 
 export type Inputs = {
-  /** The outputs of the parents, by task id. Throws `InputsTooLarge`, and what the database throws. */
-  of(claimed: Claimed): Promise<Outputs>;
+  /** What the parents have left. Throws `InputsTooLarge`, and what the database throws. */
+  of(claimed: Claimed): Promise<ParentXcoms>;
   /** Fetches them beforehand, together with those of others that wait. */
   prefetch(claimed: Claimed): void;
   forget(claimed: Claimed): void;
 };
 
 export function createInputs({ pool }: EngineDeps): Inputs {
-  const fetched = new Map<string, Promise<Outputs | undefined>>();
+  const fetched = new Map<string, Promise<ParentXcoms | undefined>>();
   let asked: string[] = [];
-  let answer: Promise<Map<string, Outputs | undefined>> | undefined;
+  let answer: Promise<Map<string, ParentXcoms | undefined>> | undefined;
 
   /** All that is asked for in one turn is one question. */
-  const askTogether = (taskInstanceId: string): Promise<Map<string, Outputs | undefined>> => {
+  const askTogether = (taskInstanceId: string): Promise<Map<string, ParentXcoms | undefined>> => {
     asked.push(taskInstanceId);
     answer ??= nextTurn().then(() => {
       const ids = asked;
       asked = [];
       answer = undefined;
-      return parentOutputs(pool, ids, MAX_PREFETCH_BYTES);
+      return readParentXcoms(pool, ids, MAX_PREFETCH_BYTES);
     });
     return answer;
   };
 
   return {
     async of(claimed) {
-      if (isRoot(claimed)) return {};
+      if (isRoot(claimed)) return NO_XCOMS;
       const ready = await fetched.get(claimed.attemptId);
       if (ready !== undefined) return ready;
       const id = claimed.taskInstanceId;
-      const outputs = (await parentOutputs(pool, [id], MAX_INPUT_BYTES)).get(id);
+      const outputs = (await readParentXcoms(pool, [id], MAX_INPUT_BYTES)).get(id);
       if (outputs === undefined) throw new InputsTooLarge();
       return outputs;
     },

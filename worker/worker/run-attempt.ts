@@ -6,7 +6,7 @@ import { TaskSpec } from "#lib/domain/model/task.ts";
 import { TASK_TYPES } from "#lib/domain/model/task-types.ts";
 import { durationMs } from "#lib/domain/model/duration.ts";
 import { nextRetry } from "#lib/domain/retry.ts";
-import { storableJson } from "#lib/domain/output.ts";
+import { storableXcoms } from "#lib/domain/xcom.ts";
 import { NO_MASK } from "#lib/domain/secrets/mask.ts";
 import type { Claimed } from "#lib/db/claims.ts";
 import type { Finish } from "#lib/db/finishes.ts";
@@ -85,7 +85,7 @@ async function resolve(
   const { runId: id, dagId, triggerKind, params } = claimed;
   const values = {
     params,
-    outputs: await untilReachable(signal, () => inputs.of(claimed)),
+    ...(await untilReachable(signal, () => inputs.of(claimed))),
     run: { id, dagId, triggerKind, logicalDate: claimed.logicalDate.toISOString() },
     task: { id: task.id, attempt: claimed.number },
   };
@@ -189,10 +189,9 @@ function toFinish(claimed: Claimed, task: TaskSpec | undefined, outcome: Outcome
   if (outcome.kind === "failed") return failedEnd(claimed, task, outcome);
   if (outcome.kind === "skipped")
     return { ...attempt, state: "skipped", reason: outcome.reason, exitCode: outcome.exitCode };
-  const output = storableJson(outcome.output);
-  if (!output.ok) {
-    const error = `the output cannot be kept: ${output.error}`;
-    return failedEnd(claimed, task, { kind: "failed", reason: output.reason, error });
-  }
-  return { ...attempt, state: "success", reason: "EXIT", exitCode: outcome.exitCode, output: output.json };
+  const left = storableXcoms(outcome.output, outcome.pushed ?? {});
+  if (!left.ok) return failedEnd(claimed, task, { kind: "failed", reason: left.reason, error: left.error });
+  const { output, pushed } = left;
+  const xcomTtlMs = task?.xcomTtl === undefined ? undefined : durationMs(task.xcomTtl);
+  return { ...attempt, state: "success", reason: "EXIT", exitCode: outcome.exitCode, output, pushed, xcomTtlMs };
 }

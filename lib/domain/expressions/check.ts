@@ -82,6 +82,7 @@ function referenceProblems(ast: ASTNode, scope: Scope): ExpressionProblem[] {
   const known: Record<string, { names: readonly string[]; what: string }> = {
     params: { names: scope.params, what: "a param of this DAG" },
     outputs: { names: scope.outputs, what: "a task in dependsOn" },
+    xcoms: { names: scope.outputs, what: "a task in dependsOn" },
     run: { names: MEMBERS.run, what: "something a run has" },
     task: { names: scope.hasTask === false ? [] : MEMBERS.task, what: "something a task has" },
   };

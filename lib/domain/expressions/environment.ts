@@ -5,6 +5,7 @@ import { FUNCTIONS } from "./functions.ts";
 export const ROOTS = {
   params: "The values of the run, with the params' defaults.",
   outputs: "The outputs of the tasks in `dependsOn`, by task id.",
+  xcoms: "What else the tasks in `dependsOn` have pushed, by task id and key.",
   run: "The run: id, dagId, logicalDate (a timestamp), triggerKind.",
   task: "The task: id, attempt.",
   secrets:

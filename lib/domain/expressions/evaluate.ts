@@ -8,6 +8,7 @@ import { parseTemplate } from "./template.ts";
 export type ExpressionValues = {
   params: Readonly<Record<string, unknown>>;
   outputs: Readonly<Record<string, unknown>>;
+  xcoms: Readonly<Record<string, unknown>>;
   run: { id: string; dagId: string; logicalDate: string; triggerKind: string };
   task: { id: string; attempt: number };
   /** Those that the expressions name; none of them is in any error. */
@@ -82,11 +83,16 @@ function tooLarge(): { ok: false; error: string } {
 
 /** Outputs may be large: only those that are named are handed over, unless all of them are. */
 function context(values: ExpressionValues, used: ReadonlySet<string>): Record<Root, unknown> {
-  const whole = used.has("outputs.*");
-  const outputs = Object.entries(values.outputs).filter(([id]) => whole || used.has(`outputs.${id}`));
+  const named = (root: "outputs" | "xcoms"): unknown => {
+    const whole = used.has(`${root}.*`);
+    return celValue(
+      Object.fromEntries(Object.entries(values[root]).filter(([id]) => whole || used.has(`${root}.${id}`))),
+    );
+  };
   return {
     params: celValue(values.params),
-    outputs: celValue(Object.fromEntries(outputs)),
+    outputs: named("outputs"),
+    xcoms: named("xcoms"),
     run: Object.assign(Object.create(null) as object, values.run, { logicalDate: new Date(values.run.logicalDate) }),
     task: celValue(values.task),
     secrets: celValue(values.secrets ?? {}),

@@ -7,6 +7,7 @@ import { parseTemplate } from "./template.ts";
 
 const VALUES: ExpressionValues = {
   params: { n: 3, f: 1.5, name: "x", o: { a: 1 }, list: [1, 2, "c"], yes: true, none: null },
+  xcoms: { extract: { file: "a.csv" } },
   outputs: { extract: { rows: 4 }, "my-task": ["a"] },
   run: { id: "7", dagId: "etl", logicalDate: "2026-03-29T01:30:00.000Z", triggerKind: "manual" },
   task: { id: "load", attempt: 2 },
@@ -28,6 +29,7 @@ describe("a text with expressions", () => {
     ["${{ params.none }}", null],
     ["${{ params.o }}", { a: 1 }],
     ['${{ outputs["my-task"][0] }}', "a"],
+    ["${{ xcoms.extract.file }}", "a.csv"],
     ["n=${{ params.n }} o=${{ params.o }}", 'n=3 o={"a":1}'],
     ["${{ outputs.extract.rows > 3 ? 'many' : 'few' }}", "many"],
     ["${{ run.logicalDate + duration('1h') }}", "2026-03-29T02:30:00.000Z"],

@@ -11,6 +11,7 @@ const value = (text: string): unknown => {
   const result = evaluateTemplate(text, {
     params: { name: "TOKEN" },
     outputs: {},
+    xcoms: {},
     run: { id: "7", dagId: "etl", logicalDate: "2026-01-01T00:00:00.000Z", triggerKind: "manual" },
     task: { id: "load", attempt: 1 },
     secrets: { TOKEN: "hunter2-hunter2", KEY: '{"user": "etl", "password": "s3cret-word"}' },

@@ -44,6 +44,9 @@ export const taskOptions = {
     .describe(
       "The task should have ended this long after its run began. Kept with the version; nothing acts on it yet.",
     ),
+  xcomTtl: Duration()
+    .optional()
+    .describe("How long what the task leaves for others is kept; without it, as long as its run."),
   pool: PoolName.optional().describe("The pool whose slots the task takes."),
   slots: z.int().min(1).max(1_000).default(1).describe("Slots of the pool it takes."),
   queue: QueueName.default("default").describe("The task runs on workers that serve this queue."),

@@ -328,8 +328,11 @@ create table sluice.xcom (
   key text not null,
   value jsonb not null,
   created_at timestamptz not null default sluice.clock(),
+  -- Null for what is kept as long as its run; what has expired is as if it were not there.
+  expires_at timestamptz,
   primary key (task_instance_id, key)
 );
+create index xcom_expires_at_idx on sluice.xcom (expires_at) where expires_at is not null;
 
 ------------------------------------------------------------------------------------------------ workers, people
 
@@ -538,8 +541,8 @@ $$;
 -- Lock order: runs (FOR KEY SHARE: against user actions, which take FOR UPDATE, but not against another finisher's closing
 -- update) → task instances by id, finishers and children together → progress by run id.
 create function sluice.finish(
-  ids bigint[], tokens uuid[], ends text[], reasons text[], exit_codes int[], error_texts text[], outputs jsonb[],
-  retries_ms bigint[], next_ids uuid[], next_tokens uuid[], who text, lease_ms int,
+  ids bigint[], tokens uuid[], ends text[], reasons text[], exit_codes int[], error_texts text[], xcoms jsonb[],
+  xcom_ttls_ms bigint[], retries_ms bigint[], next_ids uuid[], next_tokens uuid[], who text, lease_ms int,
   out accepted bigint[], out unsettled bigint[], out dags_with_room text[], out calls_for_admission boolean,
   out has_callbacks boolean, out continued jsonb)
 language plpgsql as $$
@@ -684,10 +687,12 @@ begin
                                  where t.version_id = r.version_id and t.ord = (m.id & 1048575)::int offset 0) t)
     into made_ready, continued;
 
-  if outputs is not null then
-    insert into sluice.xcom (task_instance_id, key, value)
-    select d.id, 'return_value', outputs[d.at] from unnest(accepted, done_at) d(id, at) where outputs[d.at] is not null
-    on conflict (task_instance_id, key) do update set value = excluded.value, created_at = sluice.clock();
+  if xcoms is not null then
+    insert into sluice.xcom (task_instance_id, key, value, expires_at)
+    select d.id, x.key, x.value, sluice.clock() + xcom_ttls_ms[d.at] * interval '1 ms'
+      from unnest(accepted, done_at) d(id, at) cross join lateral jsonb_each(xcoms[d.at]) x
+    on conflict (task_instance_id, key) do update
+      set value = excluded.value, created_at = sluice.clock(), expires_at = excluded.expires_at;
   end if;
 
   if cardinality(runs) > 1 then

@@ -1,0 +1,86 @@
+import { beforeEach, expect, test } from "vitest";
+import type { Claimed } from "#lib/db/claims.ts";
+import { deleteExpiredXcoms, readParentXcoms, runXcoms } from "#lib/db/xcoms.ts";
+import type { ParentXcoms } from "#lib/domain/xcom.ts";
+import { testDatabase } from "#lib/testing/database.ts";
+import { claimAll, moveClock, publish, start, success, worker } from "#lib/testing/engine.ts";
+import { finish } from "./finish.ts";
+import { clearTask } from "./run-actions.ts";
+
+const database = testDatabase();
+
+beforeEach(() =>
+  database.pool.query(
+    "truncate sluice.dag_run, sluice.run_progress, sluice.task_instance, sluice.live_attempt, sluice.worker, sluice.event, sluice.attempt, sluice.xcom, sluice_boss.job",
+  ),
+);
+
+const MiB = 2 ** 20;
+
+async function parentsOf({ taskInstanceId }: Claimed, maxBytes = MiB): Promise<ParentXcoms | undefined> {
+  return (await readParentXcoms(database.pool, [taskInstanceId], maxBytes)).get(taskInstanceId);
+}
+
+/** Two parents ended with these XComs; answers their child, claimed. */
+async function childOf(id: string, left: Record<"a" | "b", object>): Promise<{ child: Claimed; a: Claimed }> {
+  const { deps } = database;
+  await publish(deps, id, { a: [], b: [], c: ["a", "b"] });
+  const w = await worker(deps, "w");
+  await start(deps, id);
+  const [a, b] = await claimAll(deps, w);
+  await finish(
+    deps,
+    [
+      { ...success(a!), ...left.a },
+      { ...success(b!), ...left.b },
+    ],
+    "worker:w",
+  );
+  const [child] = await claimAll(deps, w);
+  return { child: child!, a: a! };
+}
+
+test("a task sees the outputs of its parents and what else they pushed", async () => {
+  const { child, a } = await childOf("seen", {
+    a: { output: '{"rows":3}', pushed: { file: '"a.csv"', "x-y": "[1]" } },
+    b: { pushed: { only: "null" } },
+  });
+  expect(await parentsOf(child)).toEqual({
+    outputs: { a: { rows: 3 } },
+    xcoms: { a: { file: "a.csv", "x-y": [1] }, b: { only: null } },
+  });
+  expect((await runXcoms(database.pool, child.runId)).get(a.taskInstanceId)).toEqual({
+    return_value: { rows: 3 },
+    file: "a.csv",
+    "x-y": [1],
+  });
+});
+
+test("what a refused end pushed is not there, and what a cleared task pushed goes", async () => {
+  const { deps } = database;
+  const { child, a } = await childOf("refused", { a: { pushed: { k: "1" } }, b: {} });
+  await finish(deps, [{ ...success(a), pushed: { k: "2", late: "3" }, output: "4" }], "worker:w");
+  expect(await parentsOf(child)).toEqual({ outputs: {}, xcoms: { a: { k: 1 } } });
+  await clearTask(deps, a.taskInstanceId, { actor: "anna" });
+  expect(await parentsOf(child)).toEqual({ outputs: {}, xcoms: {} });
+});
+
+test("what has expired is not seen, and is removed; the rest stays", async () => {
+  const { deps, pool } = database;
+  const { child } = await childOf("expired", { a: { output: "1", xcomTtlMs: 60_000 }, b: { output: "2" } });
+  expect((await parentsOf(child))?.outputs).toEqual({ a: 1, b: 2 });
+  await moveClock(deps, "2 minutes");
+  expect((await parentsOf(child))?.outputs).toEqual({ b: 2 });
+  await deleteExpiredXcoms(pool);
+  await moveClock(deps, "0");
+  expect((await parentsOf(child))?.outputs).toEqual({ b: 2 });
+});
+
+test("more than a worker may hold is not handed over", async () => {
+  const { child } = await childOf("large", { a: { output: JSON.stringify("xy".repeat(3_000)) }, b: { output: "1" } });
+  const { rows } = await database.pool.query<{ size: number }>(
+    "select sum(pg_column_size(value))::int as size from sluice.xcom",
+  );
+  expect(await parentsOf(child, rows[0]!.size)).toBeDefined();
+  expect(await parentsOf(child, rows[0]!.size - 1)).toBeUndefined();
+});

@@ -1,0 +1,62 @@
+"""What a task of Sluice reads and leaves. Uses the standard library only; every file it names is the task's own."""
+
+import json
+import logging
+import os
+import sys
+
+RETURN_VALUE = "return_value"
+
+
+def _read(variable):
+    with open(os.environ[variable], encoding="utf-8") as file:
+        return json.load(file)
+
+
+def params():
+    """The run's params, with their defaults, as a dict."""
+    return _read("SLUICE_PARAMS")
+
+
+def conf():
+    """What the run was triggered with, as a dict."""
+    return _read("SLUICE_CONF")
+
+
+def inputs():
+    """The outputs of the tasks in dependsOn, by task id."""
+    return _read("SLUICE_INPUTS")
+
+
+def pull(task_id, key=RETURN_VALUE, default=None):
+    """What a task in dependsOn left under a key, or its output without one; `default` when there is none."""
+    if key == RETURN_VALUE:
+        return inputs().get(task_id, default)
+    return _read("SLUICE_XCOMS").get(task_id, {}).get(key, default)
+
+
+def push(key, value):
+    """Leaves a value (anything JSON has) under a key; it is kept when the task ends well."""
+    if not key or "/" in key or key.startswith("."):
+        raise ValueError(f"{key!r} is not the key of an XCom")
+    _write(os.path.join(os.environ["SLUICE_XCOM_PUSH"], key), value)
+
+
+def output(value):
+    """Leaves the task's output; the last one counts."""
+    _write(os.environ["SLUICE_OUTPUT"], value)
+
+
+def _write(path, value):
+    # allow_nan=False: JSON has no NaN, and the database refuses it.
+    text = json.dumps(value, allow_nan=False)
+    with open(path, "w", encoding="utf-8") as file:
+        file.write(text)
+
+
+logger = logging.getLogger("sluice")
+logger.setLevel(logging.DEBUG)
+logger.propagate = False
+_handler = logging.StreamHandler(sys.stderr)
+_handler.setFormatter(logging.Formatter("%(levelname)s %(message)s"))
+logger.addHandler(_handler)
