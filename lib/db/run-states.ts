@@ -107,7 +107,9 @@ export async function writeStates(
         select $1::bigint << 20 | ord as id, state, open_parents
           from unnest($2::int[], $3::text[], $4::int[]) c(ord, state, open_parents)),
       lk as materialized (
-        select t.id, t.state as before, t.attempts from sluice.task_instance t where t.id in (select id from c)),
+        select t.id, t.state as before, t.attempts from sluice.task_instance t where t.id in (select id from c)
+         -- Live attempts go in the order in which heartbeats take them, which lock nothing else.
+         order by t.id),
       gone as (
         delete from sluice.live_attempt a using lk where a.task_instance_id = lk.id returning a.*),
       history as (

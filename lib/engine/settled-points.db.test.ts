@@ -3,9 +3,10 @@ import { beforeEach, describe, expect, test } from "vitest";
 import { readyRetries } from "#lib/db/admission.ts";
 import type { Claimed } from "#lib/db/claims.ts";
 import { type Finish, finishRunning } from "#lib/db/finishes.ts";
-import { lockRun } from "#lib/db/run-states.ts";
+import { lockRun, writeStates } from "#lib/db/run-states.ts";
 import { inTx } from "#lib/db/tx.ts";
-import { taskInstanceId } from "#lib/domain/ids.ts";
+import { renewLeases } from "#lib/db/workers.ts";
+import { slotOf, taskInstanceId } from "#lib/domain/ids.ts";
 import type { TaskState } from "#lib/domain/states.ts";
 import { testDatabase } from "#lib/testing/database.ts";
 import {
@@ -282,6 +283,44 @@ describe("an end", () => {
       expect(accepted.length + cancelled.filter(Boolean).length).toBe(runs.length);
     }
   });
+});
+
+describe("a heartbeat", () => {
+  /**
+   * A heartbeat that has renewed the first of many attempts and waits for the second, against somebody who ends all the
+   * others: if that one begins anywhere but with the first, each waits for the other for ever.
+   */
+  async function beatAgainst(end: (runId: string, others: Claimed[]) => Promise<unknown>): Promise<void> {
+    const { deps, pool } = database;
+    await publish(deps, "beat", Object.fromEntries(Array.from({ length: 12 }, (_, n) => [`t${n}`, []])));
+    const w = await worker(deps, "w");
+    const runId = await start(deps, "beat");
+    const attempts = await claimAll(deps, w);
+    const second = attempts[1]!;
+    const lock = await held(deps, (tx) =>
+      tx.query("select from sluice.live_attempt where id = $1 for update", [second.attemptId]),
+    );
+    const refs = attempts.map(({ attemptId: id, token }) => ({ id, token }));
+    const beat = renewLeases(pool, w, refs, LEASE_MS);
+    await waitsForLock(deps);
+    const others = attempts.filter((attempt) => attempt !== second);
+    const both = Promise.all([beat, end(runId, others)]);
+    await waitsForLock(deps, 2);
+    await lock.commit();
+    const [{ held: renewed }] = await both;
+    expect(renewed).toHaveLength(attempts.length);
+    expect(await liveAttempts(deps)).toEqual(["running"]);
+  }
+
+  test("and ends take live attempts in one order, whatever the batch's is", () =>
+    beatAgainst((_, others) => finishRunning(database.pool, others.toReversed().map(success), "worker:w", LEASE_MS)));
+
+  test("and people's actions take live attempts in one order", () =>
+    beatAgainst(async (runId, others) => {
+      const changes = others.map(({ taskInstanceId: id }) => ({ ord: slotOf(id), to: "failed" as const }));
+      const { commit } = await held(database.deps, (tx) => writeStates(tx, runId, changes, "anna", null));
+      await commit();
+    }));
 });
 
 test("people's first actions on more runs at once than there are connections all come to their end", async () => {

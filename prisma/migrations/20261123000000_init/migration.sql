@@ -539,7 +539,8 @@ $$;
 -- for the start of forty parts of which it used ten. Each statement sees what was committed before its locks were granted.
 --
 -- Lock order: runs (FOR KEY SHARE: against user actions, which take FOR UPDATE, but not against another finisher's closing
--- update) → task instances by id, finishers and children together → progress by run id.
+-- update) → task instances by id, finishers and children together → live attempts by task instance, as heartbeats take
+-- them, which lock nothing else → progress by run id.
 create function sluice.finish(
   ids bigint[], tokens uuid[], ends text[], reasons text[], exit_codes int[], error_texts text[], xcoms jsonb[],
   xcom_ttls_ms bigint[], retries_ms bigint[], next_ids uuid[], next_tokens uuid[], who text, lease_ms int,
@@ -582,8 +583,10 @@ begin
 
   with done as (
     delete from sluice.live_attempt a
-     using unnest(ids, tokens, ends, reasons, exit_codes, error_texts, retries_ms, next_ids, next_tokens) with ordinality
-             f(id, token, end_state, reason, exit_code, error, retry_ms, next_id, next_token, at)
+     using (select *
+              from unnest(ids, tokens, ends, reasons, exit_codes, error_texts, retries_ms, next_ids, next_tokens) with ordinality
+                   f(id, token, end_state, reason, exit_code, error, retry_ms, next_id, next_token, at)
+             order by f.id) f
      where a.task_instance_id = f.id and a.token = f.token and a.state = 'running'
     returning a.*, f.at, f.end_state, f.reason, f.exit_code, f.error, f.retry_ms, f.next_id, f.next_token,
       case when f.retry_ms > 0 then 'retrying' when f.retry_ms = 0 then 'ready' else f.end_state end as becomes),
