@@ -300,7 +300,7 @@ describe("a heartbeat", () => {
     const lock = await held(deps, (tx) =>
       tx.query("select from sluice.live_attempt where id = $1 for update", [second.attemptId]),
     );
-    const refs = attempts.map(({ attemptId: id, token }) => ({ id, token }));
+    const refs = attempts.map(({ taskInstanceId, token }) => ({ taskInstanceId, token }));
     const beat = renewLeases(pool, w, refs, LEASE_MS);
     await waitsForLock(deps);
     const others = attempts.filter((attempt) => attempt !== second);

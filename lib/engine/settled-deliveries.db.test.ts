@@ -1,0 +1,347 @@
+import { randomUUID } from "node:crypto";
+import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
+import type { Delivery, WorkerRef } from "#lib/db/claims.ts";
+import { listDeadLetters } from "#lib/db/dead-letters.ts";
+import { releaseExpired } from "#lib/db/lost-attempts.ts";
+import { inTx } from "#lib/db/tx.ts";
+import { unadmitAbandoned } from "#lib/db/unadmit.ts";
+import { renewLeases, setWorkerState } from "#lib/db/workers.ts";
+import { taskInstanceId } from "#lib/domain/ids.ts";
+import { testDatabase } from "#lib/testing/database.ts";
+import {
+  claimAll,
+  claimSome,
+  liveAttempts,
+  moveClock,
+  publish,
+  runState,
+  start,
+  startReady,
+  states,
+  success,
+  worker,
+} from "#lib/testing/engine.ts";
+import { claiming, finishing, held, waitsForLock } from "#lib/testing/races.ts";
+import { admit } from "./admit.ts";
+import { claim } from "./claim.ts";
+import { finish } from "./finish.ts";
+import { LEASE_MS, LOST_ALLOWANCE } from "./lease.ts";
+import { cancelRun, clearTask } from "./run-actions.ts";
+import { handBack, sweep } from "./sweep.ts";
+
+/** Deliveries that are doubled, lost or meant for somebody who has gone, and leases against whoever else wants the attempt. */
+
+const database = testDatabase();
+const anna = { actor: "anna" };
+const LANE = { queue: "default", slotClass: "process" } as const;
+
+beforeEach(async () => {
+  await moveClock(database.deps, "0");
+  await database.pool.query(
+    "truncate sluice.dag_run, sluice.run_progress, sluice.task_instance, sluice.live_attempt, sluice.worker, sluice.event, sluice.attempt, sluice.dead_letter, sluice.workload_wait, sluice_boss.job",
+  );
+});
+
+/** How many deliveries lie in pg-boss. */
+async function deliveries(): Promise<number> {
+  const { rows } = await database.pool.query<{ n: number }>(
+    "select coalesce(sum(jsonb_array_length(data -> 'attempts')), 0)::int as n from sluice_boss.job where state = 'created'",
+  );
+  return rows[0]!.n;
+}
+
+const expire = (): Promise<unknown> =>
+  database.pool.query("update sluice.live_attempt set lease_until = sluice.clock() - interval '1 s'");
+
+/** As the sweep does; the test's server is too young for the guard of that one. */
+const release = () => releaseExpired(database.pool, 0, LOST_ALLOWANCE);
+
+describe("a delivery", () => {
+  /** A task that was handed over twice, by the same id. */
+  async function handOverTwice(dagId: string): Promise<WorkerRef> {
+    const { deps, pool } = database;
+    await publish(deps, dagId, { a: [] });
+    const w = await worker(deps, "w");
+    await start(deps, dagId);
+    const { rows } = await pool.query<Delivery>(
+      `select task_instance_id as "taskInstanceId", id as "attemptId" from sluice.live_attempt`,
+    );
+    await inTx(pool, (tx) => deps.queue.enqueue(tx, "default.process", rows));
+    expect(await deliveries()).toBe(2);
+    return w;
+  }
+
+  test("that is doubled is one attempt, when both come at once", async () => {
+    const w = await handOverTwice("both");
+    expect(await claimAll(database.deps, w)).toHaveLength(1);
+    expect([await deliveries(), await liveAttempts(database.deps)]).toEqual([0, ["running"]]);
+  });
+
+  test("that is doubled changes nothing for whoever has the attempt, when the second comes later", async () => {
+    const { deps } = database;
+    const w = await handOverTwice("later");
+    const other = await worker(deps, "other");
+    const [a] = await claimSome(deps, w, 1);
+    expect(await claimAll(deps, other)).toEqual([]);
+    expect(await deliveries()).toBe(0);
+    expect(await finish(deps, [success(a!)], "worker:w")).toEqual([a!.taskInstanceId]);
+  });
+
+  test("that is lost comes again by the same id, when it has been away for long enough", async () => {
+    const { deps, pool } = database;
+    await publish(deps, "lost", { a: [] });
+    const w = await worker(deps, "w");
+    await start(deps, "lost");
+    const { rows } = await pool.query<{ id: string }>("select id from sluice.live_attempt");
+    await pool.query("truncate sluice_boss.job");
+    await moveClock(deps, "29 s");
+    await renewLeases(pool, w, [], LEASE_MS);
+    await sweep(deps);
+    expect(await claimAll(deps, w)).toEqual([]);
+    await moveClock(deps, "31 s");
+    await sweep(deps);
+    expect((await claimAll(deps, w)).map(({ attemptId, number }) => ({ id: attemptId, number }))).toEqual([
+      { id: rows[0]!.id, number: 1 },
+    ]);
+  });
+
+  test("stays for others when a worker asks that drains, or that another has replaced", async () => {
+    const { deps, pool } = database;
+    await publish(deps, "left", Object.fromEntries(Array.from({ length: 20 }, (_, n) => [`t${n}`, []])));
+    const drained = await worker(deps, "drained");
+    const replaced = await worker(deps, "replaced");
+    await worker(deps, "replaced");
+    await start(deps, "left");
+    await setWorkerState(pool, drained, "draining");
+    expect([await claimSome(deps, drained, 5), await claimAll(deps, replaced)]).toEqual([[], []]);
+    expect(await deliveries()).toBe(20);
+    const claimed = await claimAll(deps, await worker(deps, "w"));
+    // In the order in which they were handed over.
+    expect(claimed.map(({ taskId }) => taskId)).toEqual(Array.from({ length: 20 }, (_, n) => `t${n}`));
+  });
+
+  test("that there was no room for comes before what was handed over after it", async () => {
+    const { deps } = database;
+    const names = Array.from({ length: 20 }, (_, n) => `t${n}`);
+    await publish(deps, "parcels", Object.fromEntries(names.map((name) => [name, []])));
+    const w = await worker(deps, "w");
+    await start(deps, "parcels");
+    // Several attempts travel in one parcel.
+    const claimed = [await claimSome(deps, w, 4), await claimSome(deps, w, 4), await claimAll(deps, w)].flat();
+    expect(claimed.map(({ taskId }) => taskId)).toEqual(names);
+  });
+
+  test("and the claim of it are one: a claim that fails leaves it", async () => {
+    const { deps } = database;
+    await publish(deps, "failing", { a: [] });
+    const w = await worker(deps, "w");
+    await start(deps, "failing");
+    await expect(claim(deps, w, LANE, ["not a token"])).rejects.toMatchObject({ code: "22P02" });
+    expect(await claimAll(deps, w)).toHaveLength(1);
+  });
+
+  test("and the admission it comes from are one: without it, nothing is admitted", async () => {
+    const { deps } = database;
+    await publish(deps, "together", { a: [] });
+    const runId = await startReady(deps, "together");
+    const queue = { ...deps.queue, enqueue: () => Promise.reject(new Error("no")) };
+    expect(await admit({ ...deps, queue })).toBe(0);
+    expect([await states(deps, runId), await liveAttempts(deps)]).toEqual([["ready"], []]);
+    expect(await admit(deps)).toBe(1);
+  });
+
+  test("that is taken back from workers that have gone, while one of them claims it, is that one's", async () => {
+    const { deps, pool } = database;
+    await publish(deps, "back", { a: [] });
+    const w = await worker(deps, "w");
+    const runId = await start(deps, "back");
+    // Taken for dead: it has not been heard of for longer than a lease.
+    await pool.query("update sluice.worker set lease_until = sluice.clock() - interval '1 s'");
+    const claimed = await held(deps, claiming(deps, w));
+    const back = unadmitAbandoned(pool);
+    await waitsForLock(deps);
+    await claimed.commit();
+    expect([claimed.result, await back]).toEqual([1, []]);
+    expect([await states(deps, runId), await liveAttempts(deps)]).toEqual([["running"], ["running"]]);
+  });
+
+  test("that is taken back first is no one's", async () => {
+    const { deps, pool } = database;
+    await publish(deps, "gone", { a: [] });
+    const w = await worker(deps, "w");
+    const runId = await start(deps, "gone");
+    await pool.query("update sluice.worker set lease_until = sluice.clock() - interval '1 s'");
+    const back = await held(deps, unadmitAbandoned);
+    const claimed = inTx(pool, claiming(deps, w));
+    await waitsForLock(deps);
+    await back.commit();
+    expect([back.result, await claimed]).toEqual([[runId], 0]);
+    expect([await states(deps, runId), await liveAttempts(deps)]).toEqual([["ready"], []]);
+  });
+});
+
+describe("a lease", () => {
+  afterEach(() => void vi.useRealTimers());
+
+  test("is not renewed when the attempt was cancelled or cleared, or by whoever has another token", async () => {
+    const { deps, pool } = database;
+    await publish(deps, "renewed", { a: [], b: [], c: [] });
+    await publish(deps, "cancelled", { d: [] });
+    const w = await worker(deps, "w");
+    const runId = await start(deps, "renewed");
+    const cancelled = await start(deps, "cancelled");
+    const [a, b, c, d] = await claimAll(deps, w);
+    await cancelRun(deps, cancelled, anna);
+    await clearTask(deps, taskInstanceId(runId, 1), anna);
+    const refs = [a!, b!, { ...c!, token: randomUUID() }, d!].map(({ taskInstanceId, token }) => ({
+      taskInstanceId,
+      token,
+    }));
+    expect((await renewLeases(pool, w, refs, LEASE_MS)).held).toEqual([a!.attemptId]);
+  });
+
+  test("that has run out and is swept first fences the end", async () => {
+    const { deps, pool } = database;
+    await publish(deps, "swept", { a: [], b: ["a"] });
+    const w = await worker(deps, "w");
+    const runId = await start(deps, "swept");
+    const [a] = await claimAll(deps, w);
+    await expire();
+    const swept = await held(deps, (tx) => releaseExpired(tx, 0, LOST_ALLOWANCE));
+    const ended = inTx(pool, finishing(success(a!)));
+    await waitsForLock(deps);
+    await swept.commit();
+    expect([swept.result.runs, await ended]).toEqual([[runId], []]);
+    expect(await states(deps, runId)).toEqual(["ready", "waiting"]);
+    const { rows } = await pool.query("select state from sluice.attempt");
+    expect(rows).toEqual([{ state: "lost" }]);
+  });
+
+  test("is swept once by two that sweep at once, and the second does not wait", async () => {
+    const { deps, pool } = database;
+    await publish(deps, "once", { a: [] });
+    const w = await worker(deps, "w");
+    await start(deps, "once");
+    await claimAll(deps, w);
+    await expire();
+    const first = await held(deps, (tx) => releaseExpired(tx, 0, LOST_ALLOWANCE));
+    expect([first.result.runs.length, (await release()).runs.length]).toEqual([1, 0]);
+    await first.commit();
+    expect((await release()).runs).toEqual([]);
+    const { rows } = await pool.query("select lost_attempts as lost from sluice.task_instance");
+    expect(rows).toEqual([{ lost: 1 }]);
+  });
+
+  test("that is renewed while a sweep looks at it is good again", async () => {
+    const { deps } = database;
+    await publish(deps, "renewing", { a: [] });
+    const w = await worker(deps, "w");
+    const runId = await start(deps, "renewing");
+    const [a] = await claimAll(deps, w);
+    await expire();
+    const refs = [a!];
+    const beat = await held(deps, (tx) => renewLeases(tx, w, refs, LEASE_MS));
+    const swept = release();
+    await waitsForLock(deps);
+    await beat.commit();
+    expect([beat.result.held, await swept]).toEqual([[a!.attemptId], { runs: [], exhausted: [] }]);
+    expect(await states(deps, runId)).toEqual(["running"]);
+  });
+
+  test("that is swept while a heartbeat comes is not renewed any more", async () => {
+    const { deps, pool } = database;
+    await publish(deps, "late", { a: [] });
+    const w = await worker(deps, "w");
+    await start(deps, "late");
+    const [a] = await claimAll(deps, w);
+    await expire();
+    const swept = await held(deps, (tx) => releaseExpired(tx, 0, LOST_ALLOWANCE));
+    const beat = renewLeases(pool, w, [a!], LEASE_MS);
+    await waitsForLock(deps);
+    await swept.commit();
+    expect((await beat).held).toEqual([]);
+  });
+
+  test("is as long as the database's clock says, whatever this process's own does", async () => {
+    const { deps } = database;
+    await publish(deps, "clock", { a: [] });
+    const w = await worker(deps, "w");
+    const runId = await start(deps, "clock");
+    vi.useFakeTimers({ toFake: ["Date"], now: Date.now() - 365 * 86_400_000 });
+    await claimAll(deps, w);
+    vi.setSystemTime(Date.now() + 2 * 365 * 86_400_000);
+    await moveClock(deps, "-1 hour");
+    expect((await release()).runs).toEqual([]);
+    await moveClock(deps, "29 s");
+    expect((await release()).runs).toEqual([]);
+    await moveClock(deps, "31 s");
+    expect((await release()).runs).toEqual([runId]);
+  });
+
+  test("does not end while Postgres is younger than a lease, however far its clock was set", async () => {
+    const { deps, pool } = database;
+    await publish(deps, "young", { a: [] });
+    const w = await worker(deps, "w");
+    await start(deps, "young");
+    await claimAll(deps, w);
+    await moveClock(deps, "2 hours");
+    expect(await releaseExpired(pool, 3_600_000, LOST_ALLOWANCE)).toEqual({ runs: [], exhausted: [] });
+    expect((await release()).runs).toHaveLength(1);
+  });
+});
+
+describe("a task that loses its worker again and again", () => {
+  async function begin(dagId: string): Promise<{ runId: string; w: WorkerRef }> {
+    await publish(database.deps, dagId, { a: [], b: ["a"] });
+    const w = await worker(database.deps, "w");
+    return { runId: await start(database.deps, dagId), w };
+  }
+
+  /** Loses it that often, each time by a worker that starts again under its name. */
+  async function lose(times: number, first: WorkerRef): Promise<WorkerRef> {
+    let w = first;
+    for (let n = 0; n < times; n++) {
+      expect(await claimAll(database.deps, w)).toHaveLength(1);
+      w = await worker(database.deps, "w");
+    }
+    return w;
+  }
+
+  test("fails, and leaves a dead letter that says so; what was handed back does not count", async () => {
+    const { deps, pool } = database;
+    const { runId, w: first } = await begin("poison");
+    const second = await lose(LOST_ALLOWANCE - 1, first);
+    await claimAll(deps, second);
+    await handBack(deps, second);
+    const w = await lose(1, second);
+    expect(await states(deps, runId)).toEqual(["queued", "waiting"]);
+    expect(await listDeadLetters(pool, {})).toEqual([]);
+    await lose(1, w);
+    expect([await states(deps, runId), await runState(deps, runId)]).toEqual([["failed", "upstream_failed"], "failed"]);
+    const attempt = LOST_ALLOWANCE + 2;
+    expect(await listDeadLetters(pool, {})).toMatchObject([{ taskId: "a", attempt, reason: "WORKER_LOST" }]);
+  });
+
+  test("is a success when its worker's end comes before it is given up", async () => {
+    const { deps, pool } = database;
+    const w = await lose(LOST_ALLOWANCE, (await begin("saved")).w);
+    const [a] = await claimAll(deps, w);
+    await expire();
+    const { exhausted } = await release();
+    expect(exhausted).toEqual([{ taskInstanceId: a!.taskInstanceId, token: a!.token }]);
+    expect(await finish(deps, [success(a!)], "worker:w")).toHaveLength(1);
+    const given = exhausted.map((one) => ({ ...one, state: "failed" as const, reason: "WORKER_LOST" }));
+    expect(await finish(deps, given, "sweep")).toEqual([]);
+    expect(await listDeadLetters(pool, {})).toEqual([]);
+  });
+
+  test("begins to count anew when it is cleared", async () => {
+    const { deps } = database;
+    const { runId, w } = await begin("counted");
+    const reborn = await lose(LOST_ALLOWANCE + 1, w);
+    expect(await states(deps, runId)).toEqual(["failed", "upstream_failed"]);
+    await clearTask(deps, taskInstanceId(runId, 0), anna);
+    const [a] = await claimAll(deps, await lose(LOST_ALLOWANCE, reborn));
+    expect(await finish(deps, [success(a!)], "worker:w")).toHaveLength(1);
+  });
+});
