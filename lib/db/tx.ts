@@ -36,7 +36,9 @@ export async function inTx<T>(pool: pg.Pool, work: (tx: Tx) => Promise<T>): Prom
       begun.catch(() => undefined);
       const result = await work(tx);
       await begun;
-      await tx.query("commit");
+      const { command } = await tx.query("commit");
+      // Postgres answers the commit of a failed transaction with a rollback, and with no error.
+      if (command !== "COMMIT") throw new Error("a statement of the transaction failed, and nothing of it was kept");
       return result;
     } catch (error) {
       await tx.query("rollback").catch((failure: unknown) => {
