@@ -138,6 +138,19 @@ describe("a result counts once, and only from the holder", () => {
     ]);
   });
 
+  test("a task has become ready before it started, and started before it ended", async () => {
+    const { deps } = database;
+    await publish(deps, "times", { a: [], b: ["a"] });
+    const w = await worker(deps, "w");
+    const runId = await start(deps, "times");
+    for (let n = 0; n < 2; n++) await finish(deps, (await claimAll(deps, w)).map(success), "worker:w");
+    const { rows } = await database.pool.query(
+      "select ready_at <= started_at and started_at <= ended_at as ok from sluice.task_instance where run_id = $1",
+      [runId],
+    );
+    expect(rows).toEqual([{ ok: true }, { ok: true }]);
+  });
+
   test("a heartbeat renews what is held and tells what is not", async () => {
     const { deps } = database;
     await publish(deps, "beat", { a: [], b: [] });

@@ -658,7 +658,8 @@ begin
            attempts = t.attempts + case when t.id = any (going) then 1 else 0 end,
            started_at = case when t.id = any (going) then sluice.clock() else t.started_at end,
            ended_at = case when x.becomes = x.end_state then sluice.clock() end,
-           ready_at = case when x.becomes = 'ready' or t.open_parents = x.n then sluice.clock() else t.ready_at end,
+           ready_at = case when x.becomes = 'ready' or x.becomes is null and t.open_parents = x.n then sluice.clock()
+                           else t.ready_at end,
            failures = t.failures + case when x.end_state = 'failed' then 1 else 0 end,
            retry_at = case when x.becomes = 'retrying' then sluice.clock() + x.retry_ms * interval '1 ms' end
       from (select d.*, 0 as n from unnest(accepted, done_ends, done_becomes, done_retries_ms)
