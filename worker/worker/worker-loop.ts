@@ -101,19 +101,22 @@ export function createWorkerLoop(options: {
     for (const at of lanes.keys()) await claimLane(lanes[(at + turn) % lanes.length]!);
   };
 
-  /** What was claimed and not begun goes to others at once. */
-  const giveBack = async (tokens: readonly string[]): Promise<void> => {
-    if (tokens.length === 0) return;
-    await handBackUnbegun(deps, worker, tokens).catch(() => options.unheard.push(...tokens));
-  };
-
   /** Tells admission how much this worker claims ahead, when it has changed. */
   const publishAhead = async (): Promise<void> => {
     const ahead = { process: slots.ahead("process"), function: slots.ahead("function") };
     if (!differs(ahead.process, published.process) && !differs(ahead.function, published.function)) return;
-    published = ahead;
     await setWorkerAhead(deps.pool, worker, ahead);
+    published = ahead;
     await admit(deps);
+  };
+
+  /** What was claimed and not begun goes to others at once. */
+  const giveBack = async (tokens: readonly string[]): Promise<void> => {
+    if (tokens.length === 0) return;
+    // First what this worker asks for, or it would be handed over here again.
+    await publishAhead()
+      .then(() => handBackUnbegun(deps, worker, tokens))
+      .catch(() => options.unheard.push(...tokens));
   };
 
   // Apart from the heartbeat: one that hangs must not keep the worker from noticing.
