@@ -1,0 +1,217 @@
+import type { WorkerRef } from "#lib/db/claims.ts";
+import type { Continued } from "#lib/db/finishes.ts";
+import { buildGraph, topologicalOrder } from "#lib/domain/graph.ts";
+import { runIdOf, slotOf, taskInstanceId } from "#lib/domain/ids.ts";
+import { downstream } from "#lib/domain/lineage.ts";
+import type { DagSpec } from "#lib/domain/model/dag.ts";
+import { type RuledGraph, runVerdict, settle } from "#lib/domain/settle.ts";
+import { isFinalTaskState, type RunState, type TaskState } from "#lib/domain/states.ts";
+import { isDecidedBySuccesses } from "#lib/domain/trigger-rules.ts";
+
+/**
+ * What the engine is to do, said by the pure rules: the model of the model-based test. It does not know who is admitted:
+ * what is handed over or runs is `ready` to it. Whoever runs something is told by `holdings`.
+ */
+
+export type ModelDag = {
+  readonly spec: DagSpec;
+  readonly graph: RuledGraph & { readonly children: readonly (readonly number[])[] };
+  readonly isLeaf: readonly boolean[];
+  /** Counting the successes of its parents decides the task. */
+  readonly isCounted: readonly boolean[];
+};
+
+export function modelDag(spec: DagSpec): ModelDag {
+  const graph = buildGraph(spec.tasks);
+  const rules = spec.tasks.map((task) => task.triggerRule);
+  return {
+    spec,
+    graph: { ...graph, order: topologicalOrder(graph), rules },
+    isLeaf: graph.children.map((children) => children.length === 0),
+    isCounted: rules.map(isDecidedBySuccesses),
+  };
+}
+
+export type ModelRun = {
+  readonly id: string;
+  readonly dag: ModelDag;
+  state: RunState;
+  /** None while it is queued. */
+  tasks: TaskState[];
+  isPaused: boolean;
+};
+
+/** An attempt that runs: whose it is, and the clock when its lease was last renewed. */
+export type Holding = { claimed: Continued; worker: WorkerRef; renewedAtS: number };
+
+export type ModelWorker = { ref: WorkerRef; state: "active" | "draining" };
+
+export type Model = {
+  readonly runs: ModelRun[];
+  readonly pausedDags: Set<string>;
+  /** The newest process of each name, and the ones that it has replaced. */
+  readonly workers: Map<string, ModelWorker>;
+  readonly replaced: WorkerRef[];
+  /** By task instance. */
+  readonly holdings: Map<string, Holding>;
+  /** Attempts that were taken away or have ended, the last ones: what a late worker hands in. */
+  over: Continued[];
+  /** By task instance: workers it has lost since it was last cleared, attempts that began, when its retry is due. */
+  readonly losses: Map<string, number>;
+  readonly claims: Map<string, number>;
+  readonly dueAtS: Map<string, number>;
+  /** By how much the engine's clock was moved. */
+  clockS: number;
+};
+
+export function emptyModel(): Model {
+  return {
+    runs: [],
+    pausedDags: new Set(),
+    workers: new Map(),
+    replaced: [],
+    holdings: new Map(),
+    over: [],
+    losses: new Map(),
+    claims: new Map(),
+    dueAtS: new Map(),
+    clockS: 0,
+  };
+}
+
+export function runOf(model: Model, taskId: string): ModelRun {
+  return model.runs.find((run) => run.id === runIdOf(taskId))!;
+}
+
+export function stateOf(model: Model, taskId: string): TaskState {
+  return runOf(model, taskId).tasks[slotOf(taskId)]!;
+}
+
+export function isHeld(model: Model, run: ModelRun): boolean {
+  return run.isPaused || model.pausedDags.has(run.dag.spec.id);
+}
+
+/** `queued` → `running`: its tasks are there, and those that wait for nothing are ready. */
+export function begin(run: ModelRun): void {
+  run.state = "running";
+  run.tasks = settle(
+    run.dag.graph,
+    run.dag.spec.tasks.map((): TaskState => "waiting"),
+  );
+}
+
+export function settled(run: ModelRun): void {
+  if (run.state !== "running") return;
+  run.tasks = settle(run.dag.graph, run.tasks);
+  close(run);
+}
+
+function close(run: ModelRun, end?: RunState): void {
+  const isOpen = run.tasks.some((state) => !isFinalTaskState(state));
+  run.state = isOpen ? "running" : (end ?? runVerdict(run.dag.isLeaf, run.tasks));
+}
+
+export function claims(model: Model, worker: WorkerRef, claimed: Continued): void {
+  const { taskInstanceId: id } = claimed;
+  model.holdings.set(id, { claimed, worker, renewedAtS: model.clockS });
+  model.claims.set(id, (model.claims.get(id) ?? 0) + 1);
+}
+
+const REMEMBERED = 30;
+
+function drop(model: Model, taskId: string): void {
+  const holding = model.holdings.get(taskId);
+  if (!holding) return;
+  model.holdings.delete(taskId);
+  model.over = [...model.over, holding.claimed].slice(-REMEMBERED);
+}
+
+export type ModelEnd = { taskId: string; state: TaskState; dueAtS?: number | undefined };
+
+/**
+ * Accepted ends, written in one statement: children that count successes are counted down. All others wait until
+ * somebody settles the run.
+ */
+export function ends(model: Model, batch: readonly ModelEnd[]): void {
+  for (const { taskId, state, dueAtS } of batch) {
+    drop(model, taskId);
+    runOf(model, taskId).tasks[slotOf(taskId)] = state;
+    if (dueAtS !== undefined) model.dueAtS.set(taskId, dueAtS);
+  }
+  for (const run of new Set(batch.map(({ taskId }) => runOf(model, taskId)))) {
+    const { graph, isCounted } = run.dag;
+    run.tasks = run.tasks.map((state, ord): TaskState => {
+      const unlocked = isCounted[ord]! && graph.parents[ord]!.every((parent) => run.tasks[parent] === "success");
+      return state === "waiting" && unlocked ? "ready" : state;
+    });
+    close(run);
+  }
+}
+
+/** Running attempts whose worker is lost; those that have lost too many end their task, which the caller settles. */
+export function loses(model: Model, taskIds: readonly string[], allowance: number): void {
+  const exhausted: ModelEnd[] = [];
+  for (const taskId of taskIds) {
+    const lost = model.losses.get(taskId) ?? 0;
+    if (lost >= allowance) exhausted.push({ taskId, state: "failed" });
+    else model.losses.set(taskId, lost + 1);
+    drop(model, taskId);
+  }
+  ends(model, exhausted);
+  for (const { taskId } of exhausted) settled(runOf(model, taskId));
+}
+
+export function handsBack(model: Model, worker: WorkerRef): void {
+  for (const taskId of heldBy(model, worker)) drop(model, taskId);
+}
+
+export function heldBy(model: Model, worker: WorkerRef): string[] {
+  return [...model.holdings]
+    .filter(([, holding]) => holding.worker.id === worker.id && holding.worker.epoch === worker.epoch)
+    .map(([taskId]) => taskId);
+}
+
+export function cancels(model: Model, run: ModelRun): void {
+  write(
+    model,
+    run,
+    run.tasks.map((state) => (isFinalTaskState(state) ? state : "cancelled")),
+  );
+  run.state = "cancelled";
+}
+
+/** The tasks begin again; what is not among them stays. */
+export function clears(model: Model, run: ModelRun, ords: ReadonlySet<number>): void {
+  for (const ord of ords) drop(model, taskInstanceId(run.id, ord));
+  write(
+    model,
+    run,
+    run.tasks.map((state, ord) => (ords.has(ord) ? "waiting" : state)),
+  );
+  for (const ord of ords) model.losses.delete(taskInstanceId(run.id, ord));
+}
+
+export function below(run: ModelRun, ord: number): Set<number> {
+  return downstream(run.dag.graph, [ord]);
+}
+
+export function marks(model: Model, run: ModelRun, ord: number, mark: TaskState): void {
+  const reached = below(run, ord);
+  const again = run.tasks.map((state, one): TaskState => {
+    return reached.has(one) && state === "upstream_failed" ? "waiting" : state;
+  });
+  write(model, run, again.with(ord, mark));
+}
+
+export function kills(model: Model, run: ModelRun, ord: number): void {
+  write(model, run, run.tasks.with(ord, "failed"));
+}
+
+function write(model: Model, run: ModelRun, tasks: readonly TaskState[]): void {
+  const after = settle(run.dag.graph, tasks);
+  after.forEach((state, ord) => {
+    if (state !== run.tasks[ord]) drop(model, taskInstanceId(run.id, ord));
+  });
+  run.tasks = after;
+  close(run);
+}
