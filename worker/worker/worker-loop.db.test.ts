@@ -117,7 +117,7 @@ test("short tasks are claimed ahead of their slots, and no more run at once than
     new Set(['{"t0":"f0"}']),
   );
   const { rows } = await database.pool.query("select function_ahead as ahead from sluice.worker");
-  expect(rows).toEqual([{ ahead: 64 }]);
+  expect(rows).toEqual([{ ahead: 128 }]);
 });
 
 test("what was claimed ahead of a task that takes long goes to another worker, without counting as lost", async () => {
