@@ -58,6 +58,7 @@ async function work(name: string, call: Call): Promise<WorkerLoop> {
       workFolder: "/nowhere",
       network: createAddressGuard([]),
       secrets: NO_SECRETS,
+      diskTrouble: async () => undefined,
     },
     worker,
     lanes: lanesOf(["default"]),
