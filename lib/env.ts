@@ -4,14 +4,11 @@ import { z } from "zod";
 import { isIpRange } from "#lib/domain/ip-range.ts";
 import { MEMORY_SIZE, resourceAmount } from "#lib/domain/model/resources.ts";
 import { nearestName } from "#lib/domain/nearest.ts";
-import { LOG_LEVELS, SETTING_HELP } from "./env-help.ts";
 
+const LOG_LEVELS = ["trace", "debug", "info", "warn", "error", "fatal", "silent"] as const;
 export type LogLevel = (typeof LOG_LEVELS)[number];
 
 const MIB = 1024 * 1024;
-const TASK_USER = /^(?:[a-z_][a-z0-9_.-]{0,31}|\d{1,10}(?:-\d{1,10})?)$/i;
-const MAX_UID = 2 ** 32 - 1;
-const MAX_USERS = 10_000;
 const SLUG = /^[a-z0-9](?:[a-z0-9_.-]{0,61}[a-z0-9])?$/;
 
 export type Settings = {
@@ -42,12 +39,6 @@ export type Settings = {
   httpAllow: string[];
   /** Absolute, as the folders are. */
   secretsFile: string | undefined;
-  /** Processes and threads that one task may have at once. */
-  taskPids: number;
-  /** A name, a number or a range of numbers; undefined leaves it to the worker. */
-  taskUser: string | undefined;
-  /** MiB that must be free where tasks have their folders. */
-  minFreeDisk: number;
 };
 
 /** What a child process is given. Next's types want NODE_ENV in every environment, and ours always is the built product. */
@@ -55,19 +46,14 @@ export type ProcessEnvironment = Record<string, string> & { NODE_ENV: "productio
 
 export type SettingsResult = { ok: true; settings: Settings } | { ok: false; problems: string[] };
 
+type Help = { allowed: string; fallback: string; about: string; secret?: true };
+
 function wholeNumber(min: number, max: number) {
   return z
     .string()
     .regex(/^\d{1,9}$/)
     .transform(Number)
     .pipe(z.number().min(min).max(max));
-}
-
-function mebibytes() {
-  return z
-    .string()
-    .regex(MEMORY_SIZE)
-    .transform((memory) => resourceAmount({ memory }).memory);
 }
 
 function urlWith(...protocols: string[]) {
@@ -120,29 +106,108 @@ const schema = z.object({
     .regex(/^\d{1,4}(\.\d{1,3})?$/)
     .transform((text) => Math.round(Number(text) * 1000))
     .optional(),
-  SLUICE_MEMORY: mebibytes().optional(),
+  SLUICE_MEMORY: z
+    .string()
+    .regex(MEMORY_SIZE)
+    .transform((memory) => resourceAmount({ memory }).memory)
+    .optional(),
   SLUICE_HTTP_ALLOW: z
     .string()
     .transform(splitList)
     .refine((ranges) => ranges.every(isIpRange))
     .optional(),
   SLUICE_SECRETS_FILE: z.string().optional(),
-  SLUICE_MIN_FREE_DISK: mebibytes().optional(),
-  // Less than a spawner in Node has threads of its own, and it is in the task's group for a moment.
-  SLUICE_TASK_PIDS: wholeNumber(32, 1_000_000).optional(),
-  SLUICE_TASK_USER: z
-    .string()
-    .regex(TASK_USER)
-    .refine((text) => !/^\d+-/.test(text) || isRange(text))
-    .optional(),
 });
 
-function isRange(text: string): boolean {
-  const [first, last] = text.split("-").map(Number) as [number, number];
-  return first > 0 && first < last && last < MAX_UID && last - first < MAX_USERS;
-}
+type Name = keyof z.infer<typeof schema>;
 
-export type SettingName = keyof z.infer<typeof schema>;
+/** What people are told about each variable: in `sluice --help`, and when a value is refused. */
+export const SETTING_HELP: Record<Name, Help> = {
+  PORT: { allowed: "a whole number from 1 to 65535", fallback: "8080", about: "port of the web UI and API" },
+  HOST: { allowed: "an address or host name", fallback: "127.0.0.1", about: "address the servers listen on" },
+  SLUICE_URL: {
+    allowed: "an http:// or https:// address",
+    fallback: "http://localhost:PORT",
+    about: "public address of the web UI",
+  },
+  DATABASE_URL: {
+    allowed: "a postgres:// or postgresql:// address",
+    fallback: "embedded Postgres (start only)",
+    about: "the database",
+    secret: true,
+  },
+  SLUICE_HOME: { allowed: "a folder", fallback: ".sluice", about: "data folder: secrets and the embedded database" },
+  SLUICE_DAGS_DIR: { allowed: "a folder", fallback: "dags", about: "where DAG files are read from" },
+  SLUICE_ADMIN_PASSWORD: {
+    allowed: "at least 8 characters",
+    fallback: "made and printed at the first start",
+    about: "password of the user admin",
+    secret: true,
+  },
+  SLUICE_API_TOKEN: {
+    allowed: "at least 16 printable characters without spaces",
+    fallback: "made at the first start",
+    about: "bearer token of the REST API",
+    secret: true,
+  },
+  SLUICE_SESSION_SECRET: {
+    allowed: "at least 32 characters",
+    fallback: "made at the first start",
+    about: "key that signs browser sessions",
+    secret: true,
+  },
+  LOG_LEVEL: { allowed: LOG_LEVELS.join(", "), fallback: "info", about: "least severe log line that is written" },
+  SLUICE_HEALTH_PORT: {
+    allowed: "a whole number from 0 to 65535; 0 is any free port",
+    fallback: "0",
+    about: "health server of scheduler and worker",
+  },
+  SLUICE_WORKER_NAME: {
+    allowed: "lower-case letters, digits, '-', '_' and '.', at most 63",
+    fallback: "made from host and process",
+    about: "stable name of this worker",
+  },
+  SLUICE_QUEUES: {
+    allowed: "queue names separated by commas",
+    fallback: "default",
+    about: "queues this worker serves",
+  },
+  SLUICE_PROCESS_SLOTS: {
+    allowed: "a whole number from 1 to 1000",
+    fallback: "2 x cores",
+    about: "tasks run as processes at once",
+  },
+  SLUICE_FUNCTION_SLOTS: {
+    allowed: "a whole number from 1 to 1000",
+    fallback: "cores",
+    about: "tasks run as functions at once",
+  },
+  SLUICE_INLINE_SLOTS: {
+    allowed: "a whole number from 1 to 10000",
+    fallback: "256",
+    about: "tasks run inside the worker at once",
+  },
+  SLUICE_CPU: {
+    allowed: "a number of processors, like 4 or 0.5",
+    fallback: "cores",
+    about: "processors that this worker's tasks may ask for, all together",
+  },
+  SLUICE_MEMORY: {
+    allowed: "a size like 512Mi or 8Gi",
+    fallback: "the memory this worker may use",
+    about: "memory that this worker's tasks may ask for, all together",
+  },
+  SLUICE_HTTP_ALLOW: {
+    allowed: "addresses or ranges like 10.1.0.0/16, separated by commas",
+    fallback: "none",
+    about: "private addresses that http tasks may reach",
+  },
+  SLUICE_SECRETS_FILE: {
+    allowed: "a JSON file of the worker's user, mode 600",
+    fallback: "none",
+    about: "the secrets that tasks of this worker may use",
+  },
+};
 
 type Env = Record<string, string | undefined>;
 
@@ -193,9 +258,6 @@ type WorkerSettings = Pick<
   | "memory"
   | "httpAllow"
   | "secretsFile"
-  | "taskPids"
-  | "taskUser"
-  | "minFreeDisk"
 >;
 
 function workerSettings(env: z.infer<typeof schema>): WorkerSettings {
@@ -213,9 +275,6 @@ function workerSettings(env: z.infer<typeof schema>): WorkerSettings {
       env.SLUICE_SECRETS_FILE === undefined
         ? undefined
         : path.resolve(/*turbopackIgnore: true*/ env.SLUICE_SECRETS_FILE),
-    taskPids: env.SLUICE_TASK_PIDS ?? 1_000,
-    taskUser: env.SLUICE_TASK_USER,
-    minFreeDisk: env.SLUICE_MIN_FREE_DISK ?? 256,
   };
 }
 
@@ -237,7 +296,7 @@ function unknownNames(env: Env): string[] {
     });
 }
 
-function isName(name: string): name is SettingName {
+function isName(name: string): name is Name {
   return Object.hasOwn(SETTING_HELP, name);
 }
 
@@ -250,7 +309,7 @@ function describeBadValue(name: string, env: Env): string {
 
 /** The variables that say the same as `settings`. Absent settings are absent; the admin password stays with the supervisor. */
 function toEnv(settings: Settings): Record<string, string> {
-  const entries: [SettingName, string | undefined][] = [
+  const entries: [Name, string | undefined][] = [
     ["PORT", String(settings.port)],
     ["HOST", settings.host],
     ["SLUICE_URL", settings.url],
@@ -270,9 +329,6 @@ function toEnv(settings: Settings): Record<string, string> {
     ["SLUICE_MEMORY", `${settings.memory}Mi`],
     ["SLUICE_HTTP_ALLOW", settings.httpAllow.join(",") || undefined],
     ["SLUICE_SECRETS_FILE", settings.secretsFile],
-    ["SLUICE_TASK_PIDS", String(settings.taskPids)],
-    ["SLUICE_TASK_USER", settings.taskUser],
-    ["SLUICE_MIN_FREE_DISK", `${settings.minFreeDisk}Mi`],
   ];
   return Object.fromEntries(entries.flatMap(([name, value]) => (value === undefined ? [] : [[name, value]])));
 }

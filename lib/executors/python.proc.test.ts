@@ -1,35 +1,35 @@
+import { spawn } from "node:child_process";
 import { mkdtemp, rm } from "node:fs/promises";
 import os from "node:os";
 import path from "node:path";
-import { afterAll, beforeAll, beforeEach, expect, test } from "vitest";
+import { afterEach, beforeEach, expect, test } from "vitest";
 import type { Json } from "#lib/domain/canonical.ts";
 import { PythonConfig } from "#lib/domain/model/task-types.ts";
-import { plainEnv } from "#lib/env.ts";
-import { SILENT } from "#lib/testing/silent-log.ts";
-import { createSpawner, type Spawner } from "#worker/spawner/client.ts";
-import type { ExecutorContext, Outcome } from "./executor.ts";
+import type { ExecutorContext, Exit, Outcome, SpawnRequest } from "./executor.ts";
 import { createAddressGuard } from "./http-address.ts";
 import { python } from "./python.ts";
 
-let folder: string;
-let spawner: Spawner;
-let attempts = 0;
+let workDir: string;
 let log: string;
 
-beforeAll(async () => {
-  folder = await mkdtemp(path.join(os.tmpdir(), "sluice-python-"));
-  spawner = createSpawner({ env: plainEnv(), log: SILENT });
-});
-afterAll(async () => {
-  await spawner.stop();
-  await rm(folder, { recursive: true, force: true });
-});
-beforeEach(() => {
+beforeEach(async () => {
+  workDir = await mkdtemp(path.join(os.tmpdir(), "sluice-python-"));
   log = "";
 });
+afterEach(() => rm(workDir, { recursive: true, force: true }));
 
-function run(config: object, inputs: Record<string, Json> = {}): Promise<Outcome> {
-  const { signal } = new AbortController();
+function spawnHere({ file, args, cwd, env }: SpawnRequest): Promise<Exit> {
+  return new Promise((resolve) => {
+    const child = spawn(file, args, { cwd, env: env as NodeJS.ProcessEnv });
+    child.stdout.on("data", (bytes: Buffer) => (log += bytes.toString()));
+    child.stderr.on("data", (bytes: Buffer) => (log += bytes.toString()));
+    child.on("error", (error) => resolve({ code: null, signal: null, error: error.message }));
+    child.on("close", (code, signal) => resolve({ code, signal }));
+  });
+}
+
+async function run(config: object, inputs: Record<string, Json> = {}): Promise<Outcome> {
+  const own = await mkdtemp(path.join(workDir, "attempt-"));
   const context: ExecutorContext = {
     attempt: {
       attemptId: "a-1",
@@ -45,12 +45,12 @@ function run(config: object, inputs: Record<string, Json> = {}): Promise<Outcome
     },
     env: { GREETING: "hello" },
     inputs: async () => ({ outputs: inputs, xcoms: { parent: { file: "a.csv" } } }),
-    signal,
+    signal: new AbortController().signal,
     timeoutMs: 60_000,
-    workDir: path.join(folder, `a-${++attempts}`),
+    workDir: own,
     network: createAddressGuard([]),
     log: () => undefined,
-    spawn: (request) => spawner.run(request, signal, async (_, bytes) => void (log += bytes.toString())),
+    spawn: spawnHere,
     call: () => Promise.reject(new Error("a program calls no function of ours")),
   };
   return python.run(context, PythonConfig.parse(config));
@@ -63,7 +63,7 @@ read = lambda name: json.load(open(os.environ[name]))
 print(os.environ["GREETING"], sys.argv[1])
 json.dump({"rows": read("SLUICE_INPUTS")["extract"] * 2, "limit": read("SLUICE_PARAMS")["limit"]}, open(os.environ["SLUICE_OUTPUT"], "w"))
 `;
-  expect(await run({ code, args: ["it's"] }, { extract: 21 })).toMatchObject({
+  expect(await run({ code, args: ["it's"] }, { extract: 21 })).toEqual({
     kind: "success",
     exitCode: 0,
     output: { rows: 42, limit: 10 },
@@ -79,7 +79,7 @@ sluice.push("file", sluice.pull("parent", "file").upper())
 sluice.push("none", sluice.pull("parent", "nothing", default=5))
 sluice.output(sluice.pull("extract") + sluice.params()["limit"])
 `;
-  expect(await run({ code }, { extract: 21 })).toMatchObject({
+  expect(await run({ code }, { extract: 21 })).toEqual({
     kind: "success",
     exitCode: 0,
     output: 31,

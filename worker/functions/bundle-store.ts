@@ -1,9 +1,9 @@
-import { chmod, mkdir, mkdtemp, rename, rm, stat, writeFile } from "node:fs/promises";
+import { mkdir, mkdtemp, rename, rm, stat, writeFile } from "node:fs/promises";
 import path from "node:path";
 
 /**
  * Code bundles as folders, one per hash, made when first needed. A folder appears by rename, whole or not at all;
- * several workers may share the parent folder. Whoever functions run as may read it.
+ * several workers may share the parent folder.
  */
 export function createBundleStore(
   folder: string,
@@ -13,10 +13,7 @@ export function createBundleStore(
 
   const materialise = async (hash: string): Promise<string> => {
     const target = path.join(folder, hash);
-    if (await exists(target)) {
-      await chmod(target, 0o755);
-      return target;
-    }
+    if (await exists(target)) return target;
     const files = await read(hash);
     if (!files) throw new Error(`the code bundle ${hash} is not in the database`);
     await mkdir(folder, { recursive: true });
@@ -28,7 +25,6 @@ export function createBundleStore(
       await mkdir(path.dirname(file), { recursive: true });
       await writeFile(file, text);
     }
-    await chmod(draft, 0o755);
     try {
       await rename(draft, target);
     } catch (error) {

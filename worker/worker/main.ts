@@ -1,7 +1,9 @@
-import { readFile } from "node:fs/promises";
+import { readFile, rm } from "node:fs/promises";
 import os from "node:os";
+import path from "node:path";
 import { randomUUID } from "node:crypto";
 import { engineDeps } from "#lib/boot.ts";
+import { readBundle } from "#lib/db/bundles.ts";
 import { listen, type Listener } from "#lib/db/listen.ts";
 import { messageOf } from "#lib/domain/errors.ts";
 import type { EngineDeps } from "#lib/engine/deps.ts";
@@ -10,18 +12,22 @@ import { FENCED } from "#lib/engine/fenced.ts";
 import { HEARTBEAT_MS } from "#lib/engine/lease.ts";
 import { registerWorker } from "#lib/engine/register-worker.ts";
 import { createAddressGuard } from "#lib/executors/http-address.ts";
-import type { Settings } from "#lib/env.ts";
+import { plainEnv, type Settings } from "#lib/env.ts";
 import { createLogger } from "#lib/obs/log.ts";
 import { lanesOf } from "#lib/queue/task-queue.ts";
 import { engineService } from "../engine-service.ts";
 import { everyService } from "../every.ts";
+import { createBundleStore } from "../functions/bundle-store.ts";
+import { createFunctionPool } from "../functions/pool.ts";
 import { createDuties, type Duties, healthService } from "../health.ts";
 import { runProcess, type Service } from "../lifecycle.ts";
 import { secretsOf } from "../secrets/file.ts";
-import { openAttemptTools } from "./attempt-tools.ts";
+import { createSpawner } from "../spawner/client.ts";
 import { makeCalls } from "./callbacks.ts";
 import { createFinisher } from "./finisher.ts";
+import { createInputs } from "./inputs.ts";
 import { createLogWriter } from "./log-writer.ts";
+import { type AttemptTools, untilReachable } from "./run-attempt.ts";
 import { createWorkerLoop, type WorkerLoop } from "./worker-loop.ts";
 
 type RunningSettings = Settings & { databaseUrl: string; workerName: string };
@@ -66,7 +72,7 @@ function workerService(
   duties: Duties,
 ): Service & { heartbeat(): Promise<void>; onCallbacks(wake: () => void): void } {
   let wakeCallbacks = (): void => undefined;
-  let tools: Awaited<ReturnType<typeof openAttemptTools>> | undefined;
+  const tools = attemptTools(settings, deps);
   let running: { loop: WorkerLoop; listener: Listener; done: Promise<void> } | undefined;
   return {
     name: "worker",
@@ -75,7 +81,7 @@ function workerService(
       wakeCallbacks = wake;
     },
     async start() {
-      tools ??= await openAttemptTools(settings, deps);
+      await rm(tools.workFolder, { recursive: true, force: true });
       // A wrong file is told to whoever starts the worker, and not only to the first task that wants a secret.
       const secrets = await tools.secrets.get([]);
       if (!secrets.ok) deps.log.error({ error: secrets.error }, "tasks that use secrets will fail");
@@ -119,7 +125,8 @@ function workerService(
         await done;
         await listener.stop();
       }
-      await tools?.stop();
+      await tools.functions.stop();
+      await tools.spawner.stop();
     },
   };
 }
@@ -136,6 +143,32 @@ function callbackService(settings: RunningSettings, deps: EngineDeps, duties: Du
       stopping.abort();
       await service.stop(reason);
     },
+  };
+}
+
+/** A bundle is read for all attempts that wait for it, so none of them may end the reading. */
+const NEVER = new AbortController().signal;
+
+function attemptTools(settings: RunningSettings, deps: EngineDeps): AttemptTools {
+  const env = plainEnv();
+  const spawner = createSpawner(env);
+  const bundles = createBundleStore(path.join(settings.home, "bundles"), (hash) =>
+    untilReachable(NEVER, () => readBundle(deps.pool, hash)),
+  );
+  const functions = createFunctionPool({
+    dagsDir: settings.dagsDir,
+    env,
+    folderOf: bundles.folderOf,
+    guard: spawner.guard,
+  });
+  return {
+    deps,
+    inputs: createInputs(deps),
+    spawner,
+    functions,
+    network: createAddressGuard(settings.httpAllow),
+    secrets: secretsOf(settings.secretsFile),
+    workFolder: path.join(settings.home, "work", settings.workerName),
   };
 }
 

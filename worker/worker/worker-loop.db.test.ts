@@ -58,7 +58,6 @@ async function work(name: string, call: Call): Promise<WorkerLoop> {
       workFolder: "/nowhere",
       network: createAddressGuard([]),
       secrets: NO_SECRETS,
-      diskTrouble: async () => undefined,
     },
     worker,
     lanes: lanesOf(["default"]),
