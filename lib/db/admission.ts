@@ -165,8 +165,8 @@ async function readWorkers(db: Db): Promise<WorkerRoom[]> {
                sum(w.memory)::int as memory
           from sluice.live_attempt a join sluice.workload w on w.id = a.workload_id
          where a.worker_id is not null or a.assigned_to is not null group by 1, 2)
-      select k.id, k.queues, k.cpu, k.memory, k.process_slots - t.process as process,
-             k.function_slots - t.function as function, k.inline_slots - t.inline as inline, k.cpu - t.cpu as "freeCpu",
+      select k.id, k.queues, k.cpu, k.memory, k.process_slots + k.process_ahead - t.process as process,
+             k.function_slots + k.function_ahead - t.function as function, k.inline_slots - t.inline as inline, k.cpu - t.cpu as "freeCpu",
              k.memory - t.memory as "freeMemory"
         from sluice.worker k
         cross join lateral (

@@ -86,7 +86,12 @@ export type KeyedRun = { runId: string; requestHash: string };
 /** Waits for whoever is using the same key right now, then answers the run that holds it, if there is one. */
 export async function lockRunKey(tx: Tx, dagId: string, key: string): Promise<KeyedRun | undefined> {
   await tx.query("select pg_advisory_xact_lock(hashtext('sluice.run_key'), hashtext($1))", [`${dagId}\n${key}`]);
-  const { rows } = await tx.query<KeyedRun>(
+  return findRunKey(tx, dagId, key);
+}
+
+/** The run that holds the key, as far as that is committed. */
+export async function findRunKey(db: Db, dagId: string, key: string): Promise<KeyedRun | undefined> {
+  const { rows } = await db.query<KeyedRun>(
     `select run_id as "runId", request_hash as "requestHash" from sluice.run_key
       where dag_id = $1 and kind = 'idempotency' and key = $2`,
     [dagId, key],

@@ -44,7 +44,8 @@ export async function deleteExpiredXcoms(db: Db): Promise<void> {
       name: "delete-expired-xcoms",
       text: `delete from sluice.xcom where (task_instance_id, key) in (
                select task_instance_id, key from sluice.xcom
-                where expires_at <= (select sluice.clock()) limit ${EXPIRED_AT_ONCE})`,
+                where expires_at <= (select sluice.clock()) limit ${EXPIRED_AT_ONCE})
+               and expires_at <= (select sluice.clock())`,
     });
     deleted = rowCount ?? 0;
   }

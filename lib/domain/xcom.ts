@@ -8,6 +8,8 @@ export const RETURN_VALUE = "return_value";
 const KEY = /^[A-Za-z][A-Za-z0-9_-]{0,63}$/;
 const KEY_RULE = "a key is a letter and then up to 63 letters, digits, _ or -";
 const MAX_PUSHED = 64;
+/** Of all that a task leaves: it travels in one statement, with that of others. */
+const MAX_BYTES = 16 * 1024 * 1024;
 
 /** What the parents of a task have left: their outputs, and what else they pushed by key; each by task id. */
 export type ParentXcoms = { outputs: Record<string, Json>; xcoms: Record<string, Record<string, Json>> };
@@ -38,12 +40,19 @@ export function storableXcoms(output: unknown, pushed: Readonly<Record<string, u
   if (entries.length > MAX_PUSHED)
     return unstorable(`${entries.length} XComs were pushed; at most ${MAX_PUSHED} of one task are kept`);
   const texts: [string, string][] = [];
+  let bytes = Buffer.byteLength(kept.json ?? "");
   for (const [key, value] of entries) {
     const trouble = keyTrouble(key);
     if (trouble !== undefined) return unstorable(trouble);
     const text = storableJson(value);
     if (!text.ok) return { ...text, error: `the XCom "${key}" cannot be kept: ${text.error}` };
-    if (text.json !== undefined) texts.push([key, text.json]);
+    if (text.json === undefined) continue;
+    texts.push([key, text.json]);
+    bytes += Buffer.byteLength(text.json);
+  }
+  if (bytes > MAX_BYTES) {
+    const error = `the output and the XComs have ${bytes} bytes together; at most ${MAX_BYTES} are kept`;
+    return { ok: false, reason: "RESULT_TOO_LARGE", error };
   }
   return { ok: true, output: kept.json, pushed: Object.fromEntries(texts) };
 }

@@ -200,7 +200,10 @@ describe("capacity", () => {
     expect(await claimAll(deps, w)).toEqual([]);
     expect((await renewLeases(deps.pool, w, [], 30_000)).assigned).toEqual(["process"]);
     expect((await renewLeases(deps.pool, other, [], 30_000)).assigned).toEqual([]);
-    const claimed = await claim(deps, w, { queue: ownQueue("w"), slotClass: "process" }, [randomUUID(), randomUUID()]);
+    const { claimed } = await claim(deps, w, { queue: ownQueue("w"), slotClass: "process" }, [
+      randomUUID(),
+      randomUUID(),
+    ]);
     expect(claimed).toHaveLength(2);
     await finish(deps, [success(claimed[0]!)], "worker:w");
     expect([await count(runId, "running"), await count(runId, "queued")]).toEqual([1, 1]);
@@ -247,7 +250,7 @@ describe("capacity", () => {
     const tokens = [randomUUID(), randomUUID()];
     const lane = { queue: "default", slotClass: "process" } as const;
     await claim(deps, w, lane, tokens.slice(0, 1));
-    const known = await claim(deps, w, lane, tokens.slice(1));
+    const { claimed: known } = await claim(deps, w, lane, tokens.slice(1));
     await handBackUnheard(deps, w, [tokens[0]!, randomUUID()]);
     expect([await count(runId, "running"), await count(runId, "queued")]).toEqual([1, 1]);
     await finish(deps, [success(known[0]!)], "worker:w");

@@ -6,6 +6,11 @@ import { type Lane, laneName, ownQueue, type TaskQueue } from "#lib/queue/task-q
 import type { EngineDeps } from "./deps.ts";
 import { LEASE_MS } from "./lease.ts";
 
+/** What was claimed, and how many deliveries that took: some may be of attempts that are nobody's to take any more. */
+export type Claims = { claimed: Claimed[]; delivered: number };
+
+const NOTHING: Claims = { claimed: [], delivered: 0 };
+
 /** Rolls the deliveries back: they belong to a worker that may still claim. */
 class NotActive extends Error {}
 
@@ -18,23 +23,23 @@ export async function claim(
   worker: WorkerRef,
   lane: Lane,
   tokens: readonly string[],
-): Promise<Claimed[]> {
+): Promise<Claims> {
   try {
-    const claimed = await inTx(deps.pool, async (tx) => {
+    const claims = await inTx(deps.pool, async (tx) => {
       const { deliveries, isOff } = await take(deps, tx, worker, lane, tokens.length);
-      if (deliveries.length === 0) return [];
+      if (deliveries.length === 0) return NOTHING;
       const attempts = deliveries.map((delivery, index) => ({ ...delivery, token: tokens[index]! }));
       const [taken] = await Promise.all([claimQueued(tx, worker, attempts, LEASE_MS), isOff]);
       if (taken.length === 0 && !(await isActive(tx, worker))) throw new NotActive();
-      return taken;
+      return { claimed: taken, delivered: deliveries.length };
     });
     deps.notifier.announce(
       "sluice_runs",
-      claimed.map((attempt) => attempt.runId),
+      claims.claimed.map((attempt) => attempt.runId),
     );
-    return claimed;
+    return claims;
   } catch (error) {
-    if (error instanceof NotActive) return [];
+    if (error instanceof NotActive) return NOTHING;
     throw error;
   }
 }

@@ -151,6 +151,15 @@ describe("a result counts once, and only from the holder", () => {
     expect(rows).toEqual([{ ok: true }, { ok: true }]);
   });
 
+  test("a key that was used gives its run, also when the DAG would not take the request any more", async () => {
+    const { deps } = database;
+    await publish(deps, "kept", { a: [] });
+    const request = { dagId: "kept", conf: {}, triggerKind: "api" as const, actor: "test", idempotencyKey: "k" };
+    const first = await startRun(deps, request);
+    await database.pool.query("update sluice.dag set missing = true where id = 'kept'");
+    expect(await startRun(deps, request)).toEqual({ runId: first.runId, created: false });
+  });
+
   test("a heartbeat renews what is held and tells what is not", async () => {
     const { deps } = database;
     await publish(deps, "beat", { a: [], b: [] });

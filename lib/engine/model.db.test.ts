@@ -173,7 +173,8 @@ const claimWith = (id: string, queue: Queue, max: number): Command =>
 
 function claimFrom(ref: WorkerRef, queue: Queue, max: number): Promise<Continued[]> {
   const { deps } = database;
-  return claim(deps, ref, { queue, slotClass: "process" }, Array.from({ length: max }, deps.newToken));
+  const tokens = Array.from({ length: max }, deps.newToken);
+  return claim(deps, ref, { queue, slotClass: "process" }, tokens).then(({ claimed }) => claimed);
 }
 
 function join(id: string, slots: number): Promise<WorkerRef> {

@@ -4,9 +4,11 @@ import { storableJson } from "#lib/domain/output.ts";
 import { paramValues } from "#lib/domain/param-values.ts";
 import type { Db } from "#lib/db/pool.ts";
 import {
+  findRunKey,
   findStartable,
   insertRunIfCurrent,
   insertRunKey,
+  type KeyedRun,
   lockRunKey,
   type NewRun,
   type Startable,
@@ -44,6 +46,10 @@ type Born = { runId: string; created: boolean; started: string[] };
 const MAX_LOOKS = 5;
 
 async function create(deps: EngineDeps, { idempotencyKey: key, ...run }: StartRun): Promise<Born> {
+  const requestHash = hashOf(run);
+  // Before anything is checked: what was accepted once stays accepted, whatever the DAG has become since.
+  const earlier = key === undefined ? undefined : await findRunKey(deps.pool, run.dagId, key);
+  if (earlier) return sameRun(earlier, requestHash);
   for (let looks = 0; looks < MAX_LOOKS; looks++) {
     const isFresh = looks > 0 || !startables(deps).has(run.dagId);
     const startable = await startableOf(deps, run.dagId, isFresh);
@@ -55,7 +61,7 @@ async function create(deps: EngineDeps, { idempotencyKey: key, ...run }: StartRu
       deps,
       { ...run, versionId: startable.versionId, params: values.params },
       key,
-      hashOf(run),
+      requestHash,
     );
     if (born !== undefined) return born;
   }
@@ -78,16 +84,16 @@ async function insert(
   if (key === undefined) return retried(() => fresh(deps.pool));
   return inTx(deps.pool, async (tx) => {
     const known = await lockRunKey(tx, run.dagId, key);
-    if (known && known.requestHash !== requestHash) {
-      throw new AppError("idempotency_key_reused", "this idempotency key was used with another request", {
-        runId: known.runId,
-      });
-    }
-    if (known) return { runId: known.runId, created: false, started: [] };
+    if (known) return sameRun(known, requestHash);
     const born = await fresh(tx);
     if (born) await insertRunKey(tx, run.dagId, key, { runId: born.runId, requestHash });
     return born;
   });
+}
+
+function sameRun({ runId, requestHash: first }: KeyedRun, requestHash: string): Born {
+  if (first === requestHash) return { runId, created: false, started: [] };
+  throw new AppError("idempotency_key_reused", "this idempotency key was used with another request", { runId });
 }
 
 /** What was started with the run is admitted; a run that others kept from starting gets its turn after them. */

@@ -115,6 +115,11 @@ export function createTaskQueue(pool: pg.Pool, onError: (error: unknown) => void
     async take(tx, lane, max) {
       const taken: Delivery[] = [];
       const deleted: Promise<unknown>[] = [];
+      // Waited for at the end; until then nobody else hears of a failure.
+      const later = (work: Promise<unknown>): void => {
+        work.catch(() => undefined);
+        deleted.push(work);
+      };
       while (taken.length < max) {
         // As many as certainly fit, were they all full. Where not even one does, it may bring more than there is room for.
         const batchSize = Math.max(1, Math.floor((max - taken.length) / MAX_PARCEL));
@@ -122,7 +127,7 @@ export function createTaskQueue(pool: pg.Pool, onError: (error: unknown) => void
         if (jobs.length > 0) {
           // Deleted at once: no pg-boss job is ever active outside this transaction.
           const ids = jobs.map((job) => job.id);
-          deleted.push(boss.deleteJob(lane, ids, { db: on(tx) }));
+          later(boss.deleteJob(lane, ids, { db: on(tx) }));
           const attempts = jobs.flatMap((job) => job.data.attempts);
           taken.push(...attempts.map(([taskInstanceId, attemptId]) => ({ taskInstanceId, attemptId })));
         }
@@ -132,7 +137,7 @@ export function createTaskQueue(pool: pg.Pool, onError: (error: unknown) => void
       const rest = taken.splice(max);
       if (rest.length > 0) {
         const back = parcels(rest).map((parcel) => ({ ...parcel, priority: 1 }));
-        deleted.push(boss.insert(lane, back, { db: on(tx) }));
+        later(boss.insert(lane, back, { db: on(tx) }));
       }
       const isOff = Promise.all(deleted);
       // Whoever waits for it hears of a failure; whoever failed before that did so for the same reason.

@@ -62,8 +62,9 @@ export function claimAll(deps: EngineDeps, ref: WorkerRef): Promise<Claimed[]> {
   return claimSome(deps, ref, 1_000);
 }
 
-export function claimSome(deps: EngineDeps, ref: WorkerRef, max: number): Promise<Claimed[]> {
-  return claim(deps, ref, { queue: "default", slotClass: "process" }, Array.from({ length: max }, deps.newToken));
+export async function claimSome(deps: EngineDeps, ref: WorkerRef, max: number): Promise<Claimed[]> {
+  const tokens = Array.from({ length: max }, deps.newToken);
+  return (await claim(deps, ref, { queue: "default", slotClass: "process" }, tokens)).claimed;
 }
 
 type Held = Pick<Claimed, "taskInstanceId" | "token">;

@@ -64,6 +64,10 @@ async function call({ file, export: name, argument }: ToFunctionChild): Promise<
   }
 }
 
+/** Not what every object has, like "constructor". */
+const own = <T>(values: Readonly<Record<string, T>>, key: string): T | undefined =>
+  Object.hasOwn(values, key) ? values[key] : undefined;
+
 function xcomOf({ outputs, xcoms }: ParentXcoms, pushed: Record<string, unknown>): XcomAccess {
   return {
     push(key, value) {
@@ -71,7 +75,8 @@ function xcomOf({ outputs, xcoms }: ParentXcoms, pushed: Record<string, unknown>
       if (trouble !== undefined) throw new Error(trouble);
       pushed[key] = value;
     },
-    pull: (taskId, key = RETURN_VALUE) => (key === RETURN_VALUE ? outputs[taskId] : xcoms[taskId]?.[key]),
+    pull: (taskId, key = RETURN_VALUE) =>
+      key === RETURN_VALUE ? own(outputs, taskId) : own(own(xcoms, taskId) ?? {}, key),
   };
 }
 

@@ -5,6 +5,8 @@ import type { EngineDeps } from "#lib/engine/deps.ts";
 import { type Ended, finishAndContinue } from "#lib/engine/finish.ts";
 
 const MAX_BATCH = 250;
+/** Characters of what the tasks of a batch leave: all of it is one statement. One task alone may leave more. */
+const MAX_BATCH_LENGTH = 8 * 1024 * 1024;
 const FIRST_BACKOFF_MS = 50;
 const MAX_BACKOFF_MS = 2_000;
 
@@ -87,11 +89,19 @@ export function createFinisher(deps: EngineDeps, actor: string, unheard: string[
  */
 function nextBatch(waiting: readonly Waiting[]): Set<Waiting> {
   const byTask = new Map<string, Waiting>();
+  let length = 0;
   for (const item of waiting) {
     if (byTask.size === MAX_BATCH) break;
-    if (!byTask.has(item.end.taskInstanceId)) byTask.set(item.end.taskInstanceId, item);
+    if (byTask.has(item.end.taskInstanceId)) continue;
+    length += lengthOf(item.end);
+    if (byTask.size > 0 && length > MAX_BATCH_LENGTH) break;
+    byTask.set(item.end.taskInstanceId, item);
   }
   return new Set(byTask.values());
+}
+
+function lengthOf({ output = "", pushed = {} }: Finish): number {
+  return Object.values(pushed).reduce((sum, json) => sum + json.length, output.length);
 }
 
 /** An end refused at a later try may have been accepted at an earlier one, and with it a child claimed. */

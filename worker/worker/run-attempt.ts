@@ -24,6 +24,8 @@ import { type Inputs, InputsTooLarge } from "./inputs.ts";
 import type { AttemptLog } from "./log-writer.ts";
 
 const ASK_AGAIN_MS = 500;
+/** A message is for people; the log has the rest. */
+const MAX_ERROR_LENGTH = 16_384;
 /** A timer beyond it fires at once (Node keeps the delay in 31 bits); nobody's lease lives that long. */
 const MAX_TIMER_MS = 2 ** 31 - 1;
 
@@ -178,7 +180,7 @@ type Failed = Extract<Outcome, { kind: "failed" }>;
 /** A failed end, and when the task is tried again. A task that cannot even be read is not. */
 function failedEnd({ taskInstanceId, token, failures }: Claimed, task: TaskSpec | undefined, failure: Failed): Finish {
   const { reason, exitCode } = failure;
-  const error = failure.error.replaceAll("\0", "\uFFFD").toWellFormed();
+  const error = failure.error.slice(0, MAX_ERROR_LENGTH).replaceAll("\0", "\uFFFD").toWellFormed();
   const retry = task && nextRetry(task.retries, failure, failures + 1, Math.random());
   const retryInMs = retry?.retry ? retry.delayMs : undefined;
   return { taskInstanceId, token, state: "failed", reason, exitCode, error, retryInMs };

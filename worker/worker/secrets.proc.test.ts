@@ -80,7 +80,7 @@ async function run(dagId: string, tasks: object[]): Promise<Record<string, { rea
   const runId = await start(deps, dagId);
   const claimed: Claimed[] = [];
   for (const slotClass of ["process", "function", "inline"] as const)
-    claimed.push(...(await claim(deps, ref, { queue: "default", slotClass }, tasks.map(deps.newToken))));
+    claimed.push(...(await claim(deps, ref, { queue: "default", slotClass }, tasks.map(deps.newToken))).claimed);
   expect(claimed).toHaveLength(tasks.length);
   const logs = createLogWriter(deps);
   for (const attempt of claimed) {

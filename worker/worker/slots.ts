@@ -22,6 +22,9 @@ export type Slots = {
   ahead(slotClass: SlotClass): number;
   /** From now on no attempt is begun and no child gone on with. */
   close(): void;
+  /** Ends what is held now; what is claimed later runs. */
+  fence(reason: string): void;
+  /** Ends what is held, and what a claim under way still brings. */
   stopAll(reason: string): void;
   /** Resolves when nothing runs any more. */
   ended(): Promise<unknown>;
@@ -140,6 +143,10 @@ export function createSlots(options: {
     );
   };
 
+  const fence = (reason: string): void => {
+    for (const attempt of held.values()) attempt.stop.abort(new Error(reason));
+  };
+
   return {
     held,
     ahead,
@@ -173,9 +180,10 @@ export function createSlots(options: {
     close() {
       closed = true;
     },
+    fence,
     stopAll(reason) {
       stopped = reason;
-      for (const attempt of held.values()) attempt.stop.abort(new Error(reason));
+      fence(reason);
     },
     async ended() {
       while (working.size > 0) await Promise.all(working);

@@ -82,9 +82,9 @@ export function createWorkerLoop(options: {
     asked.delete(lane);
     const tokens = Array.from({ length: room }, deps.newToken);
     try {
-      const claimed = await claim(deps, worker, lane, tokens);
-      // As many as there was room for: more may be left.
-      if (claimed.length === room) asked.add(lane);
+      const { claimed, delivered } = await claim(deps, worker, lane, tokens);
+      // As many as there was room for: more may be left, also when these were nobody's any more.
+      if (delivered >= room) asked.add(lane);
       for (const attempt of claimed) slots.add(attempt, lane.slotClass);
     } catch (error) {
       // Its commit may have been done and only the answer lost.
@@ -121,7 +121,7 @@ export function createWorkerLoop(options: {
 
   // Apart from the heartbeat: one that hangs must not keep the worker from noticing.
   const watchdog = setInterval(() => {
-    if (performance.now() - confirmedAt > SELF_FENCE_MS) slots.stopAll("the lease could not be renewed in time");
+    if (performance.now() - confirmedAt > SELF_FENCE_MS) slots.fence("the lease could not be renewed in time");
     void giveBack(slots.giveUp(performance.now() - MAX_WAIT_MS));
   }, WATCHDOG_MS);
 
@@ -130,7 +130,7 @@ export function createWorkerLoop(options: {
       const next = woken.promise;
       try {
         turn++;
-        await Promise.all([...SLOT_CLASSES.map(claimClass), publishAhead()]);
+        await allDone([...SLOT_CLASSES.map(claimClass), publishAhead()]);
         options.duties.done("claim");
         if (asked.values().some((lane) => slots.room(lane.slotClass) > 0)) continue;
       } catch (error) {
@@ -191,6 +191,12 @@ export function createWorkerLoop(options: {
       await deps.notifier.flush();
     },
   };
+}
+
+/** Waits for all, also when one has failed: what is left behind would claim beside the next pass. */
+async function allDone(work: readonly Promise<unknown>[]): Promise<void> {
+  const failed = (await Promise.allSettled(work)).find((result) => result.status === "rejected");
+  if (failed) throw failed.reason;
 }
 
 /** Not each step up or down is worth a statement, only one that changes how much there is to do. */

@@ -1,0 +1,67 @@
+import { expect, test } from "vitest";
+import { pino } from "pino";
+import type { Claimed } from "#lib/db/claims.ts";
+import type { AttemptTools } from "./run-attempt.ts";
+import { createSlots, type Slots } from "./slots.ts";
+
+const claimed = (n: number): Claimed => ({
+  taskInstanceId: String(n),
+  runId: "1",
+  attemptId: `attempt-${n}`,
+  token: `token-${n}`,
+  number: 1,
+  dagId: "d",
+  taskId: `t${n}`,
+  task: { id: `t${n}`, type: "noop", config: {} },
+  bundle: null,
+  conf: {},
+  params: {},
+  failures: 0,
+  logicalDate: new Date(0),
+  triggerKind: "manual",
+});
+
+/** Slots of a worker whose ends are always accepted; `submitted` are the task instances whose end was handed in. */
+function slots(): { slots: Slots; submitted: string[] } {
+  const submitted: string[] = [];
+  const made = createSlots({
+    tools: {
+      deps: { log: pino({ level: "silent" }), newToken: () => "token" },
+      workFolder: "/nowhere",
+      inputs: {
+        of: () => Promise.resolve({ outputs: {}, xcoms: {} }),
+        prefetch: () => undefined,
+        forget: () => undefined,
+      },
+    } as unknown as AttemptTools,
+    slots: { process: 1, function: 1, inline: 1 },
+    logs: { open: () => ({ write: async () => undefined, stored: async () => undefined }) },
+    finisher: {
+      submit: async ({ taskInstanceId }) => {
+        submitted.push(taskInstanceId);
+        return { accepted: true };
+      },
+    },
+    onRoom: () => undefined,
+  });
+  return { slots: made, submitted };
+}
+
+test("what is claimed after a fence runs, what was held before it does not end here", async () => {
+  const { slots: worker, submitted } = slots();
+  worker.add(claimed(1), "inline");
+  worker.fence("the lease could not be renewed in time");
+  await worker.ended();
+  worker.add(claimed(2), "inline");
+  await worker.ended();
+  expect(submitted).toEqual(["2"]);
+  expect(worker.held.size).toBe(0);
+});
+
+test("what a claim brings when everything has been stopped is not handed in", async () => {
+  const { slots: worker, submitted } = slots();
+  worker.stopAll("the worker stops");
+  worker.add(claimed(1), "inline");
+  await worker.ended();
+  expect(submitted).toEqual([]);
+});
