@@ -129,8 +129,9 @@ test.each([
     `id: a\ntasks:\n${Array.from({ length: 5_000 }, (_, n) => `  - { id: t${n}, dependsOn: [u${n}], noop: {} }`).join("\n")}`,
   ],
 ])("%s: refused in time", (_, text) => {
-  const started = performance.now();
+  // Time of the processor and not of the clock: what else the machine does is not this text's fault.
+  const before = process.cpuUsage();
   const result = parseDefinition(text, "bad.yaml");
   expect(result.ok).toBe(false);
-  expect(performance.now() - started).toBeLessThan(2_000);
+  expect(process.cpuUsage(before).user / 1_000).toBeLessThan(2_000);
 });
