@@ -94,7 +94,7 @@ describe("a delivery", () => {
     await start(deps, "lost");
     const { rows } = await pool.query<{ id: string }>("select id from sluice.live_attempt");
     await pool.query("truncate sluice_boss.job");
-    await moveClock(deps, "29 s");
+    await moveClock(deps, "20 s");
     await renewLeases(pool, w, [], LEASE_MS);
     await sweep(deps);
     expect(await claimAll(deps, w)).toEqual([]);
@@ -272,7 +272,7 @@ describe("a lease", () => {
     vi.setSystemTime(Date.now() + 2 * 365 * 86_400_000);
     await moveClock(deps, "-1 hour");
     expect((await release()).runs).toEqual([]);
-    await moveClock(deps, "29 s");
+    await moveClock(deps, "20 s");
     expect((await release()).runs).toEqual([]);
     await moveClock(deps, "31 s");
     expect((await release()).runs).toEqual([runId]);
