@@ -30,3 +30,13 @@ export function isDatabaseUnreachable(error: unknown): boolean {
     return true;
   return error.cause !== undefined && isDatabaseUnreachable(error.cause);
 }
+
+/**
+ * True when the database or its driver will not take these values, however often they are sent: data it cannot hold (22),
+ * what breaks a rule of its own (23), or is too much for it (54, and a text longer than the driver can make).
+ */
+export function isRefused(error: unknown): boolean {
+  if (error instanceof RangeError) return true;
+  const code = error instanceof Error && "code" in error && typeof error.code === "string" ? error.code : "";
+  return /^(22|23|54)...$/.test(code);
+}

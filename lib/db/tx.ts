@@ -7,6 +7,8 @@ const RETRIED_CODES = new Set([
   "40001", // serialization_failure
   "40P01", // deadlock_detected
   "55P03", // lock_not_available (lock_timeout)
+  // in_failed_sql_transaction: of statements sent together, one behind the one that lost may be heard first.
+  "25P02",
 ]);
 
 const MAX_TRIES = 5;

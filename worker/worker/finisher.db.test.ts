@@ -2,16 +2,12 @@ import { randomUUID } from "node:crypto";
 import { beforeEach, expect, test } from "vitest";
 import { handBack } from "#lib/engine/sweep.ts";
 import { testDatabase } from "#lib/testing/database.ts";
-import { claimAll, publish, start, success, worker } from "#lib/testing/engine.ts";
+import { claimAll, publish, start, states, success, worker, forgetRuns } from "#lib/testing/engine.ts";
 import { createFinisher } from "./finisher.ts";
 
 const database = testDatabase();
 
-beforeEach(() =>
-  database.pool.query(
-    "truncate sluice.dag_run, sluice.run_progress, sluice.task_instance, sluice.live_attempt, sluice.worker, sluice.event, sluice.attempt, sluice_boss.job",
-  ),
-);
+beforeEach(() => forgetRuns(database.deps));
 
 test("of two attempts of one task that end at the same moment, the live one is accepted and goes on", async () => {
   const { deps } = database;
@@ -29,4 +25,24 @@ test("of two attempts of one task that end at the same moment, the live one is a
   ]);
   expect(late).toEqual({ accepted: false, next: undefined });
   expect(timely).toMatchObject({ accepted: true, next: { taskId: "b" } });
+});
+
+test("an end that the database refuses ends as such, and keeps no other from its end", async () => {
+  const { deps } = database;
+  await publish(deps, "refused", { a: [], b: [], c: [] });
+  const w = await worker(deps, "w");
+  const runId = await start(deps, "refused");
+  const [a, b, c] = await claimAll(deps, w);
+  const finisher = createFinisher(deps, "worker:w", []);
+  const answers = await Promise.all([
+    finisher.submit({ ...success(a!), output: "1" }, true),
+    finisher.submit({ ...success(b!), output: "no JSON" }, true),
+    finisher.submit(success(c!), true),
+  ]);
+  expect(answers.map(({ accepted }) => accepted)).toEqual([true, true, true]);
+  expect(await states(deps, runId)).toEqual(["success", "failed", "success"]);
+  const { rows } = await deps.pool.query("select reason, error from sluice.attempt where state = 'failed'");
+  expect(rows).toEqual([
+    { reason: "RESULT_UNSTORABLE", error: expect.stringContaining("refuses what the task left: invalid input syntax") },
+  ]);
 });

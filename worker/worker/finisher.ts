@@ -2,6 +2,7 @@ import { setTimeout as delay } from "node:timers/promises";
 import { messageOf } from "#lib/domain/errors.ts";
 import type { Continued, Finish } from "#lib/db/finishes.ts";
 import type { EngineDeps } from "#lib/engine/deps.ts";
+import { isRefused } from "../database-errors.ts";
 import { type Ended, finishAndContinue } from "#lib/engine/finish.ts";
 
 const MAX_BATCH = 250;
@@ -66,10 +67,27 @@ export function createFinisher(deps: EngineDeps, actor: string, unheard: string[
         if (backoffMs > FIRST_BACKOFF_MS) unheard.push(...doubtful(ends, ended));
         return ended;
       } catch (error) {
+        if (isRefused(error)) return apart(ends, messageOf(error));
         deps.log.warn({ error: messageOf(error), ends: ends.length }, "results could not be handed in; trying again");
         await delay(backoffMs);
       }
     }
+  };
+
+  /** One end that cannot be kept must not keep the others from it: apart from them, and then without what its task left. */
+  const apart = async (ends: readonly Finish[], error: string): Promise<Ended> => {
+    if (ends.length > 1) {
+      const half = ends.length >> 1;
+      const [first, second] = [await persist(ends.slice(0, half)), await persist(ends.slice(half))];
+      return {
+        accepted: new Set([...first.accepted, ...second.accepted]),
+        continued: new Map([...first.continued, ...second.continued]),
+      };
+    }
+    const [end] = ends;
+    if (end !== undefined && end.reason !== UNSTORABLE) return persist([withoutResult(end, error)]);
+    deps.log.error({ error, task: end?.taskInstanceId }, "an end was refused by the database; its lease will run out");
+    return { accepted: new Set(), continued: new Map() };
   };
 
   return {
@@ -98,6 +116,13 @@ function nextBatch(waiting: readonly Waiting[]): Set<Waiting> {
     byTask.set(item.end.taskInstanceId, item);
   }
   return new Set(byTask.values());
+}
+
+const UNSTORABLE = "RESULT_UNSTORABLE";
+
+function withoutResult({ taskInstanceId, token }: Finish, error: string): Finish {
+  const why = `the database refuses what the task left: ${error}`;
+  return { taskInstanceId, token, state: "failed", reason: UNSTORABLE, error: why };
 }
 
 function lengthOf({ output = "", pushed = {} }: Finish): number {

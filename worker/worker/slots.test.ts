@@ -33,6 +33,7 @@ function slots(): { slots: Slots; submitted: string[] } {
         prefetch: () => undefined,
         forget: () => undefined,
       },
+      // Of all that attempts may need, a noop needs this much.
     } as unknown as AttemptTools,
     slots: { process: 1, function: 1, inline: 1 },
     logs: { open: () => ({ write: async () => undefined, stored: async () => undefined }) },

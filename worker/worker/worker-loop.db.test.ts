@@ -1,5 +1,5 @@
 import { setTimeout as delay } from "node:timers/promises";
-import { afterEach, beforeEach, expect, test } from "vitest";
+import { afterEach, beforeEach, expect, onTestFinished, test, vi } from "vitest";
 import { inTx } from "#lib/db/tx.ts";
 import { publishVersion } from "#lib/db/versions.ts";
 import { DagSpec } from "#lib/domain/model/dag.ts";
@@ -8,7 +8,7 @@ import { createAddressGuard } from "#lib/executors/http-address.ts";
 import type { CallResult, FunctionCall } from "#lib/executors/executor.ts";
 import { lanesOf } from "#lib/queue/task-queue.ts";
 import { testDatabase } from "#lib/testing/database.ts";
-import { runState, start } from "#lib/testing/engine.ts";
+import { runState, start, forgetRuns } from "#lib/testing/engine.ts";
 import { createDuties } from "../health.ts";
 import { NO_SECRETS } from "../secrets/provider.ts";
 import { createFinisher } from "./finisher.ts";
@@ -21,11 +21,7 @@ import { createWorkerLoop, type WorkerLoop } from "./worker-loop.ts";
 const database = testDatabase();
 const loops: WorkerLoop[] = [];
 
-beforeEach(() =>
-  database.pool.query(
-    "truncate sluice.dag_run, sluice.run_progress, sluice.task_instance, sluice.live_attempt, sluice.worker, sluice.event, sluice.attempt, sluice_boss.job",
-  ),
-);
+beforeEach(() => forgetRuns(database.deps));
 afterEach(() => Promise.all(loops.splice(0).map((loop) => loop.drain(0))));
 
 type Call = (call: FunctionCall, signal: AbortSignal) => Promise<CallResult>;
@@ -157,4 +153,22 @@ test("a worker that stops hands back what it has claimed and not begun, at once"
   slow.resolve({ ok: true, value: null });
   await drained;
   expect(await running()).toBe(0);
+});
+
+test("a lease that nobody has confirmed for long is confirmed before anything is claimed", async () => {
+  const { pool } = database;
+  await publish("overdue", 3);
+  await work("w", () => Promise.resolve({ ok: true, value: null }));
+  await pool.query("update sluice.worker set lease_until = sluice.clock() + interval '9 s'");
+  const real = performance.now.bind(performance);
+  // As after a database that was away, with the heartbeat not yet heard again.
+  vi.spyOn(performance, "now").mockImplementation(() => real() + 25_000);
+  onTestFinished(() => void vi.restoreAllMocks());
+  const runId = await start(database.deps, "overdue");
+  await until(ended(runId));
+  expect(await runState(database.deps, runId)).toBe("success");
+  const { rows } = await pool.query(
+    "select lease_until > sluice.clock() + interval '10 s' as renewed from sluice.worker",
+  );
+  expect(rows).toEqual([{ renewed: true }]);
 });

@@ -68,6 +68,9 @@ export function createWorkerLoop(options: {
     if (lanes.length > 0) stir();
   };
 
+  /** The lease has not been confirmed for so long that it may be over before this worker knows. */
+  const isOverdue = (): boolean => performance.now() - confirmedAt > SELF_FENCE_MS;
+
   const slots = createSlots({
     tools,
     slots: options.slots,
@@ -101,13 +104,39 @@ export function createWorkerLoop(options: {
     for (const at of lanes.keys()) await claimLane(lanes[(at + turn) % lanes.length]!);
   };
 
-  /** Tells admission how much this worker claims ahead, when it has changed. */
-  const publishAhead = async (): Promise<void> => {
+  /** Tells admission how much this worker claims ahead, when it has changed; one at a time, so that the last one counts. */
+  let publishing: Promise<void> = Promise.resolve();
+  const publishAhead = (): Promise<void> => {
+    publishing = publishing.catch(() => undefined).then(publish);
+    return publishing;
+  };
+
+  const publish = async (): Promise<void> => {
     const ahead = { process: slots.ahead("process"), function: slots.ahead("function") };
     if (!differs(ahead.process, published.process) && !differs(ahead.function, published.function)) return;
     await setWorkerAhead(deps.pool, worker, ahead);
     published = ahead;
-    await admit(deps);
+    // Not waited for: it is others' work as well.
+    void admit(deps);
+  };
+
+  const heartbeat = async (): Promise<void> => {
+    if (stopped) return;
+    const sentAt = performance.now();
+    const known = [...slots.held.values()];
+    const attempts = known.map(({ claimed }) => ({ taskInstanceId: claimed.taskInstanceId, token: claimed.token }));
+    const unheard = options.unheard.splice(0);
+    if (unheard.length > 0) await handBackUnheard(deps, worker, unheard).catch(() => options.unheard.push(...unheard));
+    const beat = await renewLeases(deps.pool, worker, attempts, LEASE_MS);
+    // From before it was sent: our own view of the lease must end first.
+    confirmedAt = sentAt;
+    if (beat.workerState === undefined) options.onReplaced();
+    for (const slotClass of beat.assigned) wake(laneName({ queue: ownQueue(worker.id), slotClass }));
+    const ours = new Set(beat.held);
+    for (const attempt of known) {
+      const lost = slots.held.has(attempt.claimed.attemptId) && !ours.has(attempt.claimed.attemptId);
+      if (lost) attempt.stop.abort(new Error("the attempt is no longer this worker's"));
+    }
   };
 
   /** What was claimed and not begun goes to others at once. */
@@ -121,7 +150,7 @@ export function createWorkerLoop(options: {
 
   // Apart from the heartbeat: one that hangs must not keep the worker from noticing.
   const watchdog = setInterval(() => {
-    if (performance.now() - confirmedAt > SELF_FENCE_MS) slots.fence("the lease could not be renewed in time");
+    if (isOverdue()) slots.fence("the lease could not be renewed in time");
     void giveBack(slots.giveUp(performance.now() - MAX_WAIT_MS));
   }, WATCHDOG_MS);
 
@@ -129,6 +158,8 @@ export function createWorkerLoop(options: {
     while (!draining.signal.aborted) {
       const next = woken.promise;
       try {
+        // Fenced would be at once what is claimed under a lease that nobody has confirmed.
+        if (isOverdue()) await heartbeat();
         turn++;
         await allDone([...SLOT_CLASSES.map(claimClass), publishAhead()]);
         options.duties.done("claim");
@@ -151,25 +182,7 @@ export function createWorkerLoop(options: {
       looping = loop();
       return looping;
     },
-    async heartbeat() {
-      if (stopped) return;
-      const sentAt = performance.now();
-      const known = [...slots.held.values()];
-      const attempts = known.map(({ claimed }) => ({ taskInstanceId: claimed.taskInstanceId, token: claimed.token }));
-      const unheard = options.unheard.splice(0);
-      if (unheard.length > 0)
-        await handBackUnheard(deps, worker, unheard).catch(() => options.unheard.push(...unheard));
-      const beat = await renewLeases(deps.pool, worker, attempts, LEASE_MS);
-      // From before it was sent: our own view of the lease must end first.
-      confirmedAt = sentAt;
-      if (beat.workerState === undefined) options.onReplaced();
-      for (const slotClass of beat.assigned) wake(laneName({ queue: ownQueue(worker.id), slotClass }));
-      const ours = new Set(beat.held);
-      for (const attempt of known) {
-        const lost = slots.held.has(attempt.claimed.attemptId) && !ours.has(attempt.claimed.attemptId);
-        if (lost) attempt.stop.abort(new Error("the attempt is no longer this worker's"));
-      }
-    },
+    heartbeat,
     async drain(graceMs) {
       draining.abort();
       slots.close();
