@@ -3,17 +3,13 @@ import type { Claimed } from "#lib/db/claims.ts";
 import { deleteExpiredXcoms, readParentXcoms, runXcoms } from "#lib/db/xcoms.ts";
 import type { ParentXcoms } from "#lib/domain/xcom.ts";
 import { testDatabase } from "#lib/testing/database.ts";
-import { claimAll, moveClock, publish, start, success, worker } from "#lib/testing/engine.ts";
+import { claimAll, moveClock, publish, start, success, worker, forgetRuns } from "#lib/testing/engine.ts";
 import { finish } from "./finish.ts";
 import { clearTask } from "./run-actions.ts";
 
 const database = testDatabase();
 
-beforeEach(() =>
-  database.pool.query(
-    "truncate sluice.dag_run, sluice.run_progress, sluice.task_instance, sluice.live_attempt, sluice.worker, sluice.event, sluice.attempt, sluice.xcom, sluice_boss.job",
-  ),
-);
+beforeEach(() => forgetRuns(database.deps));
 
 const MiB = 2 ** 20;
 
@@ -78,9 +74,7 @@ test("what has expired is not seen, and is removed; the rest stays", async () =>
 
 test("more than a worker may hold is not handed over", async () => {
   const { child } = await childOf("large", { a: { output: JSON.stringify("xy".repeat(3_000)) }, b: { output: "1" } });
-  const { rows } = await database.pool.query<{ size: number }>(
-    "select sum(pg_column_size(value))::int as size from sluice.xcom",
-  );
+  const { rows } = await database.pool.query<{ size: number }>("select sum(bytes)::int as size from sluice.xcom");
   expect(await parentsOf(child, rows[0]!.size)).toBeDefined();
   expect(await parentsOf(child, rows[0]!.size - 1)).toBeUndefined();
 });

@@ -327,6 +327,8 @@ create table sluice.xcom (
   task_instance_id bigint not null,
   key text not null,
   value jsonb not null,
+  -- Of its text: what is too much for a task is known without reading it.
+  bytes int not null check (bytes >= 0),
   created_at timestamptz not null default sluice.clock(),
   -- Null for what is kept as long as its run; what has expired is as if it were not there.
   expires_at timestamptz,
@@ -692,11 +694,11 @@ begin
     into made_ready, continued;
 
   if xcoms is not null then
-    insert into sluice.xcom (task_instance_id, key, value, expires_at)
-    select d.id, x.key, x.value, sluice.clock() + xcom_ttls_ms[d.at] * interval '1 ms'
+    insert into sluice.xcom (task_instance_id, key, value, bytes, expires_at)
+    select d.id, x.key, x.value, octet_length(x.value::text), sluice.clock() + xcom_ttls_ms[d.at] * interval '1 ms'
       from unnest(accepted, done_at) d(id, at) cross join lateral jsonb_each(xcoms[d.at]) x
     on conflict (task_instance_id, key) do update
-      set value = excluded.value, created_at = sluice.clock(), expires_at = excluded.expires_at;
+      set value = excluded.value, bytes = excluded.bytes, created_at = sluice.clock(), expires_at = excluded.expires_at;
   end if;
 
   if cardinality(runs) > 1 then
