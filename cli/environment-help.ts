@@ -1,4 +1,4 @@
-import { SETTING_HELP } from "#lib/env.ts";
+import { SETTING_HELP } from "#lib/env-help.ts";
 
 /** All settings, for \`--help\`. */
 export function environmentHelp(): string {

@@ -4,8 +4,8 @@ import { z } from "zod";
 import { isIpRange } from "#lib/domain/ip-range.ts";
 import { MEMORY_SIZE, resourceAmount } from "#lib/domain/model/resources.ts";
 import { nearestName } from "#lib/domain/nearest.ts";
+import { LOG_LEVELS, SETTING_HELP } from "./env-help.ts";
 
-const LOG_LEVELS = ["trace", "debug", "info", "warn", "error", "fatal", "silent"] as const;
 export type LogLevel = (typeof LOG_LEVELS)[number];
 
 const MIB = 1024 * 1024;
@@ -45,8 +45,6 @@ export type Settings = {
 export type ProcessEnvironment = Record<string, string> & { NODE_ENV: "production" };
 
 export type SettingsResult = { ok: true; settings: Settings } | { ok: false; problems: string[] };
-
-type Help = { allowed: string; fallback: string; about: string; secret?: true };
 
 function wholeNumber(min: number, max: number) {
   return z
@@ -119,95 +117,7 @@ const schema = z.object({
   SLUICE_SECRETS_FILE: z.string().optional(),
 });
 
-type Name = keyof z.infer<typeof schema>;
-
-/** What people are told about each variable: in `sluice --help`, and when a value is refused. */
-export const SETTING_HELP: Record<Name, Help> = {
-  PORT: { allowed: "a whole number from 1 to 65535", fallback: "8080", about: "port of the web UI and API" },
-  HOST: { allowed: "an address or host name", fallback: "127.0.0.1", about: "address the servers listen on" },
-  SLUICE_URL: {
-    allowed: "an http:// or https:// address",
-    fallback: "http://localhost:PORT",
-    about: "public address of the web UI",
-  },
-  DATABASE_URL: {
-    allowed: "a postgres:// or postgresql:// address",
-    fallback: "embedded Postgres (start only)",
-    about: "the database",
-    secret: true,
-  },
-  SLUICE_HOME: { allowed: "a folder", fallback: ".sluice", about: "data folder: secrets and the embedded database" },
-  SLUICE_DAGS_DIR: { allowed: "a folder", fallback: "dags", about: "where DAG files are read from" },
-  SLUICE_ADMIN_PASSWORD: {
-    allowed: "at least 8 characters",
-    fallback: "made and printed at the first start",
-    about: "password of the user admin",
-    secret: true,
-  },
-  SLUICE_API_TOKEN: {
-    allowed: "at least 16 printable characters without spaces",
-    fallback: "made at the first start",
-    about: "bearer token of the REST API",
-    secret: true,
-  },
-  SLUICE_SESSION_SECRET: {
-    allowed: "at least 32 characters",
-    fallback: "made at the first start",
-    about: "key that signs browser sessions",
-    secret: true,
-  },
-  LOG_LEVEL: { allowed: LOG_LEVELS.join(", "), fallback: "info", about: "least severe log line that is written" },
-  SLUICE_HEALTH_PORT: {
-    allowed: "a whole number from 0 to 65535; 0 is any free port",
-    fallback: "0",
-    about: "health server of scheduler and worker",
-  },
-  SLUICE_WORKER_NAME: {
-    allowed: "lower-case letters, digits, '-', '_' and '.', at most 63",
-    fallback: "made from host and process",
-    about: "stable name of this worker",
-  },
-  SLUICE_QUEUES: {
-    allowed: "queue names separated by commas",
-    fallback: "default",
-    about: "queues this worker serves",
-  },
-  SLUICE_PROCESS_SLOTS: {
-    allowed: "a whole number from 1 to 1000",
-    fallback: "2 x cores",
-    about: "tasks run as processes at once",
-  },
-  SLUICE_FUNCTION_SLOTS: {
-    allowed: "a whole number from 1 to 1000",
-    fallback: "cores",
-    about: "tasks run as functions at once",
-  },
-  SLUICE_INLINE_SLOTS: {
-    allowed: "a whole number from 1 to 10000",
-    fallback: "256",
-    about: "tasks run inside the worker at once",
-  },
-  SLUICE_CPU: {
-    allowed: "a number of processors, like 4 or 0.5",
-    fallback: "cores",
-    about: "processors that this worker's tasks may ask for, all together",
-  },
-  SLUICE_MEMORY: {
-    allowed: "a size like 512Mi or 8Gi",
-    fallback: "the memory this worker may use",
-    about: "memory that this worker's tasks may ask for, all together",
-  },
-  SLUICE_HTTP_ALLOW: {
-    allowed: "addresses or ranges like 10.1.0.0/16, separated by commas",
-    fallback: "none",
-    about: "private addresses that http tasks may reach",
-  },
-  SLUICE_SECRETS_FILE: {
-    allowed: "a JSON file of the worker's user, mode 600",
-    fallback: "none",
-    about: "the secrets that tasks of this worker may use",
-  },
-};
+export type SettingName = keyof z.infer<typeof schema>;
 
 type Env = Record<string, string | undefined>;
 
@@ -296,7 +206,7 @@ function unknownNames(env: Env): string[] {
     });
 }
 
-function isName(name: string): name is Name {
+function isName(name: string): name is SettingName {
   return Object.hasOwn(SETTING_HELP, name);
 }
 
@@ -309,7 +219,7 @@ function describeBadValue(name: string, env: Env): string {
 
 /** The variables that say the same as `settings`. Absent settings are absent; the admin password stays with the supervisor. */
 function toEnv(settings: Settings): Record<string, string> {
-  const entries: [Name, string | undefined][] = [
+  const entries: [SettingName, string | undefined][] = [
     ["PORT", String(settings.port)],
     ["HOST", settings.host],
     ["SLUICE_URL", settings.url],

@@ -3,7 +3,8 @@ import path from "node:path";
 import { describe, expect, test } from "vitest";
 import { parse } from "yaml";
 import { z } from "zod";
-import { readSettings, SETTING_HELP } from "#lib/env.ts";
+import { SETTING_HELP } from "#lib/env-help.ts";
+import { readSettings } from "#lib/env.ts";
 
 /** The image and the compose file, checked against the sources they start. No Docker is needed. */
 const ROOT = path.resolve(import.meta.dirname, "../..");

@@ -75,7 +75,7 @@ export const ROOMS: readonly Room[] = [
     may: ["contract", "engine", "db", "db-reads", "auth", "domain", "obs", "boot"],
   },
   { name: "obs", files: /^lib\/obs\//, may: ["domain"], types: ["env"] },
-  { name: "env", files: /^lib\/env(-names)?\.ts$/, may: ["domain"] },
+  { name: "env", files: /^lib\/env(-help)?\.ts$/, may: ["domain"] },
   // The server and its tools start with a cleaned environment, and only env.ts may read it.
   { name: "embedded", files: /^lib\/embedded\//, may: ["domain", "env"] },
   { name: "boot", files: /^lib\/boot\.ts$/, may: EVERY_LIB },
