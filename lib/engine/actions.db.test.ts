@@ -7,7 +7,18 @@ import { taskInstanceId } from "#lib/domain/ids.ts";
 import { DagSpec } from "#lib/domain/model/dag.ts";
 import type { TriggerRule } from "#lib/domain/model/task.ts";
 import { testDatabase } from "#lib/testing/database.ts";
-import { claimAll, failed, moveClock, publish, runState, start, states, success, worker } from "#lib/testing/engine.ts";
+import {
+  claimAll,
+  failed,
+  moveClock,
+  publish,
+  runState,
+  start,
+  states,
+  success,
+  worker,
+  forgetRuns,
+} from "#lib/testing/engine.ts";
 import { admit, admitRetries } from "./admit.ts";
 import { finish } from "./finish.ts";
 import { pauseDag, pauseRun, resumeRun, unpauseDag } from "./pause.ts";
@@ -17,12 +28,7 @@ import { startRun } from "./start-run.ts";
 const database = testDatabase();
 const anna = { actor: "anna" };
 
-beforeEach(async () => {
-  await moveClock(database.deps, "0");
-  await database.pool.query(
-    "truncate sluice.dag_run, sluice.run_key, sluice.run_progress, sluice.task_instance, sluice.live_attempt, sluice.worker, sluice.event, sluice.attempt, sluice.dead_letter, sluice.xcom, sluice_boss.job",
-  );
-});
+beforeEach(() => forgetRuns(database.deps));
 
 type Shape = Record<string, { after?: string[]; rule?: TriggerRule }>;
 

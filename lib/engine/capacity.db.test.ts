@@ -11,13 +11,13 @@ import { testDatabase } from "#lib/testing/database.ts";
 import {
   claimAll,
   claimSome,
-  moveClock,
   publish,
   runState,
   start,
   states,
   success,
   worker,
+  forgetRuns,
 } from "#lib/testing/engine.ts";
 import { ownQueue } from "#lib/queue/task-queue.ts";
 import { admit, patrolAdmission } from "./admit.ts";
@@ -29,12 +29,7 @@ import { handBackUnheard, sweep } from "./sweep.ts";
 
 const database = testDatabase();
 
-beforeEach(async () => {
-  await moveClock(database.deps, "0");
-  await database.pool.query(
-    "truncate sluice.dag_run, sluice.run_key, sluice.run_progress, sluice.task_instance, sluice.live_attempt, sluice.worker, sluice.event, sluice.attempt, sluice.pool, sluice.workload_wait, sluice.system_limit, sluice_boss.job",
-  );
-});
+beforeEach(() => forgetRuns(database.deps));
 
 type Options = { limits?: object; task?: object; priority?: string };
 

@@ -6,17 +6,23 @@ import { publishVersion } from "#lib/db/versions.ts";
 import { setWorkerState } from "#lib/db/workers.ts";
 import { DagSpec } from "#lib/domain/model/dag.ts";
 import { testDatabase } from "#lib/testing/database.ts";
-import { claimAll, claimSome, failed, runState, start, states, success, worker } from "#lib/testing/engine.ts";
+import {
+  claimAll,
+  claimSome,
+  failed,
+  runState,
+  start,
+  states,
+  success,
+  worker,
+  forgetRuns,
+} from "#lib/testing/engine.ts";
 import { finish } from "./finish.ts";
 import { pauseDag } from "./pause.ts";
 
 const database = testDatabase();
 
-beforeEach(() =>
-  database.pool.query(
-    "truncate sluice.dag_run, sluice.run_progress, sluice.task_instance, sluice.live_attempt, sluice.worker, sluice.event, sluice.attempt, sluice.pool, sluice_boss.job",
-  ),
-);
+beforeEach(() => forgetRuns(database.deps));
 
 type Task = { dependsOn?: string[]; pool?: string; priority?: string };
 

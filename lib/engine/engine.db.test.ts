@@ -7,7 +7,18 @@ import { unsettledRuns } from "#lib/db/run-states.ts";
 import { renewLeases } from "#lib/db/workers.ts";
 import { inTx } from "#lib/db/tx.ts";
 import { testDatabase } from "#lib/testing/database.ts";
-import { claimAll, failed, moveClock, publish, runState, start, states, success, worker } from "#lib/testing/engine.ts";
+import {
+  claimAll,
+  failed,
+  moveClock,
+  publish,
+  runState,
+  start,
+  states,
+  success,
+  worker,
+  forgetRuns,
+} from "#lib/testing/engine.ts";
 import { admit } from "./admit.ts";
 import { finish } from "./finish.ts";
 import { LOST_ALLOWANCE } from "./lease.ts";
@@ -17,12 +28,7 @@ import { handBack, sweep } from "./sweep.ts";
 
 const database = testDatabase();
 
-beforeEach(async () => {
-  await moveClock(database.deps, "0");
-  await database.pool.query(
-    "truncate sluice.dag_run, sluice.run_key, sluice.run_progress, sluice.task_instance, sluice.live_attempt, sluice.worker, sluice.event, sluice.attempt, sluice_boss.job",
-  );
-});
+beforeEach(() => forgetRuns(database.deps));
 
 describe("a run goes from its roots to its end", () => {
   test("each task starts when all its parents have succeeded, and the last one closes the run", async () => {

@@ -11,7 +11,6 @@ import { testDatabase } from "#lib/testing/database.ts";
 import {
   claimAll,
   liveAttempts,
-  moveClock,
   publish,
   runState,
   start,
@@ -19,6 +18,7 @@ import {
   states,
   success,
   worker,
+  forgetRuns,
 } from "#lib/testing/engine.ts";
 import { admission, claiming, finishing, held, waitsForLock } from "#lib/testing/races.ts";
 import { admit } from "./admit.ts";
@@ -31,13 +31,7 @@ import { cancelRun, clearTask } from "./run-actions.ts";
 const database = testDatabase();
 const anna = { actor: "anna" };
 
-beforeEach(async () => {
-  await moveClock(database.deps, "0");
-  await database.pool.query("update sluice.dag set paused_by = null");
-  await database.pool.query(
-    "truncate sluice.dag_run, sluice.run_progress, sluice.task_instance, sluice.live_attempt, sluice.worker, sluice.event, sluice.attempt, sluice.workload_wait, sluice_boss.job",
-  );
-});
+beforeEach(() => forgetRuns(database.deps));
 
 describe("a pause", () => {
   test("that comes before a claim takes the attempt back, and the claim finds nothing", async () => {

@@ -9,7 +9,7 @@ import { publishVersion } from "#lib/db/versions.ts";
 import { inTx } from "#lib/db/tx.ts";
 import { DagSpec } from "#lib/domain/model/dag.ts";
 import { testDatabase } from "#lib/testing/database.ts";
-import { claimAll, publish, start, states, success, worker } from "#lib/testing/engine.ts";
+import { claimAll, publish, start, states, success, worker, forgetRuns } from "#lib/testing/engine.ts";
 import { admission, held, waitsForLock } from "#lib/testing/races.ts";
 import { finish } from "./finish.ts";
 import { cancelRun } from "./run-actions.ts";
@@ -18,11 +18,7 @@ import { cancelRun } from "./run-actions.ts";
 
 const database = testDatabase();
 
-beforeEach(() =>
-  database.pool.query(
-    "truncate sluice.dag_run, sluice.run_progress, sluice.task_instance, sluice.live_attempt, sluice.worker, sluice.event, sluice.attempt, sluice_boss.job",
-  ),
-);
+beforeEach(() => forgetRuns(database.deps));
 
 async function publishLimited(id: string, limits: object, tasks: readonly string[]): Promise<void> {
   const spec = DagSpec.parse({

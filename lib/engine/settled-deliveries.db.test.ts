@@ -20,6 +20,7 @@ import {
   states,
   success,
   worker,
+  forgetRuns,
 } from "#lib/testing/engine.ts";
 import { claiming, finishing, held, waitsForLock } from "#lib/testing/races.ts";
 import { admit } from "./admit.ts";
@@ -35,12 +36,7 @@ const database = testDatabase();
 const anna = { actor: "anna" };
 const LANE = { queue: "default", slotClass: "process" } as const;
 
-beforeEach(async () => {
-  await moveClock(database.deps, "0");
-  await database.pool.query(
-    "truncate sluice.dag_run, sluice.run_progress, sluice.task_instance, sluice.live_attempt, sluice.worker, sluice.event, sluice.attempt, sluice.dead_letter, sluice.workload_wait, sluice_boss.job",
-  );
-});
+beforeEach(() => forgetRuns(database.deps));
 
 /** How many deliveries lie in pg-boss. */
 async function deliveries(): Promise<number> {

@@ -17,6 +17,7 @@ import {
   startReady,
   success,
   worker,
+  forgetRuns,
 } from "#lib/testing/engine.ts";
 import { admission, held, waitsForLock } from "#lib/testing/races.ts";
 import { admit } from "./admit.ts";
@@ -29,11 +30,7 @@ import { startQueuedRuns } from "./start-queued-runs.ts";
 
 const database = testDatabase();
 
-beforeEach(() =>
-  database.pool.query(
-    "truncate sluice.dag_run, sluice.run_progress, sluice.task_instance, sluice.live_attempt, sluice.worker, sluice.event, sluice.attempt, sluice.pool, sluice.system_limit, sluice.workload_wait, sluice_boss.job",
-  ),
-);
+beforeEach(() => forgetRuns(database.deps));
 
 async function define(id: string, limits: object, task: object = {}): Promise<void> {
   const tasks = Array.from({ length: 6 }, (_, n) => ({

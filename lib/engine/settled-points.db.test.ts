@@ -22,6 +22,7 @@ import {
   states,
   success,
   worker,
+  forgetRuns,
 } from "#lib/testing/engine.ts";
 import { admission, finishing, held, waitsForLock } from "#lib/testing/races.ts";
 import { admit } from "./admit.ts";
@@ -40,13 +41,7 @@ import { startQueuedRuns } from "./start-queued-runs.ts";
 const database = testDatabase();
 const anna = { actor: "anna" };
 
-beforeEach(async () => {
-  await moveClock(database.deps, "0");
-  await database.pool.query("update sluice.dag set paused_by = null");
-  await database.pool.query(
-    "truncate sluice.dag_run, sluice.run_progress, sluice.task_instance, sluice.live_attempt, sluice.worker, sluice.event, sluice.attempt, sluice.workload_wait, sluice_boss.job",
-  );
-});
+beforeEach(() => forgetRuns(database.deps));
 
 describe("a clear", () => {
   test("that comes before an end fences it, and the child waits for the new attempt", async () => {

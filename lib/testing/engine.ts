@@ -24,6 +24,17 @@ export async function publish(deps: EngineDeps, id: string, tasks: Record<string
   await inTx(deps.pool, (tx) => publishVersion(tx, spec, { file: `${id}.yaml`, source: "", author: "test" }));
 }
 
+/** Empties what runs, workers and people have left; DAGs and their versions stay. The clock is the real one again. */
+export async function forgetRuns(deps: EngineDeps): Promise<void> {
+  await moveClock(deps, "0");
+  await deps.pool.query("update sluice.dag set paused_by = null");
+  await deps.pool.query(
+    `truncate sluice.dag_run, sluice.run_key, sluice.run_progress, sluice.task_instance, sluice.live_attempt, sluice.attempt,
+       sluice.event, sluice.dead_letter, sluice.callback, sluice.xcom, sluice.workload_wait, sluice.worker, sluice.pool,
+       sluice.system_limit, sluice_boss.job`,
+  );
+}
+
 export function worker(deps: EngineDeps, id: string, slots = 100): Promise<WorkerRef> {
   return registerWorker(deps, registration(id, slots));
 }

@@ -1,0 +1,167 @@
+import { expect } from "vitest";
+import { checkInvariants } from "#lib/db/invariants.ts";
+import { inTx } from "#lib/db/tx.ts";
+import { slotOf, taskInstanceId } from "#lib/domain/ids.ts";
+import { DagSpec } from "#lib/domain/model/dag.ts";
+import { isFinalTaskState, type RunState, type TaskState } from "#lib/domain/states.ts";
+import type { EngineDeps } from "#lib/engine/deps.ts";
+import { begin, isHeld, type Model, type ModelDag, modelDag, runOf, stateOf } from "./engine-model.ts";
+
+/** Whether a real engine is in the state of the model, and within its limits; and the DAGs that both are given. */
+
+const bash = (id: string, options: object = {}) => ({ id, type: "bash", config: { command: "true" }, ...options });
+export const POOL = { name: "shared", slots: 3 };
+export const QUEUES = ["default", "solo"] as const;
+export type Queue = (typeof QUEUES)[number];
+export const DAGS: readonly ModelDag[] = [
+  {
+    id: "chain",
+    limits: { maxActiveRuns: 2 },
+    // On a queue of its own, so that a worker mostly goes on with the next of them.
+    tasks: [
+      bash("a", { queue: "solo" }),
+      bash("b", { queue: "solo", dependsOn: ["a"] }),
+      bash("c", { queue: "solo", dependsOn: ["b"] }),
+    ],
+  },
+  {
+    id: "fan",
+    limits: { maxActiveTasks: 2 },
+    tasks: [
+      bash("a"),
+      bash("b1", { dependsOn: ["a"], pool: POOL.name }),
+      bash("b2", { dependsOn: ["a"], pool: POOL.name, slots: 2 }),
+      bash("b3", { dependsOn: ["a"] }),
+      bash("end", { dependsOn: ["b1", "b2", "b3"], triggerRule: "none_failed" }),
+    ],
+  },
+  {
+    id: "rules",
+    limits: { maxActiveRuns: 1, maxActiveTasksPerRun: 1 },
+    tasks: [
+      bash("work"),
+      bash("more", { dependsOn: ["work"] }),
+      bash("alarm", { dependsOn: ["work", "more"], triggerRule: "one_failed" }),
+      bash("any", { dependsOn: ["work", "more"], triggerRule: "one_success" }),
+      bash("clean", { dependsOn: ["more", "any"], triggerRule: "all_done" }),
+    ],
+  },
+  {
+    id: "wide",
+    tasks: [
+      bash("x", { pool: POOL.name }),
+      bash("y", { pool: POOL.name }),
+      bash("z", { pool: POOL.name, slots: 2, priority: "high" }),
+      bash("last", { dependsOn: ["x", "y", "z"], triggerRule: "all_done_min_one_success" }),
+    ],
+  },
+].map((spec) => modelDag(DagSpec.parse(spec)));
+
+/** Seconds by which the real time that passes may blur what is due. */
+export const BLUR_S = 15;
+
+type RunRow = { id: string; state: RunState };
+type TaskRow = { id: string; state: TaskState; held: boolean; began: number };
+type LiveRow = { id: string; state: string; token: string | null; worker: string | null; epoch: string | null };
+
+export async function readAll({ pool }: EngineDeps): Promise<{ runs: RunRow[]; tasks: TaskRow[]; live: LiveRow[] }> {
+  const runs = await pool.query<RunRow>("select id, state from sluice.dag_run order by id");
+  const tasks = await pool.query<TaskRow>(
+    `select t.id, t.state, t.held,
+            (select count(*)::int from (select started_at from sluice.attempt a where a.task_instance_id = t.id
+                                        union all
+                                        select started_at from sluice.live_attempt a where a.task_instance_id = t.id) s
+              where s.started_at is not null) as began
+       from sluice.task_instance t order by t.id`,
+  );
+  const live = await pool.query<LiveRow>(
+    `select task_instance_id as id, state, token::text, worker_id as worker, worker_epoch as epoch
+       from sluice.live_attempt order by task_instance_id`,
+  );
+  return { runs: runs.rows, tasks: tasks.rows, live: live.rows };
+}
+
+/** What was handed out is the same to the model as what is ready. */
+const seen = (state: TaskState): TaskState => (state === "queued" || state === "running" ? "ready" : state);
+
+/** Takes over what the engine may decide when it likes, and compares all the rest. */
+export async function agree(model: Model, deps: EngineDeps): Promise<void> {
+  const real = await readAll(deps);
+  for (const run of model.runs) {
+    const row = real.runs.find(({ id }) => id === run.id)!;
+    if (run.state !== "queued" || row.state !== "running") continue;
+    expect(isHeld(model, run)).toBe(false);
+    begin(run);
+    // One that was made to go again may be beyond the limit; it keeps others from starting.
+    const together = model.runs.filter((other) => other.dag === run.dag && other.state === "running");
+    expect(together.length).toBeLessThanOrEqual(run.dag.spec.limits.maxActiveRuns);
+  }
+  for (const { id, state } of real.tasks) {
+    if (state === "retrying" || stateOf(model, id) !== "retrying") continue;
+    if (model.dueAtS.get(id)! - model.clockS >= BLUR_S) continue;
+    runOf(model, id).tasks[slotOf(id)] = "ready";
+  }
+  expect(real.runs).toEqual(model.runs.map(({ id, state }) => ({ id, state })));
+  const expected = model.runs.flatMap((run) =>
+    run.tasks.map((state, ord) => {
+      const id = taskInstanceId(run.id, ord);
+      const held = isFinalTaskState(state) ? null : isHeld(model, run);
+      return { id, state, held, began: model.claims.get(id) ?? 0 };
+    }),
+  );
+  expect(
+    real.tasks.map(({ id, state, held, began }) => ({
+      id,
+      state: seen(state),
+      held: isFinalTaskState(state) ? null : held,
+      began,
+    })),
+  ).toEqual(expected);
+  expect(real.live.filter(({ state }) => state === "running")).toEqual(
+    [...model.holdings]
+      .toSorted(([a], [b]) => (BigInt(a) < BigInt(b) ? -1 : 1))
+      .map(([id, { claimed, worker }]) => {
+        return { id, state: "running", token: claimed.token, worker: worker.id, epoch: worker.epoch };
+      }),
+  );
+  for (const { id } of real.live.filter(({ state }) => state === "queued")) {
+    expect([stateOf(model, id), isHeld(model, runOf(model, id))]).toEqual(["ready", false]);
+  }
+  const findings = await inTx(deps.pool, checkInvariants);
+  // Time passes in leaps here, and nobody sweeps until a step says so.
+  const broken = findings.filter(({ id, broken: rows }) => rows.length > 0 && id !== "leases" && id !== "deliveries");
+  expect(broken).toEqual([]);
+}
+
+/** Live attempts, by what limits them; the most of any one run, by its DAG. */
+export type Occupancy = { dags: Map<string, number>; runs: Map<string, number>; pool: number; size: number };
+
+export async function occupancy({ pool }: EngineDeps): Promise<Occupancy> {
+  const { rows } = await pool.query<{ dag: string; run: string; pool: number; n: number }>(
+    `select w.dag_id as dag, a.task_instance_id >> 20 as run, count(*)::int as n,
+            coalesce(sum(w.slots) filter (where w.pool = $1), 0)::int as pool
+       from sluice.live_attempt a join sluice.workload w on w.id = a.workload_id group by 1, 2`,
+    [POOL.name],
+  );
+  const dags = new Map(DAGS.map(({ spec }) => [spec.id, 0]));
+  for (const { dag, n } of rows) dags.set(dag, dags.get(dag)! + n);
+  const { rows: pools } = await pool.query<{ slots: number }>("select slots from sluice.pool where name = $1", [
+    POOL.name,
+  ]);
+  return {
+    dags,
+    runs: new Map(rows.toSorted((a, b) => a.n - b.n).map(({ dag, n }) => [dag, n])),
+    pool: rows.reduce((sum, row) => sum + row.pool, 0),
+    size: pools[0]!.slots,
+  };
+}
+
+export async function limitsHold(before: Occupancy, deps: EngineDeps): Promise<void> {
+  const now = await occupancy(deps);
+  for (const { id, limits } of DAGS.map(({ spec }) => spec)) {
+    expect(now.dags.get(id)).toBeLessThanOrEqual(limits.maxActiveTasks ?? Infinity);
+    expect(now.runs.get(id) ?? 0).toBeLessThanOrEqual(limits.maxActiveTasksPerRun ?? Infinity);
+  }
+  // A pool that was made smaller lets what runs end.
+  expect(now.pool).toBeLessThanOrEqual(Math.max(now.size, before.pool));
+}

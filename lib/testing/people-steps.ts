@@ -1,0 +1,160 @@
+import { expect } from "vitest";
+import { upsertPool } from "#lib/db/pools.ts";
+import { taskInstanceId } from "#lib/domain/ids.ts";
+import { isFinalRunState, isFinalTaskState, type TaskState } from "#lib/domain/states.ts";
+import { admit } from "#lib/engine/admit.ts";
+import type { EngineDeps } from "#lib/engine/deps.ts";
+import { pauseDag, pauseRun, resumeRun, unpauseDag } from "#lib/engine/pause.ts";
+import { cancelRun, clearRun, clearTask, killTask, type Mark, markTask } from "#lib/engine/run-actions.ts";
+import { POOL } from "./engine-agreement.ts";
+import {
+  below,
+  cancels,
+  clears,
+  kills,
+  marks,
+  type Model,
+  type ModelDag,
+  type ModelRun,
+  runOf,
+} from "./engine-model.ts";
+import { type Command, pick, step } from "./engine-steps.ts";
+import { start } from "./engine.ts";
+
+/** Steps of the model-based test: what people do. */
+
+const anna = { actor: "anna" };
+const MAX_RUNS = 10;
+
+const runsOf = (model: Model, accepts: (run: ModelRun) => boolean): ModelRun[] => model.runs.filter(accepts);
+const hasTasks = (run: ModelRun): boolean => run.tasks.length > 0;
+export const isOpen = (run: ModelRun): boolean => !isFinalRunState(run.state);
+
+export const startRun = (dag: ModelDag): Command =>
+  step(
+    `start a run of ${dag.spec.id}`,
+    {},
+    (model) => model.runs.length < MAX_RUNS,
+    async (model, deps) => {
+      const id = await start(deps, dag.spec.id);
+      model.runs.push({ id, dag, state: "queued", tasks: [], isPaused: false });
+    },
+  );
+
+const onRun = (
+  name: string,
+  roll: number,
+  accepts: (run: ModelRun) => boolean,
+  act: (model: Model, run: ModelRun, deps: EngineDeps) => Promise<void>,
+): Command =>
+  step(
+    name,
+    { roll },
+    (model) => runsOf(model, accepts).length > 0,
+    (model, deps) => act(model, pick(runsOf(model, accepts), roll), deps),
+  );
+
+const onTask = (
+  name: string,
+  roll: number,
+  act: (model: Model, task: { run: ModelRun; ord: number; taskId: string }, deps: EngineDeps) => Promise<void>,
+): Command =>
+  onRun(name, roll, hasTasks, (model, run, deps) => {
+    const ord = Math.floor(roll / MAX_RUNS) % run.tasks.length;
+    return act(model, { run, ord, taskId: taskInstanceId(run.id, ord) }, deps);
+  });
+
+export const people = {
+  cancel: (roll: number) =>
+    onRun(
+      "cancel",
+      roll,
+      () => true,
+      async (model, run, deps) => {
+        expect(await cancelRun(deps, run.id, anna)).toBe(isOpen(run));
+        if (isOpen(run)) cancels(model, run);
+      },
+    ),
+  clear: (roll: number) =>
+    onTask("clear", roll, async (model, { run, ord, taskId }, deps) => {
+      await clearTask(deps, taskId, anna);
+      clears(model, run, below(run, ord));
+    }),
+  clearFailed: (roll: number) =>
+    onRun(
+      "clear what failed",
+      roll,
+      () => true,
+      async (model, run, deps) => {
+        const isBad = (state: TaskState): boolean => ["failed", "upstream_failed", "cancelled"].includes(state);
+        const bad = new Set(run.tasks.flatMap((state, ord) => (isBad(state) ? [ord] : [])));
+        expect(await clearRun(deps, run.id, { onlyFailed: true }, anna)).toBe(bad.size > 0);
+        if (bad.size > 0) clears(model, run, bad);
+      },
+    ),
+  mark: (roll: number, mark: Mark) =>
+    onTask(`mark ${mark}`, roll, async (model, { run, ord, taskId }, deps) => {
+      const differs = run.tasks[ord] !== mark;
+      expect(await markTask(deps, taskId, mark, anna)).toBe(differs);
+      if (differs) marks(model, run, ord, mark);
+    }),
+  kill: (roll: number) =>
+    onTask("kill", roll, async (model, { run, ord, taskId }, deps) => {
+      const goesOn = !isFinalTaskState(run.tasks[ord]!) && run.tasks[ord] !== "waiting";
+      expect(await killTask(deps, taskId, anna)).toBe(goesOn);
+      if (goesOn) kills(model, run, ord);
+    }),
+  /** One of which something runs, if there is one: what that ends makes ready is of interest. */
+  pause: (roll: number) =>
+    step(
+      "pause",
+      { roll },
+      (model) => runsOf(model, isOpen).length > 0,
+      async (model, deps) => {
+        const going = [...model.holdings.keys()].map((taskId) => runOf(model, taskId));
+        const run = pick(going.length > 0 ? going : runsOf(model, isOpen), roll);
+        expect(await pauseRun(deps, run.id, "anna")).toBe(true);
+        run.isPaused = true;
+      },
+    ),
+  resume: (roll: number) =>
+    onRun(
+      "resume",
+      roll,
+      (run) => isOpen(run) && run.isPaused,
+      async (_, run, deps) => {
+        expect(await resumeRun(deps, run.id)).toBe(true);
+        run.isPaused = false;
+      },
+    ),
+  pauseDag: (dag: ModelDag) =>
+    step(
+      `pause ${dag.spec.id}`,
+      {},
+      () => true,
+      async ({ pausedDags }, deps) => {
+        await pauseDag(deps, dag.spec.id, "anna");
+        pausedDags.add(dag.spec.id);
+      },
+    ),
+  unpauseDag: (dag: ModelDag) =>
+    step(
+      `go on with ${dag.spec.id}`,
+      {},
+      ({ pausedDags }) => pausedDags.has(dag.spec.id),
+      async ({ pausedDags }, deps) => {
+        await unpauseDag(deps, dag.spec.id);
+        pausedDags.delete(dag.spec.id);
+      },
+    ),
+  resize: (slots: number) =>
+    step(
+      "resize the pool",
+      { slots },
+      () => true,
+      async (_, deps) => {
+        await upsertPool(deps.pool, POOL.name, slots, undefined);
+        await admit(deps);
+      },
+    ),
+};
