@@ -95,9 +95,13 @@ test("short tasks are claimed ahead of their slots, and no more run at once than
   let going = 0;
   let most = 0;
   const seen = new Map<string, unknown>();
+  const two = Promise.withResolvers<void>();
   await work("w", async (call) => {
     most = Math.max(most, ++going);
-    await Promise.resolve();
+    if (going === 2) two.resolve();
+    // All but the first, which is alone, wait once for the other slot to be in use as well.
+    if (call.export === "f0") await Promise.resolve();
+    else await two.promise;
     going--;
     seen.set(call.export, call.argument.outputs);
     return { ok: true, value: call.export };
