@@ -1,7 +1,7 @@
 /** The DAGs that are measured, as definition files. */
 
-type Body = "noop" | "fibo";
-const BODIES: Record<Body, string> = { noop: "noop()", fibo: "fn(() => fibo(10))" };
+type Body = "noop" | "fibo" | "process";
+const BODIES: Record<Body, string> = { noop: "noop()", fibo: "fn(() => fibo(10))", process: 'bash("true")' };
 const HEAD = `import { dag, bash, fn, http, noop } from "sluice";
 function fibo(n: number): number { return n < 2 ? n : fibo(n - 1) + fibo(n - 2); }
 const LIMITS = { limits: { maxActiveRuns: 100_000 } };

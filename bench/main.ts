@@ -11,6 +11,7 @@ import { fanOut } from "./measures/fan-out.ts";
 import { idleStart } from "./measures/idle-start.ts";
 import { manyRuns } from "./measures/many-runs.ts";
 import type { Measure } from "./measures/measure.ts";
+import { processes } from "./measures/processes.ts";
 import { denseLayers, randomDag } from "./measures/shapes.ts";
 import { steady } from "./measures/steady.ts";
 import { type Figure, tableLine } from "./report.ts";
@@ -18,6 +19,7 @@ import { startSystem } from "./system.ts";
 
 const MEASURES: Record<string, Measure> = {
   B1: fanOut,
+  B1P: processes,
   B2: chainSteps,
   B2L: longChain,
   B3: denseLayers,

@@ -1,6 +1,6 @@
 import { expect, test } from "@playwright/test";
 import { once } from "node:events";
-import { mkdtemp, readFile, writeFile } from "node:fs/promises";
+import { readFile, writeFile } from "node:fs/promises";
 import path from "node:path";
 import {
   api,
@@ -8,6 +8,7 @@ import {
   freePort,
   logHolds,
   makeFolder,
+  makeSharedFolder,
   removeFolder,
   runEnd,
   type Sluice,
@@ -44,7 +45,7 @@ async function childPids(sluice: Sluice): Promise<number[]> {
 async function hold(
   sluice: Sluice,
 ): Promise<{ runId: string; held: string; pid: (attempt: number) => Promise<number> }> {
-  const held = await mkdtemp(path.join(folder, "held-"));
+  const held = await makeSharedFolder(folder);
   const runId = await triggerRun(sluice, "held", { conf: { folder: held } });
   const pid = async (attempt: number): Promise<number> => {
     const file = path.join(held, `pid.${attempt}`);

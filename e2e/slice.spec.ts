@@ -1,7 +1,7 @@
 import { expect, type Page, test } from "@playwright/test";
-import { mkdtemp, writeFile } from "node:fs/promises";
+import { writeFile } from "node:fs/promises";
 import path from "node:path";
-import { ADMIN_PASSWORD, triggerRun, type Sluice } from "./sluice.ts";
+import { ADMIN_PASSWORD, makeSharedFolder, triggerRun, type Sluice } from "./sluice.ts";
 
 const url = process.env.E2E_URL!;
 const sluice = { url } as Sluice;
@@ -47,7 +47,7 @@ for (const dag of ["hello", "etl"]) {
 }
 
 test("log lines are there while the task runs", async ({ page }) => {
-  const folder = await mkdtemp(path.join(process.env.E2E_FOLDER!, "held-"));
+  const folder = await makeSharedFolder(process.env.E2E_FOLDER!);
   const runId = await triggerRun(sluice, "held", { conf: { folder } });
   await signIn(page, `/runs/${runId}?task=hold`);
   await expect(page.getByTestId("log")).toContainText("attempt 1 is waiting");

@@ -37,6 +37,13 @@ export async function makeFolder(): Promise<string> {
   return folder;
 }
 
+/** A folder in `folder` that tasks share with the test; where root tests, they run as another user. */
+export async function makeSharedFolder(folder: string): Promise<string> {
+  const shared = await mkdtemp(path.join(folder, "held-"));
+  await chmod(shared, 0o777);
+  return shared;
+}
+
 export async function removeFolder(folder: string): Promise<void> {
   await rm(folder, { recursive: true, force: true });
 }

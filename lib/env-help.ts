@@ -90,4 +90,19 @@ export const SETTING_HELP: Record<SettingName, Help> = {
     fallback: "none",
     about: "the secrets that tasks of this worker may use",
   },
+  SLUICE_TASK_PIDS: {
+    allowed: "a whole number from 32 to 1000000",
+    fallback: "1000",
+    about: "processes and threads that one task may have at once, where control groups can be written",
+  },
+  SLUICE_TASK_USER: {
+    allowed: "a user's name or number, or a range of numbers like 61000-61999",
+    fallback: "nobody when the worker is root, else its own user",
+    about: "who tasks run as; of a range, each process has a user to itself",
+  },
+  SLUICE_MIN_FREE_DISK: {
+    allowed: "a size like 256Mi or 2Gi; 0Mi asks for nothing",
+    fallback: "256Mi",
+    about: "free disk that a worker must have left to start a task that is a process",
+  },
 };

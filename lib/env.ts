@@ -9,6 +9,9 @@ import { LOG_LEVELS, SETTING_HELP } from "./env-help.ts";
 export type LogLevel = (typeof LOG_LEVELS)[number];
 
 const MIB = 1024 * 1024;
+const TASK_USER = /^(?:[a-z_][a-z0-9_.-]{0,31}|\d{1,10}(?:-\d{1,10})?)$/i;
+const MAX_UID = 2 ** 32 - 1;
+const MAX_USERS = 10_000;
 const SLUG = /^[a-z0-9](?:[a-z0-9_.-]{0,61}[a-z0-9])?$/;
 
 export type Settings = {
@@ -39,6 +42,12 @@ export type Settings = {
   httpAllow: string[];
   /** Absolute, as the folders are. */
   secretsFile: string | undefined;
+  /** Processes and threads that one task may have at once. */
+  taskPids: number;
+  /** A name, a number or a range of numbers; undefined leaves it to the worker. */
+  taskUser: string | undefined;
+  /** MiB that must be free where tasks have their folders. */
+  minFreeDisk: number;
 };
 
 /** What a child process is given. Next's types want NODE_ENV in every environment, and ours always is the built product. */
@@ -52,6 +61,13 @@ function wholeNumber(min: number, max: number) {
     .regex(/^\d{1,9}$/)
     .transform(Number)
     .pipe(z.number().min(min).max(max));
+}
+
+function mebibytes() {
+  return z
+    .string()
+    .regex(MEMORY_SIZE)
+    .transform((memory) => resourceAmount({ memory }).memory);
 }
 
 function urlWith(...protocols: string[]) {
@@ -104,18 +120,27 @@ const schema = z.object({
     .regex(/^\d{1,4}(\.\d{1,3})?$/)
     .transform((text) => Math.round(Number(text) * 1000))
     .optional(),
-  SLUICE_MEMORY: z
-    .string()
-    .regex(MEMORY_SIZE)
-    .transform((memory) => resourceAmount({ memory }).memory)
-    .optional(),
+  SLUICE_MEMORY: mebibytes().optional(),
   SLUICE_HTTP_ALLOW: z
     .string()
     .transform(splitList)
     .refine((ranges) => ranges.every(isIpRange))
     .optional(),
   SLUICE_SECRETS_FILE: z.string().optional(),
+  SLUICE_MIN_FREE_DISK: mebibytes().optional(),
+  // Less than a spawner in Node has threads of its own, and it is in the task's group for a moment.
+  SLUICE_TASK_PIDS: wholeNumber(32, 1_000_000).optional(),
+  SLUICE_TASK_USER: z
+    .string()
+    .regex(TASK_USER)
+    .refine((text) => !/^\d+-/.test(text) || isRange(text))
+    .optional(),
 });
+
+function isRange(text: string): boolean {
+  const [first, last] = text.split("-").map(Number) as [number, number];
+  return first > 0 && first < last && last < MAX_UID && last - first < MAX_USERS;
+}
 
 export type SettingName = keyof z.infer<typeof schema>;
 
@@ -168,6 +193,9 @@ type WorkerSettings = Pick<
   | "memory"
   | "httpAllow"
   | "secretsFile"
+  | "taskPids"
+  | "taskUser"
+  | "minFreeDisk"
 >;
 
 function workerSettings(env: z.infer<typeof schema>): WorkerSettings {
@@ -185,6 +213,9 @@ function workerSettings(env: z.infer<typeof schema>): WorkerSettings {
       env.SLUICE_SECRETS_FILE === undefined
         ? undefined
         : path.resolve(/*turbopackIgnore: true*/ env.SLUICE_SECRETS_FILE),
+    taskPids: env.SLUICE_TASK_PIDS ?? 1_000,
+    taskUser: env.SLUICE_TASK_USER,
+    minFreeDisk: env.SLUICE_MIN_FREE_DISK ?? 256,
   };
 }
 
@@ -239,6 +270,9 @@ function toEnv(settings: Settings): Record<string, string> {
     ["SLUICE_MEMORY", `${settings.memory}Mi`],
     ["SLUICE_HTTP_ALLOW", settings.httpAllow.join(",") || undefined],
     ["SLUICE_SECRETS_FILE", settings.secretsFile],
+    ["SLUICE_TASK_PIDS", String(settings.taskPids)],
+    ["SLUICE_TASK_USER", settings.taskUser],
+    ["SLUICE_MIN_FREE_DISK", `${settings.minFreeDisk}Mi`],
   ];
   return Object.fromEntries(entries.flatMap(([name, value]) => (value === undefined ? [] : [[name, value]])));
 }

@@ -25,6 +25,8 @@ export const Attempt = z.strictObject({
   reason: z.string().nullable(),
   exitCode: z.number().int().nullable(),
   error: z.string().nullable(),
+  peakMemoryBytes: z.number().nullable().describe("The most memory that its process had; null where nobody counted."),
+  cpuMs: z.number().int().nullable().describe("Time of processors that its process took."),
   workerId: z.string().nullable(),
   queuedAt: Time,
   startedAt: Time.nullable(),

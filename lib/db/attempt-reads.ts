@@ -12,6 +12,8 @@ const AttemptRows = z.array(
     reason: z.string().nullable(),
     exitCode: z.number().int().nullable(),
     error: z.string().nullable(),
+    peakMemoryBytes: z.number().nullable(),
+    cpuMs: z.number().int().nullable(),
     workerId: z.string().nullable(),
     queuedAt: isoTime,
     startedAt: isoTime.nullable(),
@@ -21,10 +23,10 @@ const AttemptRows = z.array(
 
 const selectAttempts = (where: string): string => `
   select task_instance_id::text as "taskInstanceId", number, state, reason, exit_code as "exitCode", error,
-         worker_id as "workerId", queued_at as "queuedAt", started_at as "startedAt", ended_at as "endedAt"
+         peak_memory::float8 as "peakMemoryBytes", cpu_ms::float8 as "cpuMs", worker_id as "workerId", queued_at as "queuedAt", started_at as "startedAt", ended_at as "endedAt"
     from sluice.attempt where ${where}
   union all
-  select task_instance_id::text, number, state, null, null, null, worker_id, queued_at, started_at, null
+  select task_instance_id::text, number, state, null, null, null, null, null, worker_id, queued_at, started_at, null
     from sluice.live_attempt where ${where}
    order by number`;
 

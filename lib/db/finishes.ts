@@ -14,6 +14,8 @@ export type Finish = {
   exitCode?: number | undefined;
   error?: string | undefined;
   output?: string | undefined;
+  /** What its process used, as far as anybody counted. */
+  usage?: { peakMemoryBytes?: number | undefined; cpuMs?: number | undefined } | undefined;
   /** What else the task leaves, as JSON texts by key. */
   pushed?: Readonly<Record<string, string>> | undefined;
   /** How long all of that is kept; without it, as long as the run. */
@@ -61,7 +63,7 @@ export async function finishRunning(
     text: `
       select accepted, unsettled as "unsettledRuns", dags_with_room as "dagsWithRoom",
              calls_for_admission as "callsForAdmission", has_callbacks as "hasCallbacks", continued
-        from sluice.finish($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)`,
+        from sluice.finish($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)`,
     values: [
       batch.map((f) => f.taskInstanceId),
       batch.map((f) => f.token),
@@ -69,6 +71,8 @@ export async function finishRunning(
       batch.map((f) => f.reason),
       batch.map((f) => f.exitCode ?? null),
       batch.map((f) => f.error ?? null),
+      batch.map((f) => f.usage?.peakMemoryBytes ?? null),
+      batch.map((f) => f.usage?.cpuMs ?? null),
       xcoms.every((left) => left === null) ? null : xcoms,
       batch.map((f) => f.xcomTtlMs ?? null),
       batch.map((f) => f.retryInMs ?? null),

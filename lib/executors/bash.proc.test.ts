@@ -1,32 +1,33 @@
-import { spawn } from "node:child_process";
 import { mkdtemp, rm } from "node:fs/promises";
 import os from "node:os";
 import path from "node:path";
-import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import { createAddressGuard } from "./http-address.ts";
 import { bash } from "./bash.ts";
-import type { ExecutorContext, Exit, Outcome, SpawnRequest } from "./executor.ts";
+import { plainEnv } from "#lib/env.ts";
+import { SILENT } from "#lib/testing/silent-log.ts";
+import { createSpawner, type Spawner } from "#worker/spawner/client.ts";
+import type { ExecutorContext, Outcome } from "./executor.ts";
 
-let workDir: string;
+let folder: string;
+let spawner: Spawner;
+let attempts = 0;
 let log: string;
 
-beforeEach(async () => {
-  workDir = await mkdtemp(path.join(os.tmpdir(), "sluice-bash-"));
+beforeAll(async () => {
+  folder = await mkdtemp(path.join(os.tmpdir(), "sluice-bash-"));
+  spawner = createSpawner({ env: plainEnv(), log: SILENT });
+});
+afterAll(async () => {
+  await spawner.stop();
+  await rm(folder, { recursive: true, force: true });
+});
+beforeEach(() => {
   log = "";
 });
-afterEach(() => rm(workDir, { recursive: true, force: true }));
 
-function spawnHere({ file, args, cwd, env }: SpawnRequest): Promise<Exit> {
-  return new Promise((resolve) => {
-    const child = spawn(file, args, { cwd, env: env as NodeJS.ProcessEnv });
-    child.stdout.on("data", (bytes: Buffer) => (log += bytes.toString()));
-    child.stderr.on("data", (bytes: Buffer) => (log += bytes.toString()));
-    child.on("close", (code, signal) => resolve({ code, signal }));
-  });
-}
-
-async function run(command: string, env: Record<string, string> = {}): Promise<Outcome> {
-  const own = await mkdtemp(path.join(workDir, "attempt-"));
+function run(command: string, env: Record<string, string> = {}): Promise<Outcome> {
+  const { signal } = new AbortController();
   const context: ExecutorContext = {
     attempt: {
       attemptId: "a-1",
@@ -42,12 +43,12 @@ async function run(command: string, env: Record<string, string> = {}): Promise<O
     },
     env,
     inputs: async () => ({ outputs: { parent: { rows: 3 } }, xcoms: { parent: { file: "a.csv" } } }),
-    signal: new AbortController().signal,
+    signal,
     timeoutMs: 60_000,
-    workDir: own,
+    workDir: path.join(folder, `a-${++attempts}`),
     network: createAddressGuard([]),
     log: () => undefined,
-    spawn: spawnHere,
+    spawn: (request) => spawner.run(request, signal, async (_, bytes) => void (log += bytes.toString())),
     call: () => Promise.reject(new Error("a shell command calls no function")),
   };
   return bash.run(context, { command, skipOn: [] });
@@ -55,7 +56,7 @@ async function run(command: string, env: Record<string, string> = {}): Promise<O
 
 describe("bash", () => {
   test("ends with the command: 0 is success, anything else fails with its code", async () => {
-    expect(await run("true")).toEqual({ kind: "success", output: undefined, exitCode: 0 });
+    expect(await run("true")).toMatchObject({ kind: "success", output: undefined, exitCode: 0 });
     expect(await run("exit 42")).toMatchObject({ kind: "failed", reason: "EXIT", exitCode: 42 });
     expect(await run("kill -TERM $$")).toMatchObject({ kind: "failed", reason: "SIGNAL" });
   });
@@ -78,35 +79,37 @@ describe("bash", () => {
     expect(log).not.toMatch(/^hacked$/m);
   });
 
-  test("takes XComs from its parents and leaves its own, a file of JSON for each key", async () => {
-    expect(await run(`cp "$SLUICE_XCOMS" "$SLUICE_XCOM_PUSH/seen"; echo 7 > "$SLUICE_XCOM_PUSH/rows"`)).toEqual({
+  test("takes XComs from its parents and leaves its own, a mapping of JSON on each line", async () => {
+    const left = await run(
+      `echo "{\\"seen\\": $(cat "$SLUICE_XCOMS")}" > "$SLUICE_XCOM_PUSH"; echo '{"rows": 7, "n": null}' >> "$SLUICE_XCOM_PUSH"`,
+    );
+    expect(left).toMatchObject({
       kind: "success",
       output: undefined,
-      pushed: { seen: { parent: { file: "a.csv" } }, rows: 7 },
-      exitCode: 0,
+      pushed: { seen: { parent: { file: "a.csv" } }, rows: 7, n: null },
     });
-    expect(await run(`echo x > "$SLUICE_XCOM_PUSH/rows"`)).toMatchObject({
+    expect(await run(`echo x > "$SLUICE_XCOM_PUSH"`)).toMatchObject({
       reason: "RESULT_UNSTORABLE",
-      error: expect.stringContaining("$SLUICE_XCOM_PUSH/rows is not JSON"),
+      error: expect.stringContaining("line 1 of $SLUICE_XCOM_PUSH is not JSON"),
     });
-    expect(await run(`echo 1 > "$SLUICE_XCOM_PUSH/a b"`)).toMatchObject({
-      error: expect.stringContaining('"a b" is not the key of an XCom'),
+    expect(await run(`echo '[1]' > "$SLUICE_XCOM_PUSH"`)).toMatchObject({
+      error: 'line 1 of $SLUICE_XCOM_PUSH is not a mapping like {"key": value}',
     });
-    expect(await run(`head -c 2000000 /dev/zero > "$SLUICE_XCOM_PUSH/big"`)).toMatchObject({
+    expect(await run(`head -c 17000000 /dev/zero > "$SLUICE_XCOM_PUSH"`)).toMatchObject({
       reason: "RESULT_TOO_LARGE",
-      error: "$SLUICE_XCOM_PUSH/big has 2000000 bytes; at most 1048576 are kept",
+      error: "$SLUICE_XCOM_PUSH has 17000000 bytes; at most 16777216 are kept",
     });
   });
 
   test("takes what it finds in $SLUICE_OUTPUT as its output", async () => {
-    expect(await run(`echo '{"a":[1,2]}' > "$SLUICE_OUTPUT"`)).toEqual({
+    expect(await run(`echo '{"a":[1,2]}' > "$SLUICE_OUTPUT"`)).toMatchObject({
       kind: "success",
       output: { a: [1, 2] },
       exitCode: 0,
     });
     expect(await run(`ln -s /etc/passwd "$SLUICE_OUTPUT"`)).toMatchObject({
       reason: "RESULT_UNSTORABLE",
-      error: "$SLUICE_OUTPUT is not a plain file",
+      error: "$SLUICE_OUTPUT cannot be read: it is a link",
     });
     expect(await run(`echo 'not json' > "$SLUICE_OUTPUT"`)).toMatchObject({
       kind: "failed",

@@ -4,10 +4,35 @@ import type { AddressGuard } from "./http-address.ts";
 
 export type Stream = "stdout" | "stderr" | "system";
 
-/** A process to run in a session of its own; output goes to the attempt's log. */
-export type SpawnRequest = { file: string; args: readonly string[]; cwd: string; env: Record<string, string> };
+/** A process to run in a session of its own; what it prints goes to the attempt's log. */
+export type SpawnRequest = {
+  file: string;
+  args: readonly string[];
+  env: Record<string, string>;
+  /** Where it runs: made for it with `files` in it, by name, and removed when it has ended. */
+  folder: string;
+  files: Record<string, string>;
+  /** Files of the folder to hand back when it ended well, those with no more than so many bytes. */
+  outputs?: readonly { name: string; maxBytes: number }[];
+};
+
+/** What an attempt used: the most memory at one time, and time of processors. Absent where the system does not tell. */
+export type Usage = { peakMemoryBytes?: number | undefined; cpuMs?: number | undefined };
+
+/** A file, if there is one: its size, and its text unless that is too much; or why it is not read. */
+export type HandedBack = { size: number; text: string } | { trouble: string } | undefined;
+
 /** How a process ended; `error` when it could not be started at all. */
-export type Exit = { code: number | null; signal: string | null; error?: string | undefined };
+export type Exit = {
+  code: number | null;
+  signal: string | null;
+  error?: string | undefined;
+  /** The files asked for, in that order. */
+  outputs?: readonly HandedBack[] | undefined;
+  usage?: Usage | undefined;
+  /** The system killed for want of memory: the limit in MiB, or 0 when the process had none of its own. */
+  outOfMemory?: number | undefined;
+};
 
 /** A function of the DAG's code, called in a warm child process. */
 export type FunctionCall = { bundle: string; module: string; export: string; argument: Record<string, Json> };
@@ -38,7 +63,7 @@ export type ExecutorContext = {
   signal: AbortSignal;
   /** How long the attempt may take, for what goes on outside the worker; `signal` keeps it here. */
   timeoutMs: number;
-  /** A private, empty folder, removed afterwards; made only for types that run as a process. */
+  /** A name for a folder of the attempt's own, for what is spawned. */
   workDir: string;
   /** Which addresses the task may reach. */
   network: AddressGuard;
@@ -49,7 +74,7 @@ export type ExecutorContext = {
 };
 
 /** How an attempt ended. Expected ends are values; a throw is a bug in the executor. */
-export type Outcome =
+export type Outcome = (
   | {
       kind: "success";
       output: unknown;
@@ -58,7 +83,8 @@ export type Outcome =
       exitCode?: number | undefined;
     }
   | { kind: "skipped"; reason: string; exitCode?: number | undefined }
-  | { kind: "failed"; reason: string; error: string; exitCode?: number | undefined; httpStatus?: number };
+  | { kind: "failed"; reason: string; error: string; exitCode?: number | undefined; httpStatus?: number }
+) & { usage?: Usage | undefined };
 
 export type Executor<Config> = {
   /** What people see for it. */

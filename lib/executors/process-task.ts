@@ -1,12 +1,15 @@
-import { lstat, mkdir, readdir, readFile, writeFile } from "node:fs/promises";
 import path from "node:path";
 import { messageOf } from "#lib/domain/errors.ts";
 import { MAX_OUTPUT_BYTES } from "#lib/domain/output.ts";
-import { keyTrouble } from "#lib/domain/xcom.ts";
-import type { ExecutorContext, Exit, Outcome } from "./executor.ts";
+import type { ExecutorContext, Exit, HandedBack, Outcome } from "./executor.ts";
 
 /** All a task's process is given: nothing of the worker's own environment but these. */
 const INHERITED_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+const OUTPUT = "output.json";
+const PUSHED = "push.jsonl";
+/** Of all that a task pushes together; each value has its own bound. */
+const MAX_PUSHED_BYTES = 16 * MAX_OUTPUT_BYTES;
 
 /**
  * Runs one program as the task: inputs and conf in files, output from a file, an exit code as the verdict.
@@ -14,32 +17,49 @@ const INHERITED_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:
  */
 export async function runProcessTask(
   context: ExecutorContext,
-  program: { file: string; args: readonly string[]; what: string },
+  program: { file: string; args: readonly string[]; files?: Record<string, string>; what: string },
   skipOn: readonly number[],
 ): Promise<Outcome> {
-  const files = {
-    SLUICE_INPUTS: path.join(context.workDir, "inputs.json"),
-    SLUICE_CONF: path.join(context.workDir, "conf.json"),
-    SLUICE_PARAMS: path.join(context.workDir, "params.json"),
-    SLUICE_OUTPUT: path.join(context.workDir, "output.json"),
-    SLUICE_XCOMS: path.join(context.workDir, "xcoms.json"),
-    SLUICE_XCOM_PUSH: path.join(context.workDir, "push"),
-  };
+  const { attempt, workDir: folder } = context;
   const { outputs, xcoms } = await context.inputs();
-  await writeFile(files.SLUICE_INPUTS, JSON.stringify(outputs));
-  await writeFile(files.SLUICE_XCOMS, JSON.stringify(xcoms));
-  await mkdir(files.SLUICE_XCOM_PUSH);
-  await writeFile(files.SLUICE_CONF, JSON.stringify(context.attempt.conf));
-  await writeFile(files.SLUICE_PARAMS, JSON.stringify(context.attempt.params));
+  const files = {
+    "inputs.json": JSON.stringify(outputs),
+    "xcoms.json": JSON.stringify(xcoms),
+    "conf.json": JSON.stringify(attempt.conf),
+    "params.json": JSON.stringify(attempt.params),
+    ...program.files,
+  };
   const exit = await context.spawn({
     file: program.file,
     args: program.args,
-    cwd: context.workDir,
-    env: { ...environment(context), ...context.env, ...files },
+    env: { ...environment(context), ...context.env, ...fileNames(folder) },
+    folder,
+    files,
+    outputs: [
+      { name: OUTPUT, maxBytes: MAX_OUTPUT_BYTES },
+      { name: PUSHED, maxBytes: MAX_PUSHED_BYTES },
+    ],
   });
-  if (exit.code === 0) return readLeft(files);
+  return { ...verdict(exit, program.what, skipOn), usage: exit.usage };
+}
+
+function verdict(exit: Exit, what: string, skipOn: readonly number[]): Outcome {
+  // Control groups of version 1 kill one process of several, and what the others then make of it is not to be trusted.
+  if (exit.outOfMemory !== undefined && exit.outOfMemory > 0) return failure(exit, what);
+  if (exit.code === 0) return withLeft(exit.outputs ?? []);
   if (exit.code !== null && skipOn.includes(exit.code)) return { kind: "skipped", reason: "EXIT", exitCode: exit.code };
-  return failure(exit, program.what);
+  return failure(exit, what);
+}
+
+function fileNames(folder: string): Record<string, string> {
+  return {
+    SLUICE_INPUTS: path.join(folder, "inputs.json"),
+    SLUICE_CONF: path.join(folder, "conf.json"),
+    SLUICE_PARAMS: path.join(folder, "params.json"),
+    SLUICE_OUTPUT: path.join(folder, OUTPUT),
+    SLUICE_XCOMS: path.join(folder, "xcoms.json"),
+    SLUICE_XCOM_PUSH: path.join(folder, PUSHED),
+  };
 }
 
 function environment({ attempt, workDir }: ExecutorContext): Record<string, string> {
@@ -56,47 +76,54 @@ function environment({ attempt, workDir }: ExecutorContext): Record<string, stri
   };
 }
 
-function failure({ code, signal, error }: Exit, what: string): Outcome {
-  if (error !== undefined) return { kind: "failed", reason: "SPAWN_ERROR", error };
+function failure({ code, signal, error, outOfMemory }: Exit, what: string): Outcome {
+  if (error !== undefined)
+    return { kind: "failed", reason: error.includes("ENOSPC") ? "DISK_FULL" : "SPAWN_ERROR", error };
+  if (outOfMemory !== undefined) {
+    // The code is kept when it was not the process itself that was killed but something that it ran.
+    const error = outOfMemory > 0 ? `killed at ${outOfMemory} MiB` : "killed: the machine had no memory left";
+    return { kind: "failed", reason: "OOM", error, exitCode: code ?? undefined };
+  }
   if (code === null) return { kind: "failed", reason: "SIGNAL", error: `the ${what} was killed by ${signal}` };
   return { kind: "failed", reason: "EXIT", exitCode: code, error: `the ${what} ended with exit code ${code}` };
 }
 
-/** What the task has left, each as JSON in a file of its own. */
-async function readLeft(files: { SLUICE_OUTPUT: string; SLUICE_XCOM_PUSH: string }): Promise<Outcome> {
-  const output = await readJson(files.SLUICE_OUTPUT, "$SLUICE_OUTPUT");
-  if (!output.ok) return output.outcome;
-  const pushed: [string, unknown][] = [];
-  const keys = await readdir(files.SLUICE_XCOM_PUSH).catch(() => []);
-  for (const key of keys) {
-    const trouble = keyTrouble(key);
-    if (trouble !== undefined)
-      return { kind: "failed", reason: "RESULT_UNSTORABLE", error: `$SLUICE_XCOM_PUSH: ${trouble}` };
-    const value = await readJson(path.join(files.SLUICE_XCOM_PUSH, key), `$SLUICE_XCOM_PUSH/${key}`);
-    if (!value.ok) return value.outcome;
-    pushed.push([key, value.value]);
+function withLeft([output, pushed]: readonly HandedBack[]): Outcome {
+  const json = textOf(output, "$SLUICE_OUTPUT", MAX_OUTPUT_BYTES);
+  const lines = textOf(pushed, "$SLUICE_XCOM_PUSH", MAX_PUSHED_BYTES);
+  if ("failed" in json) return json.failed;
+  if ("failed" in lines) return lines.failed;
+  const values: Record<string, unknown> = {};
+  for (const [index, line] of lines.text.split("\n").entries()) {
+    if (line.trim() === "") continue;
+    const parsed = parse(line, `line ${index + 1} of $SLUICE_XCOM_PUSH`);
+    if ("failed" in parsed) return parsed.failed;
+    if (typeof parsed.value !== "object" || parsed.value === null || Array.isArray(parsed.value))
+      return unstorable(`line ${index + 1} of $SLUICE_XCOM_PUSH is not a mapping like {"key": value}`);
+    Object.assign(values, parsed.value);
   }
-  const left = pushed.length === 0 ? {} : { pushed: Object.fromEntries(pushed) };
-  return { kind: "success", output: output.value, ...left, exitCode: 0 };
+  const left = Object.keys(values).length === 0 ? {} : { pushed: values };
+  if (json.text === "") return { kind: "success", output: undefined, ...left, exitCode: 0 };
+  const parsed = parse(json.text, "$SLUICE_OUTPUT");
+  if ("failed" in parsed) return parsed.failed;
+  return { kind: "success", output: parsed.value, ...left, exitCode: 0 };
 }
 
-type ReadJson = { ok: true; value: unknown } | { ok: false; outcome: Outcome };
+/** What is not there is as if it were empty. */
+function textOf(file: HandedBack, name: string, maxBytes: number): { text: string } | { failed: Outcome } {
+  if (file === undefined) return { text: "" };
+  if ("trouble" in file) return { failed: unstorable(`${name} cannot be read: ${file.trouble}`) };
+  if (file.size <= maxBytes) return { text: file.text };
+  const error = `${name} has ${file.size} bytes; at most ${maxBytes} are kept`;
+  return { failed: { kind: "failed", reason: "RESULT_TOO_LARGE", error } };
+}
 
-/** A file that is not there or empty is none. A link is not followed: it may lead to what the task may not read. */
-async function readJson(file: string, name: string): Promise<ReadJson> {
-  const failed = (reason: string, error: string): ReadJson => ({
-    ok: false,
-    outcome: { kind: "failed", reason, error },
-  });
-  const found = await lstat(file).catch(() => undefined);
-  if (found === undefined || found.size === 0) return { ok: true, value: undefined };
-  if (!found.isFile()) return failed("RESULT_UNSTORABLE", `${name} is not a plain file`);
-  if (found.size > MAX_OUTPUT_BYTES) {
-    return failed("RESULT_TOO_LARGE", `${name} has ${found.size} bytes; at most ${MAX_OUTPUT_BYTES} are kept`);
-  }
+function parse(text: string, name: string): { value: unknown } | { failed: Outcome } {
   try {
-    return { ok: true, value: JSON.parse(await readFile(file, "utf8")) as unknown };
+    return { value: JSON.parse(text) as unknown };
   } catch (error) {
-    return failed("RESULT_UNSTORABLE", `${name} is not JSON: ${messageOf(error)}`);
+    return { failed: unstorable(`${name} is not JSON: ${messageOf(error)}`) };
   }
 }
+
+const unstorable = (error: string): Outcome => ({ kind: "failed", reason: "RESULT_UNSTORABLE", error });

@@ -1,35 +1,35 @@
-import { spawn } from "node:child_process";
 import { mkdtemp, rm } from "node:fs/promises";
 import os from "node:os";
 import path from "node:path";
-import { afterEach, beforeEach, expect, test } from "vitest";
+import { afterAll, beforeAll, beforeEach, expect, test } from "vitest";
 import type { Json } from "#lib/domain/canonical.ts";
 import { PythonConfig } from "#lib/domain/model/task-types.ts";
-import type { ExecutorContext, Exit, Outcome, SpawnRequest } from "./executor.ts";
+import { plainEnv } from "#lib/env.ts";
+import { SILENT } from "#lib/testing/silent-log.ts";
+import { createSpawner, type Spawner } from "#worker/spawner/client.ts";
+import type { ExecutorContext, Outcome } from "./executor.ts";
 import { createAddressGuard } from "./http-address.ts";
 import { python } from "./python.ts";
 
-let workDir: string;
+let folder: string;
+let spawner: Spawner;
+let attempts = 0;
 let log: string;
 
-beforeEach(async () => {
-  workDir = await mkdtemp(path.join(os.tmpdir(), "sluice-python-"));
+beforeAll(async () => {
+  folder = await mkdtemp(path.join(os.tmpdir(), "sluice-python-"));
+  spawner = createSpawner({ env: plainEnv(), log: SILENT });
+});
+afterAll(async () => {
+  await spawner.stop();
+  await rm(folder, { recursive: true, force: true });
+});
+beforeEach(() => {
   log = "";
 });
-afterEach(() => rm(workDir, { recursive: true, force: true }));
 
-function spawnHere({ file, args, cwd, env }: SpawnRequest): Promise<Exit> {
-  return new Promise((resolve) => {
-    const child = spawn(file, args, { cwd, env: env as NodeJS.ProcessEnv });
-    child.stdout.on("data", (bytes: Buffer) => (log += bytes.toString()));
-    child.stderr.on("data", (bytes: Buffer) => (log += bytes.toString()));
-    child.on("error", (error) => resolve({ code: null, signal: null, error: error.message }));
-    child.on("close", (code, signal) => resolve({ code, signal }));
-  });
-}
-
-async function run(config: object, inputs: Record<string, Json> = {}): Promise<Outcome> {
-  const own = await mkdtemp(path.join(workDir, "attempt-"));
+function run(config: object, inputs: Record<string, Json> = {}): Promise<Outcome> {
+  const { signal } = new AbortController();
   const context: ExecutorContext = {
     attempt: {
       attemptId: "a-1",
@@ -45,12 +45,12 @@ async function run(config: object, inputs: Record<string, Json> = {}): Promise<O
     },
     env: { GREETING: "hello" },
     inputs: async () => ({ outputs: inputs, xcoms: { parent: { file: "a.csv" } } }),
-    signal: new AbortController().signal,
+    signal,
     timeoutMs: 60_000,
-    workDir: own,
+    workDir: path.join(folder, `a-${++attempts}`),
     network: createAddressGuard([]),
     log: () => undefined,
-    spawn: spawnHere,
+    spawn: (request) => spawner.run(request, signal, async (_, bytes) => void (log += bytes.toString())),
     call: () => Promise.reject(new Error("a program calls no function of ours")),
   };
   return python.run(context, PythonConfig.parse(config));
@@ -63,7 +63,7 @@ read = lambda name: json.load(open(os.environ[name]))
 print(os.environ["GREETING"], sys.argv[1])
 json.dump({"rows": read("SLUICE_INPUTS")["extract"] * 2, "limit": read("SLUICE_PARAMS")["limit"]}, open(os.environ["SLUICE_OUTPUT"], "w"))
 `;
-  expect(await run({ code, args: ["it's"] }, { extract: 21 })).toEqual({
+  expect(await run({ code, args: ["it's"] }, { extract: 21 })).toMatchObject({
     kind: "success",
     exitCode: 0,
     output: { rows: 42, limit: 10 },
@@ -79,7 +79,7 @@ sluice.push("file", sluice.pull("parent", "file").upper())
 sluice.push("none", sluice.pull("parent", "nothing", default=5))
 sluice.output(sluice.pull("extract") + sluice.params()["limit"])
 `;
-  expect(await run({ code }, { extract: 21 })).toEqual({
+  expect(await run({ code }, { extract: 21 })).toMatchObject({
     kind: "success",
     exitCode: 0,
     output: 31,

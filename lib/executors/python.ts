@@ -1,4 +1,4 @@
-import { readFile, writeFile } from "node:fs/promises";
+import { readFile } from "node:fs/promises";
 import path from "node:path";
 import type { z } from "zod";
 import type { PythonConfig } from "#lib/domain/model/task-types.ts";
@@ -16,10 +16,13 @@ export const python: Executor<z.output<typeof PythonConfig>> = {
   async run(context, { code, args, interpreter, skipOn }) {
     // A file and not -c: a traceback shows the line that failed.
     const file = path.join(context.workDir, "task.py");
-    await writeFile(file, code);
-    // Beside the program, where Python looks first.
-    await writeFile(path.join(context.workDir, "sluice.py"), await helper());
     // -u: what the program prints is in the log at once.
-    return runProcessTask(context, { file: interpreter, args: ["-u", file, ...args], what: "program" }, skipOn);
+    const program = {
+      file: interpreter,
+      args: ["-u", file, ...args],
+      files: { "task.py": code, "sluice.py": await helper() },
+      what: "program",
+    };
+    return runProcessTask(context, program, skipOn);
   },
 };

@@ -1,4 +1,3 @@
-import { mkdir, rm } from "node:fs/promises";
 import path from "node:path";
 import type { Json } from "#lib/domain/canonical.ts";
 import { messageOf } from "#lib/domain/errors.ts";
@@ -59,7 +58,6 @@ function valuesOf(task: TaskSpec, { number, dagId, params, logicalDate, inputs }
 async function execute(tools: DevTools, task: TaskSpec, input: AttemptInput): Promise<Outcome> {
   const workDir = path.join(tools.workFolder, `${task.id}-${input.number}`);
   try {
-    await mkdir(workDir, { recursive: true, mode: 0o700 });
     const limit = AbortSignal.timeout(Math.min(durationMs(task.timeout), MAX_TIMER_MS));
     const context = contextOf(tools, task, input, AbortSignal.any([input.signal, limit]), workDir);
     const executor = EXECUTORS[task.type] as Executor<TaskSpec["config"]>;
@@ -67,8 +65,6 @@ async function execute(tools: DevTools, task: TaskSpec, input: AttemptInput): Pr
     return limit.aborted && outcome.kind === "failed" ? timedOut(task) : outcome;
   } catch (error) {
     return { kind: "failed", reason: "EXECUTOR_ERROR", error: messageOf(error) };
-  } finally {
-    await rm(workDir, { recursive: true, force: true });
   }
 }
 

@@ -1,4 +1,4 @@
-import { mkdtemp, realpath, rm } from "node:fs/promises";
+import { mkdir, mkdtemp, realpath, rm } from "node:fs/promises";
 import os from "node:os";
 import path from "node:path";
 import { type AddressGuard, createAddressGuard } from "#lib/executors/http-address.ts";
@@ -22,9 +22,14 @@ export type DevTools = {
   stop(): Promise<void>;
 };
 
+/** Whoever tests a DAG wants to hear of the DAG. */
+const QUIET = { info: () => undefined, warn: () => undefined };
+
 export async function openTools({ dag, dagsDir, env, httpAllow, secrets }: LocalRunOptions): Promise<DevTools> {
   const folder = await realpath(await mkdtemp(path.join(os.tmpdir(), "sluice-dev-")));
-  const spawner = createSpawner(env);
+  const workFolder = path.join(folder, "work");
+  await mkdir(workFolder);
+  const spawner = createSpawner({ env, log: QUIET });
   // The same copy that a worker would run: a file that is not part of the version is missing here too.
   const bundles = createBundleStore(path.join(folder, "bundles"), (hash) =>
     Promise.resolve(hash === dag.spec.bundle ? dag.files : undefined),
@@ -36,7 +41,7 @@ export async function openTools({ dag, dagsDir, env, httpAllow, secrets }: Local
     functions,
     network: createAddressGuard(httpAllow),
     secrets,
-    workFolder: path.join(folder, "work"),
+    workFolder,
     withoutFolder: (text) => text.replaceAll(`file://${code}/`, "").replaceAll(`${code}/`, ""),
     async stop() {
       await functions.stop();

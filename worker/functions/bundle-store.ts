@@ -1,9 +1,9 @@
-import { mkdir, mkdtemp, rename, rm, stat, writeFile } from "node:fs/promises";
+import { chmod, mkdir, mkdtemp, rename, rm, stat, writeFile } from "node:fs/promises";
 import path from "node:path";
 
 /**
  * Code bundles as folders, one per hash, made when first needed. A folder appears by rename, whole or not at all;
- * several workers may share the parent folder.
+ * several workers may share the parent folder. Whoever functions run as may read it.
  */
 export function createBundleStore(
   folder: string,
@@ -13,7 +13,10 @@ export function createBundleStore(
 
   const materialise = async (hash: string): Promise<string> => {
     const target = path.join(folder, hash);
-    if (await exists(target)) return target;
+    if (await exists(target)) {
+      await chmod(target, 0o755);
+      return target;
+    }
     const files = await read(hash);
     if (!files) throw new Error(`the code bundle ${hash} is not in the database`);
     await mkdir(folder, { recursive: true });
@@ -25,6 +28,7 @@ export function createBundleStore(
       await mkdir(path.dirname(file), { recursive: true });
       await writeFile(file, text);
     }
+    await chmod(draft, 0o755);
     try {
       await rename(draft, target);
     } catch (error) {

@@ -1,8 +1,10 @@
 import { type ChildProcess, fork } from "node:child_process";
+import os from "node:os";
 import path from "node:path";
 import { fileURLToPath } from "node:url";
 import type { CallResult, FunctionCall, Stream } from "#lib/executors/executor.ts";
 import { killGroup } from "../kill-group.ts";
+import type { UserPool } from "../user-pool.ts";
 import { isFromFunctionChild, type ToFunctionChild } from "./protocol.ts";
 
 const CHILD = fileURLToPath(new URL("./child.ts", import.meta.url));
@@ -26,14 +28,19 @@ export function createFunctionPool(options: {
   env: Record<string, string>;
   folderOf: (bundle: string) => Promise<string>;
   guard: (pid: number) => () => void;
+  /** Who functions run as; without it, the user of this process. */
+  users?: UserPool;
 }): FunctionPool {
   const idle: Warm[] = [];
   const all = new Set<ChildProcess>();
 
   const launch = (bundle: string, cwd: string): Warm => {
+    const user = options.users?.forFunctions();
     const child = fork(CHILD, [options.dagsDir], {
       cwd,
-      env: options.env as NodeJS.ProcessEnv,
+      // The home of another user is not for this one to read.
+      env: { ...options.env, ...(user && { HOME: os.tmpdir() }) } as unknown as NodeJS.ProcessEnv,
+      ...user,
       serialization: "advanced",
       detached: true,
       stdio: ["ignore", "ignore", "ignore", "ipc"],

@@ -1,118 +1,130 @@
-import { type ChildProcess, fork } from "node:child_process";
-import { fileURLToPath } from "node:url";
+import path from "node:path";
 import type { Exit, SpawnRequest } from "#lib/executors/executor.ts";
-import { killGroup } from "../kill-group.ts";
-import type { FromSpawner, ToSpawner } from "./protocol.ts";
-
-const MAIN = fileURLToPath(new URL("./main.ts", import.meta.url));
-
-/** From SIGTERM to SIGKILL when an attempt is stopped. */
-const TERM_GRACE_MS = 2_000;
-
-/** Takes a piece of output; what it answers is waited for before more is read. */
-export type OnData = (stream: "stdout" | "stderr", bytes: Buffer) => Promise<void>;
-
-type Running = { pid?: number; onData: OnData; onExit: (exit: Exit) => void };
+import type { Log } from "#lib/domain/log.ts";
+import { messageOf } from "#lib/domain/errors.ts";
+import type { ResourceAmount } from "#lib/domain/model/resources.ts";
+import type { Cgroups, GroupLimits } from "../cgroups/groups.ts";
+import { NO_GROUPS } from "../cgroups/none.ts";
+import { OWN_USER, type UserPool } from "../user-pool.ts";
+import { findProgram, launchSpawner, type SpawnerProcess, type SpawnerProgram } from "./launch.ts";
+import { startProcess, type OnData, type RunningProcess } from "./running-process.ts";
+import { createFrameReader } from "./frames.ts";
+import { decodeFromSpawner, encodeToSpawner, type FromSpawner, type ProcessUser, type ToSpawner } from "./protocol.ts";
 
 export type Spawner = {
-  /** Runs a process to its end; an abort of `signal` terminates, then kills, its whole group. */
-  run(request: SpawnRequest, signal: AbortSignal, onData: OnData): Promise<Exit>;
+  /**
+   * Runs a process to its end; an abort of `signal` terminates, then kills, its whole group. What it asks for in
+   * `limits` is all that it gets.
+   */
+  run(request: SpawnRequest, signal: AbortSignal, onData: OnData, limits?: ResourceAmount): Promise<Exit>;
   /** Kills `pid`'s group when this process dies; answers how to take that back. */
   guard(pid: number): () => void;
   stop(): Promise<void>;
 };
 
+export type SpawnerOptions = {
+  /** The spawner's own environment; a process is given nothing of it. */
+  env: Record<string, string>;
+  /** Without it, Perl, or Node where there is no Perl. */
+  program?: SpawnerProgram;
+  log: Pick<Log, "info" | "warn">;
+  cgroups?: Cgroups;
+  /** Processes and threads that one attempt may have. */
+  maxPids?: number;
+  /** Who processes run as; without it, the user of this one. */
+  users?: UserPool;
+};
+
+/** Below it not even a shell starts, and the kernel might pick the spawner, which is there for a moment too. */
+const MIN_MEMORY_MIB = 8;
+
 /** A spawner that dies again and again is started again only so often. */
 const RESTART_MS = 200;
 
 /** Starts the spawner; should it ever die, what it ran is killed and reported, and a new one takes over. */
-export function createSpawner(env: Record<string, string>): Spawner {
-  const running = new Map<number, Running>();
+export function createSpawner(options: SpawnerOptions): Spawner {
+  const { log, maxPids = 0, users = OWN_USER, program = findProgram(options.env) } = options;
+  // Node would have to enter a group itself to start a process in it.
+  const cgroups = program === "perl" ? (options.cgroups ?? NO_GROUPS) : NO_GROUPS;
+  if (program === "node")
+    log.info({}, "there is no Perl here: processes are started by Node, at about half the rate and without limits");
+  const running = new Map<number, RunningProcess>();
   const guarded = new Set<number>();
   let lastId = 0;
   let stopped = false;
-  let child: ChildProcess | undefined;
+  let child: SpawnerProcess | undefined;
 
+  /** False when there is no spawner to send to. */
   const send = (message: ToSpawner): boolean => {
-    if (!child?.connected) return false;
-    child.send(message, (error) => {
-      if (error && "id" in message) running.get(message.id)?.onExit(LOST);
-    });
+    if (child === undefined) return false;
+    child.stdin.write(encodeToSpawner(message));
     return true;
   };
 
   const onMessage = (message: FromSpawner): void => {
-    const task = running.get(message.id);
-    if (!task) return;
-    if (message.kind === "started") task.pid = message.pid;
-    else if (message.kind === "exit") task.onExit(message);
-    else {
-      const { id, stream } = message;
-      void task.onData(stream, Buffer.from(message.bytes)).finally(() => send({ kind: "more", id, stream }));
-    }
+    if (message.kind === "notice") log.warn({ spawner: program }, message.text);
+    else running.get(message.id)?.take(message);
+  };
+
+  const onEnd = (): void => {
+    child = undefined;
+    for (const started of running.values()) started.lost();
+    if (!stopped) setTimeout(launch, RESTART_MS);
   };
 
   const launch = (): void => {
-    const launched = fork(MAIN, [], {
-      serialization: "advanced",
-      env: env as NodeJS.ProcessEnv,
-      stdio: ["ignore", "inherit", "inherit", "ipc"],
-    });
+    if (stopped) return;
+    const launched = launchSpawner(program, options.env);
     child = launched;
-    for (const pid of guarded) send({ kind: "guard", pid });
-    launched.on("message", onMessage);
-    const onEnd = (): void => {
-      if (child !== launched) return;
-      child = undefined;
-      for (const task of running.values()) {
-        killGroup(task.pid);
-        task.onExit(LOST);
-      }
-      if (!stopped) setTimeout(launch, RESTART_MS);
-    };
-    launched.on("exit", onEnd);
-    launched.on("error", onEnd);
+    const read = createFrameReader();
+    launched.stdout.on("data", (bytes: Buffer) => read(bytes).map(decodeFromSpawner).forEach(onMessage));
+    // The end is told by `close`; a write to what has just died is none of its own.
+    launched.stdin.on("error", () => undefined);
+    launched.on("error", () => undefined);
+    launched.on("close", onEnd);
+    for (const id of guarded) send({ kind: "guard", id });
   };
   launch();
 
   return {
-    run(request, signal, onData) {
+    async run(request, signal, onData, asked = NOTHING_ASKED) {
       const id = ++lastId;
-      const done = Promise.withResolvers<Exit>();
-      let force: NodeJS.Timeout | undefined;
-      const stop = (): void => {
-        send({ kind: "kill", id, signal: "SIGTERM" });
-        force = setTimeout(() => send({ kind: "kill", id, signal: "SIGKILL" }), TERM_GRACE_MS);
-      };
-      const onExit = (exit: Exit): void => {
+      const limits = limitsOf(asked, maxPids);
+      let user: ProcessUser | undefined;
+      try {
+        user = users.take();
+        const group = cgroups.open(path.basename(request.folder), limits);
+        const started = startProcess({ id, request, signal, onData, user, group, memory: limits.memory, send });
+        running.set(id, started);
+        return await started.exit;
+      } catch (error) {
+        return { code: null, signal: null, error: messageOf(error) };
+      } finally {
         running.delete(id);
-        clearTimeout(force);
-        signal.removeEventListener("abort", stop);
-        done.resolve(exit);
-      };
-      running.set(id, { onData, onExit });
-      if (!send({ kind: "spawn", id, ...request })) onExit(LOST);
-      else if (signal.aborted) stop();
-      else signal.addEventListener("abort", stop, { once: true });
-      return done.promise;
+        users.giveBack(user);
+      }
     },
     guard(pid) {
       guarded.add(pid);
-      send({ kind: "guard", pid });
+      send({ kind: "guard", id: pid });
       return () => {
         guarded.delete(pid);
-        send({ kind: "unguard", pid });
+        send({ kind: "unguard", id: pid });
       };
     },
     async stop() {
       stopped = true;
       const last = child;
-      if (!last?.connected) return;
-      const exited = new Promise((resolve) => last.once("exit", resolve));
-      last.disconnect();
-      await exited;
+      if (last === undefined) return;
+      const closed = new Promise((resolve) => last.once("close", resolve));
+      last.stdin.end();
+      await closed;
     },
   };
 }
 
-const LOST: Exit = { code: null, signal: null, error: "the spawner process was lost" };
+const NOTHING_ASKED: ResourceAmount = { cpu: 0, memory: 0 };
+
+function limitsOf({ cpu, memory }: ResourceAmount, pids: number): GroupLimits {
+  return { cpu, memory: memory === 0 ? 0 : Math.max(MIN_MEMORY_MIB, memory), pids };
+}

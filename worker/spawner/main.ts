@@ -1,98 +1,162 @@
 /**
- * The worker's spawner: a small process that does nothing but start and kill task processes. Forking from the
- * worker itself would copy its page tables and block its event loop at each task; and when the worker dies, even
- * by SIGKILL, the channel closes here and every task process is killed.
+ * The worker's spawner where there is no Perl for main.pl: a small process that does nothing but start and kill task
+ * processes. It knows no control groups: to start a process inside one it would have to enter it itself. Forking from the worker itself would copy its page tables and block its event loop at each task; and
+ * when the worker dies, even by SIGKILL, the pipe closes here and every task process is killed.
  */
 import { type ChildProcess, spawn } from "node:child_process";
+import { constants } from "node:os";
 import type { Readable } from "node:stream";
 import { killGroup } from "../kill-group.ts";
-import type { FromSpawner, ToSpawner } from "./protocol.ts";
+import { collectFile, makeFolder, removeFolder } from "./folder.ts";
+import { createFrameReader } from "./frames.ts";
+import { decodeToSpawner, encodeFromSpawner } from "./protocol.ts";
+import type { FromSpawner, ProcessUser, ToSpawner } from "./protocol.ts";
 
-/** A grandchild that left the process group may keep the pipes open; the attempt does not wait for it longer. */
+/** What left the process group may keep the pipes open; the attempt does not wait for it longer. */
 const STRAY_PIPE_MS = 1_000;
+/** After it, so long for what is in the pipe already. */
+const LAST_PIECE_MS = 50;
+/** A pipe holds no more than this of what the task itself wrote, and what comes then is of others. */
+const PIPE_BYTES = 65_536;
 
-const children = new Map<number, ChildProcess>();
+type Run = Extract<ToSpawner, { kind: "run" }>;
+type Task = {
+  folder: string | undefined;
+  user: ProcessUser | undefined;
+  child?: ChildProcess;
+  outputs?: { stdout: Output; stderr: Output };
+};
+
+const tasks = new Map<number, Task>();
 const guarded = new Set<number>();
 
 function send(message: FromSpawner): void {
-  if (process.connected) process.send?.(message);
+  process.stdout.write(encodeFromSpawner(message));
 }
+
+type Output = {
+  /** The worker has taken a piece. */
+  more(): void;
+  /** The process has ended long ago: closes the pipe when nothing of the process itself is in it any more. */
+  closeLate(): void;
+};
 
 /** Reads on only when the worker asks for more: a flood of output waits in the pipe. */
-function forward(id: number, stream: "stdout" | "stderr", source: Readable): void {
+function forward(id: number, stream: "stdout" | "stderr", source: Readable): Output {
+  let untaken = 0;
+  let lateBytes: number | undefined;
+  let quiet: NodeJS.Timeout | undefined;
   source.on("data", (bytes: Buffer) => {
     source.pause();
+    untaken++;
+    if (lateBytes !== undefined) lateBytes += bytes.length;
     send({ kind: "data", id, stream, bytes });
   });
+  const closeWhenQuiet = (): void => {
+    clearTimeout(quiet);
+    if (untaken > 0 || lateBytes === undefined) return;
+    if (lateBytes >= PIPE_BYTES) source.destroy();
+    else quiet = setTimeout(() => untaken === 0 && source.destroy(), LAST_PIECE_MS);
+  };
+  return {
+    more() {
+      // At its end Node reads one piece more than was asked for.
+      if (--untaken > 0) return;
+      source.resume();
+      closeWhenQuiet();
+    },
+    closeLate() {
+      lateBytes = 0;
+      closeWhenQuiet();
+    },
+  };
 }
 
-function start({ id, file, args, cwd, env }: Extract<ToSpawner, { kind: "spawn" }>): void {
+function start(run: Run): void {
+  const { id, file, args, folder, env, user } = run;
+  const task: Task = { folder: undefined, user };
+  tasks.set(id, task);
+  makeFolder(folder, run.files, user, () => (task.folder = folder));
   const child = spawn(file, args, {
-    cwd,
+    cwd: folder,
     env: env as NodeJS.ProcessEnv,
     detached: true,
     stdio: ["ignore", "pipe", "pipe"],
+    ...user,
   });
-  children.set(id, child);
-  const end = (message: Omit<Extract<FromSpawner, { kind: "exit" }>, "kind" | "id">): void => {
-    if (children.delete(id)) send({ kind: "exit", id, ...message });
-  };
-  child.on("error", (error) => end({ code: null, signal: null, error: error.message }));
+  child.on("error", (error) => send({ kind: "exit", id, error: error.message }));
   if (child.pid === undefined) return;
   send({ kind: "started", id, pid: child.pid });
-  forward(id, "stdout", child.stdout);
-  forward(id, "stderr", child.stderr);
+  const outputs = { stdout: forward(id, "stdout", child.stdout), stderr: forward(id, "stderr", child.stderr) };
+  Object.assign(task, { child, outputs });
   child.on("exit", (code, signal) => {
     // What the command left behind in its group ends with it.
     killGroup(child.pid, "SIGKILL");
-    const stray = setTimeout(() => {
-      child.stdout.destroy();
-      child.stderr.destroy();
-    }, STRAY_PIPE_MS);
+    send({ kind: "ended", id });
+    const stray = setTimeout(() => Object.values(outputs).forEach((output) => output.closeLate()), STRAY_PIPE_MS);
     child.on("close", () => {
       clearTimeout(stray);
-      end({ code, signal });
+      send({ kind: "exit", id, ...(code === null ? { signal: constants.signals[signal!] } : { code }) });
     });
   });
 }
 
-/** An argument list that is too long, or too many open files, makes `spawn` throw instead of report. */
-function startOrTell(request: Extract<ToSpawner, { kind: "spawn" }>): void {
+/** A full disk, an argument list that is too long, or too many open files make it throw instead of report. */
+function startOrTell(run: Run): void {
   try {
-    start(request);
+    start(run);
   } catch (error) {
-    children.delete(request.id);
-    const message = error instanceof Error ? error.message : String(error);
-    send({ kind: "exit", id: request.id, code: null, signal: null, error: message });
+    send({ kind: "exit", id: run.id, error: error instanceof Error ? error.message : String(error) });
   }
 }
 
-process.on("message", (message: ToSpawner) => {
-  switch (message.kind) {
-    case "spawn":
-      startOrTell(message);
-      break;
-    case "more":
-      children.get(message.id)?.[message.stream]?.resume();
-      break;
-    case "kill":
-      killGroup(children.get(message.id)?.pid, message.signal);
-      break;
-    case "guard":
-      guarded.add(message.pid);
-      break;
-    case "unguard":
-      guarded.delete(message.pid);
-      break;
-  }
-});
+function collect({ id, files }: Extract<ToSpawner, { kind: "collect" }>): void {
+  const task = tasks.get(id);
+  if (task === undefined) return;
+  tasks.delete(id);
+  const { folder, user } = task;
+  const found = files.map(({ name, maxBytes }) =>
+    folder === undefined ? { bytes: Buffer.alloc(0) } : collectFile(folder, name, maxBytes, user),
+  );
+  send({ kind: "collected", id, files: found });
+  if (folder !== undefined) removeFolder(folder, user, (text) => send({ kind: "notice", text }));
+}
 
-process.on("disconnect", () => {
-  for (const child of children.values()) killGroup(child.pid, "SIGKILL");
+function take(message: ToSpawner): void {
+  switch (message.kind) {
+    case "run":
+      return startOrTell(message);
+    case "more":
+      return tasks.get(message.id)?.outputs?.[message.stream].more();
+    case "kill":
+      return killLeader(tasks.get(message.id)?.child, message.signal);
+    case "collect":
+      return collect(message);
+    case "guard":
+      guarded.add(message.id);
+      return;
+    case "unguard":
+      guarded.delete(message.id);
+      return;
+  }
+}
+
+function killLeader(child: ChildProcess | undefined, signal: NodeJS.Signals): void {
+  if (child !== undefined && child.exitCode === null && child.signalCode === null) killGroup(child.pid, signal);
+}
+
+/** The worker is gone, however it went. */
+function endEverything(): never {
+  for (const { child } of tasks.values()) killLeader(child, "SIGKILL");
   for (const pid of guarded) killGroup(pid, "SIGKILL");
   process.exit(0);
-});
+}
+
+const read = createFrameReader();
+process.stdin.on("data", (bytes) => read(bytes).map(decodeToSpawner).forEach(take));
+process.stdin.on("end", endEverything);
+process.stdin.on("error", endEverything);
+process.stdout.on("error", endEverything);
 
 // A terminal's Ctrl-C reaches the whole foreground group; when to stop is the worker's decision.
-process.on("SIGINT", () => undefined);
-process.on("SIGTERM", () => undefined);
+for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) process.on(signal, () => undefined);

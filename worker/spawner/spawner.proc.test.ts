@@ -1,53 +1,125 @@
-import { fork } from "node:child_process";
+import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { mkdtemp, readFile, rm } from "node:fs/promises";
+import { mkdtemp, readdir, readFile, rm } from "node:fs/promises";
 import os from "node:os";
 import path from "node:path";
-import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { plainEnv } from "#lib/env.ts";
-import type { Exit } from "#lib/executors/executor.ts";
+import type { Exit, SpawnRequest } from "#lib/executors/executor.ts";
 import { allEnded, isRunning } from "#lib/testing/processes.ts";
+import { SILENT } from "#lib/testing/silent-log.ts";
 import { createSpawner, type Spawner } from "./client.ts";
-import type { FromSpawner } from "./protocol.ts";
+import { launchSpawner, type SpawnerProgram } from "./launch.ts";
+import { createFrameReader } from "./frames.ts";
+import { decodeFromSpawner, encodeToSpawner } from "./protocol.ts";
 
-let spawner: Spawner;
-let folder: string;
+describe.each<SpawnerProgram>(["perl", "node"])("the spawner in %s", (program) => {
+  let spawner: Spawner;
+  let folder: string;
+  let processes = 0;
 
-beforeAll(async () => {
-  spawner = createSpawner(plainEnv());
-  folder = await mkdtemp(path.join(os.tmpdir(), "sluice-spawn-"));
-});
-afterAll(async () => {
-  await spawner.stop();
-  await rm(folder, { recursive: true, force: true });
-});
-
-async function run(
-  command: string,
-  signal = new AbortController().signal,
-  onText: (text: string) => void = () => undefined,
-): Promise<Exit & { text: string }> {
-  let text = "";
-  const request = { file: "bash", args: ["-c", command], cwd: folder, env: { PATH: "/usr/bin:/bin" } };
-  const exit = await spawner.run(request, signal, async (_, bytes) => {
-    text += bytes.toString("latin1");
-    onText(text);
+  beforeAll(async () => {
+    spawner = createSpawner({ env: plainEnv(), program, log: SILENT });
+    folder = await mkdtemp(path.join(os.tmpdir(), "sluice-spawn-"));
   });
-  return { ...exit, text };
-}
+  afterAll(async () => {
+    await spawner.stop();
+    await rm(folder, { recursive: true, force: true });
+  });
 
-describe("the spawner", () => {
+  function requestOf(command: string, more: Partial<SpawnRequest> = {}): SpawnRequest {
+    const own = path.join(folder, `p-${++processes}`);
+    return { file: "bash", args: ["-c", command], env: { PATH: "/usr/bin:/bin" }, folder: own, files: {}, ...more };
+  }
+
+  async function run(
+    command: string,
+    signal = new AbortController().signal,
+    onText: (text: string) => void = () => undefined,
+    more: Partial<SpawnRequest> = {},
+  ): Promise<Exit & { text: string }> {
+    let text = "";
+    const exit = await spawner.run(requestOf(command, more), signal, async (_, bytes) => {
+      text += bytes.toString("latin1");
+      onText(text);
+    });
+    return { ...exit, text };
+  }
+
   test("hands on output, exit codes and signals", async () => {
     expect(await run("echo out; echo err >&2; exit 7")).toMatchObject({ code: 7, signal: null });
     expect((await run("printf 'a\\0b\\377'")).text).toBe("a\0b\xff");
     expect(await run("kill -9 $$")).toMatchObject({ code: null, signal: "SIGKILL" });
+    expect(await run("exit 137")).toMatchObject({ code: 137, signal: null });
+  });
+
+  test("tells stdout from stderr", async () => {
+    const got = { stdout: "", stderr: "" };
+    await spawner.run(requestOf("echo out; echo err >&2"), new AbortController().signal, async (stream, bytes) => {
+      got[stream] += bytes.toString();
+    });
+    expect(got).toEqual({ stdout: "out\n", stderr: "err\n" });
+  });
+
+  // Node gives its children sockets, which cannot be opened by name.
+  test.runIf(program === "perl")("lets the process open its streams by name", async () => {
+    const { code, text } = await run("echo out > /dev/stdout; echo err > /dev/stderr");
+    expect([code, text.split("\n").toSorted()]).toEqual([0, ["", "err", "out"]]);
+  });
+
+  test("gives the process a folder of its own with its files, hands one back, and removes it", async () => {
+    const files = { "in.txt": "one\0two \u{1F600}", empty: "" };
+    const more = { files, outputs: [{ name: "out.txt", maxBytes: 100 }] };
+    const made = await run(
+      `ls; stat -c %a . in.txt; cat in.txt > out.txt; mkdir -p a/b; touch a/b/c`,
+      undefined,
+      undefined,
+      more,
+    );
+    expect(made).toMatchObject({ code: 0, text: "empty\nin.txt\n700\n600\n", outputs: [{ text: files["in.txt"] }] });
+    expect(await run("head -c 101 /dev/zero > out.txt", undefined, undefined, more)).toMatchObject({
+      outputs: [{ size: 101, text: "" }],
+    });
+    expect((await run("true", undefined, undefined, more)).outputs).toEqual([undefined]);
+    expect((await run("echo x > out.txt; false", undefined, undefined, more)).outputs).toBeUndefined();
+    await expect.poll(() => readdir(folder)).toEqual([]);
+  });
+
+  test("does not follow a link that the process left for its output, and does not wait for a pipe", async () => {
+    const more = { outputs: [{ name: "out.txt", maxBytes: 1_000 }] };
+    expect(await run("ln -s /etc/passwd out.txt", undefined, undefined, more)).toMatchObject({
+      outputs: [{ trouble: "it is a link" }],
+    });
+    expect(await run("mkfifo out.txt", undefined, undefined, more)).toMatchObject({
+      outputs: [{ trouble: "it is not a plain file of the task" }],
+    });
+  });
+
+  test.runIf(program === "perl")("tells what the process used, also without control groups", async () => {
+    const { usage } = await run(
+      "x=$(head -c 50000000 /dev/zero | tr '\\0' x); for ((i = 0; i < 200000; i++)); do :; done",
+    );
+    expect(usage!.peakMemoryBytes).toBeGreaterThan(50_000_000);
+    expect(usage!.cpuMs).toBeGreaterThan(100);
+  });
+
+  test.runIf(program === "perl")("ends what left the session, also without control groups", async () => {
+    const { code, text } = await run("mkfifo up; (setsid bash -c 'echo $$; echo > up; exec sleep 300' &); read < up");
+    expect(code).toBe(0);
+    expect(isRunning(Number(text))).toBe(false);
   });
 
   test("tells why a process could not be started", async () => {
-    const request = { file: "/no/such/program", args: [], cwd: folder, env: {} };
-    const exit = await spawner.run(request, new AbortController().signal, async () => undefined);
+    const exit = await run("", undefined, undefined, { file: "/no/such/program" });
     expect(exit).toMatchObject({ code: null, error: expect.stringContaining("ENOENT") });
+    const taken = await run("", undefined, undefined, { folder: path.join(folder, "no", "parent") });
+    expect(taken).toMatchObject({ code: null, error: expect.stringContaining("ENOENT") });
+  });
+
+  test("leaves a folder that was there before alone", async () => {
+    const exit = await run("", undefined, undefined, { folder });
+    expect(exit).toMatchObject({ code: null, error: expect.stringContaining("EEXIST") });
+    expect(await readdir(folder)).toEqual([]);
   });
 
   test("survives a command that is too long for the system, and tells so", async () => {
@@ -59,14 +131,17 @@ describe("the spawner", () => {
     expect(await beside).toMatchObject({ code: 0, text: "fine\n" });
   });
 
-  test("gives the process nothing of the worker's environment", async () => {
-    const { text } = await run("env | cut -d= -f1 | sort | tr '\\n' ' '");
-    expect(
-      text
-        .trim()
-        .split(" ")
-        .filter((name) => !["_", "PWD", "SHLVL", "OLDPWD"].includes(name)),
-    ).toEqual(["PATH"]);
+  test("gives the process nothing of the worker's environment, and no core dumps", async () => {
+    const { text } = await run("env | cut -d= -f1 | sort | tr '\\n' ' '; ulimit -c");
+    const [names, cores] = [text.split("\n")[0]!.split(" ").slice(0, -1), text.split(" ").at(-1)];
+    expect(names.filter((name) => !["_", "PWD", "SHLVL", "OLDPWD"].includes(name))).toEqual(["PATH"]);
+    expect(cores).toBe("0\n");
+  });
+
+  test("leaves no signal ignored or blocked in the process", async () => {
+    expect((await run("grep -E 'Sig(Ign|Blk)' /proc/self/status")).text).toBe(
+      "SigBlk:\t0000000000000000\nSigIgn:\t0000000000000000\n",
+    );
   });
 
   test("stops the whole group, also what ignores SIGTERM", async () => {
@@ -92,38 +167,61 @@ describe("the spawner", () => {
     expect(await allEnded([Number(text)])).toBe(true);
   });
 
-  test("carries a flood of output through to the last byte", async () => {
+  test("carries a flood of output through to the last byte, at the pace it is taken", async () => {
     let bytes = 0;
-    const request = {
-      file: "bash",
-      args: ["-c", "head -c 50000000 /dev/zero"],
-      cwd: folder,
-      env: { PATH: "/usr/bin:/bin" },
-    };
+    let under = 0;
+    let most = 0;
+    const request = requestOf("head -c 50000000 /dev/zero; printf end >&2");
     await spawner.run(request, new AbortController().signal, async (_, chunk) => {
+      most = Math.max(most, ++under);
+      await new Promise((resolve) => setImmediate(resolve));
       bytes += chunk.length;
+      under--;
     });
-    expect(bytes).toBe(50_000_000);
+    expect(bytes).toBe(50_000_003);
+    // One of each stream; Node reads on when the process has ended, which is no more than a pipe holds.
+    expect(most).toBeLessThanOrEqual(program === "perl" ? 2 : 8);
   });
 
-  test("kills every task process when the worker is gone, however it went", async () => {
-    const main = fileURLToPath(new URL("./main.ts", import.meta.url));
-    const child = fork(main, [], { serialization: "advanced", stdio: ["ignore", "inherit", "inherit", "ipc"] });
+  test("takes a large request, and runs many at once", async () => {
+    const big = "x".repeat(5_000_000);
+    const exits = await Promise.all([
+      run("wc -c < big", undefined, undefined, { files: { big } }),
+      ...Array.from({ length: 40 }, (_, n) => run(`echo ${n}`)),
+    ]);
+    expect(exits.map((exit) => exit.text.trim())).toEqual(["5000000", ...Array.from({ length: 40 }, (_, n) => `${n}`)]);
+  });
+
+  test("kills every process when the worker is gone, however it went", async () => {
+    const child = launchSpawner(program, plainEnv());
+    const read = createFrameReader();
     const pidFile = path.join(folder, "task-pid");
-    child.send({
-      kind: "spawn",
-      id: 1,
-      file: "bash",
-      args: ["-c", `echo $$ > ${pidFile}; echo ready; sleep 300`],
-      cwd: folder,
-      env: { PATH: "/usr/bin:/bin" },
-    });
-    for (let kind = ""; kind !== "data";) [{ kind }] = (await once(child, "message")) as [FromSpawner];
+    const request = requestOf(`echo $$ > ${pidFile}; echo ready; sleep 300`);
+    const guarded = spawn("sleep", ["300"], { detached: true, stdio: "ignore" });
+    child.stdin.write(encodeToSpawner({ kind: "guard", id: guarded.pid! }));
+    child.stdin.write(encodeToSpawner({ kind: "run", id: 1, ...request, user: undefined, procs: [] }));
+    for (let kind = ""; kind !== "data";) {
+      const [bytes] = (await once(child.stdout, "data")) as [Buffer];
+      kind = read(bytes).map(decodeFromSpawner).at(-1)?.kind ?? kind;
+    }
     const pid = Number(await readFile(pidFile, "utf8"));
     expect(isRunning(pid)).toBe(true);
-    // What the kernel does to the channel when the worker dies.
-    child.disconnect();
+    // What the kernel does to the pipe when the worker dies.
+    child.stdin.destroy();
     await once(child, "exit");
-    expect(await allEnded([pid])).toBe(true);
+    expect(await allEnded([pid, guarded.pid!])).toBe(true);
+    await rm(folder, { recursive: true });
   });
+});
+
+test("without a Perl the same work is done in Node", async () => {
+  const said: string[] = [];
+  const log = { ...SILENT, info: (_: object, text: string) => void said.push(text) };
+  const spawner = createSpawner({ env: { PATH: "/nowhere" }, log });
+  const folder = await mkdtemp(path.join(os.tmpdir(), "sluice-spawn-"));
+  const request = { file: "/bin/sh", args: ["-c", "exit 5"], env: {}, folder: path.join(folder, "p"), files: {} };
+  expect(await spawner.run(request, new AbortController().signal, async () => undefined)).toMatchObject({ code: 5 });
+  expect(said).toEqual([expect.stringContaining("no Perl")]);
+  await spawner.stop();
+  await rm(folder, { recursive: true });
 });

@@ -1,9 +1,7 @@
-import { readFile, rm } from "node:fs/promises";
+import { readFile } from "node:fs/promises";
 import os from "node:os";
-import path from "node:path";
 import { randomUUID } from "node:crypto";
 import { engineDeps } from "#lib/boot.ts";
-import { readBundle } from "#lib/db/bundles.ts";
 import { listen, type Listener } from "#lib/db/listen.ts";
 import { messageOf } from "#lib/domain/errors.ts";
 import type { EngineDeps } from "#lib/engine/deps.ts";
@@ -12,22 +10,18 @@ import { FENCED } from "#lib/engine/fenced.ts";
 import { HEARTBEAT_MS } from "#lib/engine/lease.ts";
 import { registerWorker } from "#lib/engine/register-worker.ts";
 import { createAddressGuard } from "#lib/executors/http-address.ts";
-import { plainEnv, type Settings } from "#lib/env.ts";
+import type { Settings } from "#lib/env.ts";
 import { createLogger } from "#lib/obs/log.ts";
 import { lanesOf } from "#lib/queue/task-queue.ts";
 import { engineService } from "../engine-service.ts";
 import { everyService } from "../every.ts";
-import { createBundleStore } from "../functions/bundle-store.ts";
-import { createFunctionPool } from "../functions/pool.ts";
 import { createDuties, type Duties, healthService } from "../health.ts";
 import { runProcess, type Service } from "../lifecycle.ts";
 import { secretsOf } from "../secrets/file.ts";
-import { createSpawner } from "../spawner/client.ts";
+import { openAttemptTools } from "./attempt-tools.ts";
 import { makeCalls } from "./callbacks.ts";
 import { createFinisher } from "./finisher.ts";
-import { createInputs } from "./inputs.ts";
 import { createLogWriter } from "./log-writer.ts";
-import { type AttemptTools, untilReachable } from "./run-attempt.ts";
 import { createWorkerLoop, type WorkerLoop } from "./worker-loop.ts";
 
 type RunningSettings = Settings & { databaseUrl: string; workerName: string };
@@ -72,7 +66,7 @@ function workerService(
   duties: Duties,
 ): Service & { heartbeat(): Promise<void>; onCallbacks(wake: () => void): void } {
   let wakeCallbacks = (): void => undefined;
-  const tools = attemptTools(settings, deps);
+  let tools: Awaited<ReturnType<typeof openAttemptTools>> | undefined;
   let running: { loop: WorkerLoop; listener: Listener; done: Promise<void> } | undefined;
   return {
     name: "worker",
@@ -81,12 +75,13 @@ function workerService(
       wakeCallbacks = wake;
     },
     async start() {
-      await rm(tools.workFolder, { recursive: true, force: true });
       // A wrong file is told to whoever starts the worker, and not only to the first task that wants a secret.
-      const secrets = await tools.secrets.get([]);
+      const secrets = await secretsOf(settings.secretsFile).get([]);
       if (!secrets.ok) deps.log.error({ error: secrets.error }, "tasks that use secrets will fail");
       const lanes = lanesOf(settings.queues);
+      const confirmedAt = performance.now();
       const worker = await registerWorker(deps, await registration(settings));
+      tools ??= await openAttemptTools(settings, deps);
       duties.register("claim", 10_000);
       const unheard: string[] = [];
       const loop = createWorkerLoop({
@@ -98,6 +93,7 @@ function workerService(
         finisher: createFinisher(deps, `worker:${worker.id}`, unheard),
         duties,
         unheard,
+        confirmedAt,
         onReplaced: () => {
           deps.log.error({ worker: worker.id }, "another process has taken this worker's name; stopping");
           process.kill(process.pid, "SIGTERM");
@@ -125,8 +121,7 @@ function workerService(
         await done;
         await listener.stop();
       }
-      await tools.functions.stop();
-      await tools.spawner.stop();
+      await tools?.stop();
     },
   };
 }
@@ -143,32 +138,6 @@ function callbackService(settings: RunningSettings, deps: EngineDeps, duties: Du
       stopping.abort();
       await service.stop(reason);
     },
-  };
-}
-
-/** A bundle is read for all attempts that wait for it, so none of them may end the reading. */
-const NEVER = new AbortController().signal;
-
-function attemptTools(settings: RunningSettings, deps: EngineDeps): AttemptTools {
-  const env = plainEnv();
-  const spawner = createSpawner(env);
-  const bundles = createBundleStore(path.join(settings.home, "bundles"), (hash) =>
-    untilReachable(NEVER, () => readBundle(deps.pool, hash)),
-  );
-  const functions = createFunctionPool({
-    dagsDir: settings.dagsDir,
-    env,
-    folderOf: bundles.folderOf,
-    guard: spawner.guard,
-  });
-  return {
-    deps,
-    inputs: createInputs(deps),
-    spawner,
-    functions,
-    network: createAddressGuard(settings.httpAllow),
-    secrets: secretsOf(settings.secretsFile),
-    workFolder: path.join(settings.home, "work", settings.workerName),
   };
 }
 

@@ -1,9 +1,9 @@
-import { mkdir, rm } from "node:fs/promises";
 import path from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { messageOf } from "#lib/domain/errors.ts";
 import { TaskSpec } from "#lib/domain/model/task.ts";
 import { TASK_TYPES } from "#lib/domain/model/task-types.ts";
+import { resourceAmount } from "#lib/domain/model/resources.ts";
 import { durationMs } from "#lib/domain/model/duration.ts";
 import { nextRetry } from "#lib/domain/retry.ts";
 import { storableXcoms } from "#lib/domain/xcom.ts";
@@ -34,7 +34,10 @@ export type AttemptTools = {
   inputs: Inputs;
   spawner: Spawner;
   functions: FunctionPool;
+  /** Where attempts have their folders. */
   workFolder: string;
+  /** Why no process should start now, when there is no room for its files. */
+  diskTrouble(): Promise<string | undefined>;
   network: AddressGuard;
   secrets: SecretProvider;
 };
@@ -46,8 +49,6 @@ export async function runAttempt(
   signal: AbortSignal,
   log: AttemptLog,
 ): Promise<Finish> {
-  const workDir = path.join(tools.workFolder, claimed.attemptId);
-  let hasFolder = false;
   let mask = NO_MASK;
   try {
     const written = TaskSpec.parse(claimed.task);
@@ -55,11 +56,11 @@ export async function runAttempt(
     if (resolved.kind !== "run") return unresolvedEnd(claimed, written, resolved);
     const { task } = resolved;
     mask = resolved.mask;
-    hasFolder = TASK_TYPES[task.type].slotClass === "process";
-    if (hasFolder) await mkdir(workDir, { recursive: true, mode: 0o700 });
+    const full = TASK_TYPES[task.type].slotClass === "process" ? await tools.diskTrouble() : undefined;
+    if (full !== undefined) return toFinish(claimed, task, { kind: "failed", reason: "DISK_FULL", error: full });
     const limit = AbortSignal.timeout(Math.min(durationMs(task.timeout), MAX_TIMER_MS));
     const output = maskedOutput(mask, log.write);
-    const context = contextOf(tools, claimed, task, AbortSignal.any([signal, limit]), output.write, workDir);
+    const context = contextOf(tools, claimed, task, AbortSignal.any([signal, limit]), output.write);
     const outcome = await execute(context, task, output.end);
     const end = limit.aborted && outcome.kind === "failed" ? timedOut(task) : outcome;
     return toFinish(claimed, task, maskedOutcome(mask, end));
@@ -67,12 +68,6 @@ export async function runAttempt(
     const reason = error instanceof InputsTooLarge ? "INPUTS_TOO_LARGE" : "EXECUTOR_ERROR";
     const end: Outcome = { kind: "failed", reason, error: messageOf(error) };
     return toFinish(claimed, undefined, maskedOutcome(mask, end));
-  } finally {
-    if (hasFolder) {
-      await rm(workDir, { recursive: true, force: true }).catch((error: unknown) => {
-        tools.deps.log.warn({ workDir, error: messageOf(error) }, "a work directory could not be removed");
-      });
-    }
   }
 }
 
@@ -126,12 +121,11 @@ function runByType(context: ExecutorContext, task: TaskSpec): Promise<Outcome> {
 }
 
 function contextOf(
-  { inputs, spawner, functions, network }: AttemptTools,
+  { inputs, spawner, functions, network, workFolder }: AttemptTools,
   claimed: Claimed,
   task: TaskSpec,
   signal: AbortSignal,
   write: AttemptLog["write"],
-  workDir: string,
 ): ExecutorContext {
   const { attemptId, number, taskInstanceId, taskId, runId, dagId, conf, params } = claimed;
   return {
@@ -151,10 +145,10 @@ function contextOf(
     env: task.env,
     signal,
     timeoutMs: durationMs(task.timeout),
-    workDir,
+    workDir: path.join(workFolder, attemptId),
     network,
     log: (stream, text) => void write(stream, Buffer.from(text)),
-    spawn: (request) => spawner.run(request, signal, write),
+    spawn: (request) => spawner.run(request, signal, write, resourceAmount(task.resources)),
     call: (call) => functions.call(call, signal, (stream, bytes) => void write(stream, bytes)),
   };
 }
@@ -187,6 +181,10 @@ function failedEnd({ taskInstanceId, token, failures }: Claimed, task: TaskSpec 
 }
 
 function toFinish(claimed: Claimed, task: TaskSpec | undefined, outcome: Outcome): Finish {
+  return { ...endOfOutcome(claimed, task, outcome), usage: outcome.usage };
+}
+
+function endOfOutcome(claimed: Claimed, task: TaskSpec | undefined, outcome: Outcome): Finish {
   const attempt = { taskInstanceId: claimed.taskInstanceId, token: claimed.token };
   if (outcome.kind === "failed") return failedEnd(claimed, task, outcome);
   if (outcome.kind === "skipped")

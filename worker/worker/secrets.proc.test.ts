@@ -1,4 +1,4 @@
-import { chmod, mkdtemp, rm, writeFile } from "node:fs/promises";
+import { chmod, mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
 import os from "node:os";
 import path from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
@@ -20,6 +20,7 @@ import { createFunctionPool } from "../functions/pool.ts";
 import { createFileSecrets } from "../secrets/file.ts";
 import { createSpawner } from "../spawner/client.ts";
 import { createLogWriter } from "./log-writer.ts";
+import { SILENT } from "#lib/testing/silent-log.ts";
 import { createInputs } from "./inputs.ts";
 import { type AttemptTools, runAttempt } from "./run-attempt.ts";
 
@@ -41,11 +42,13 @@ beforeAll(async () => {
   await writeFile(path.join(folder, "secrets.json"), JSON.stringify({ TOKEN, KEY, UNUSED, DATABASE: database.url }), {
     mode: 0o600,
   });
-  const spawner = createSpawner(plainEnv());
+  await mkdir(path.join(folder, "work"));
+  const spawner = createSpawner({ env: plainEnv(), log: SILENT });
   const bundles = createBundleStore(path.join(folder, "bundles"), (hash) => readBundle(database.pool, hash));
   tools = {
     deps: database.deps,
     inputs: createInputs(database.deps),
+    diskTrouble: async () => undefined,
     spawner,
     functions: createFunctionPool({
       dagsDir: folder,

@@ -28,6 +28,7 @@ type Call = (call: FunctionCall, signal: AbortSignal) => Promise<CallResult>;
 
 async function work(name: string, call: Call): Promise<WorkerLoop> {
   const { deps } = database;
+  const confirmedAt = performance.now();
   const worker = await registerWorker(deps, {
     id: name,
     host: "test",
@@ -54,8 +55,10 @@ async function work(name: string, call: Call): Promise<WorkerLoop> {
       workFolder: "/nowhere",
       network: createAddressGuard([]),
       secrets: NO_SECRETS,
+      diskTrouble: async () => undefined,
     },
     worker,
+    confirmedAt,
     lanes: lanesOf(["default"]),
     slots: { process: 0, function: 2, inline: 0 },
     logs: createLogWriter(deps),

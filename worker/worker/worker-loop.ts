@@ -40,13 +40,15 @@ export function createWorkerLoop(options: {
   duties: Duties;
   /** Tokens of claims whose answer never came; what they took is handed back at the next heartbeat. */
   unheard: string[];
+  /** Before the worker was registered, by `performance.now()`: its lease is no older. */
+  confirmedAt: number;
   /** Another process has taken this worker's name. */
   onReplaced: () => void;
 }): WorkerLoop {
   const { tools, worker } = options;
   const { deps } = tools;
   const draining = new AbortController();
-  let confirmedAt = performance.now();
+  let { confirmedAt } = options;
   let woken = Promise.withResolvers<void>();
   let looping: Promise<void> = Promise.resolve();
   let stopped = false;

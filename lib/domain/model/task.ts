@@ -52,7 +52,7 @@ export const taskOptions = {
   queue: QueueName.default("default").describe("The task runs on workers that serve this queue."),
   priority: z.enum(PRIORITIES).optional().describe("Goes first among ready tasks; without it, the DAG's."),
   resources: Resources.optional().describe(
-    "What the task needs of a worker: it goes to one that has so much left of what its tasks may ask for.",
+    "What the task needs of a worker: it goes to one that has so much left of what its tasks may ask for. A task that is a process gets no more than it asks for, where the worker can write control groups.",
   ),
   env: Env,
   uses: z

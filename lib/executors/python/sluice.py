@@ -3,6 +3,7 @@
 import json
 import logging
 import os
+import re
 import sys
 
 RETURN_VALUE = "return_value"
@@ -37,9 +38,11 @@ def pull(task_id, key=RETURN_VALUE, default=None):
 
 def push(key, value):
     """Leaves a value (anything JSON has) under a key; it is kept when the task ends well."""
-    if not key or "/" in key or key.startswith("."):
-        raise ValueError(f"{key!r} is not the key of an XCom")
-    _write(os.path.join(os.environ["SLUICE_XCOM_PUSH"], key), value)
+    if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_-]{0,63}", key):
+        raise ValueError(f"{key!r} is not the key of an XCom: a letter and then up to 63 letters, digits, _ or -")
+    line = json.dumps({key: value}, allow_nan=False)
+    with open(os.environ["SLUICE_XCOM_PUSH"], "a", encoding="utf-8") as file:
+        file.write(line + "\n")
 
 
 def output(value):

@@ -260,6 +260,9 @@ create table sluice.attempt (
   reason text not null,
   exit_code int,
   error text,
+  -- Bytes and milliseconds of what it ran as a process; null where nobody counted.
+  peak_memory bigint,
+  cpu_ms bigint,
   -- Null when it was cancelled before a worker took it.
   worker_id text,
   queued_at timestamptz not null,
@@ -544,8 +547,8 @@ $$;
 -- update) → task instances by id, finishers and children together → live attempts by task instance, as heartbeats take
 -- them, which lock nothing else → progress by run id.
 create function sluice.finish(
-  ids bigint[], tokens uuid[], ends text[], reasons text[], exit_codes int[], error_texts text[], xcoms jsonb[],
-  xcom_ttls_ms bigint[], retries_ms bigint[], next_ids uuid[], next_tokens uuid[], who text, lease_ms int,
+  ids bigint[], tokens uuid[], ends text[], reasons text[], exit_codes int[], error_texts text[], peaks bigint[], cpus_ms int[],
+  xcoms jsonb[], xcom_ttls_ms bigint[], retries_ms bigint[], next_ids uuid[], next_tokens uuid[], who text, lease_ms int,
   out accepted bigint[], out unsettled bigint[], out dags_with_room text[], out calls_for_admission boolean,
   out has_callbacks boolean, out continued jsonb)
 language plpgsql as $$
@@ -594,8 +597,9 @@ begin
       case when f.retry_ms > 0 then 'retrying' when f.retry_ms = 0 then 'ready' else f.end_state end as becomes),
   history as (
     insert into sluice.attempt
-      (task_instance_id, number, id, state, reason, exit_code, error, worker_id, queued_at, started_at)
-    select task_instance_id, number, id, end_state, reason, exit_code, error, worker_id, queued_at, started_at from done),
+      (task_instance_id, number, id, state, reason, exit_code, error, worker_id, queued_at, started_at, peak_memory, cpu_ms)
+    select task_instance_id, number, id, end_state, reason, exit_code, error, worker_id, queued_at, started_at, peaks[at],
+           cpus_ms[at] from done),
   e as (
     insert into sluice.event (run_id, task_instance_id, attempt, from_state, to_state, reason, actor)
     select task_instance_id >> 20, task_instance_id, number, 'running', becomes, reason, who from done)

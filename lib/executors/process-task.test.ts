@@ -1,0 +1,67 @@
+import { expect, test } from "vitest";
+import { NO_XCOMS } from "#lib/domain/xcom.ts";
+import type { ExecutorContext, Exit, Outcome } from "./executor.ts";
+import { createAddressGuard } from "./http-address.ts";
+import { runProcessTask } from "./process-task.ts";
+
+const USAGE = { peakMemoryBytes: 4_096, cpuMs: 12 };
+
+function verdictOn(exit: Partial<Exit>): Promise<Outcome> {
+  const context: ExecutorContext = {
+    attempt: {
+      attemptId: "a-1",
+      number: 1,
+      taskInstanceId: "1048576",
+      taskId: "t",
+      runId: "1",
+      dagId: "d",
+      logicalDate: "2026-01-01T00:00:00.000Z",
+      conf: {},
+      params: {},
+      bundle: undefined,
+    },
+    env: {},
+    inputs: async () => NO_XCOMS,
+    signal: new AbortController().signal,
+    timeoutMs: 60_000,
+    workDir: "/work/a-1",
+    network: createAddressGuard([]),
+    log: () => undefined,
+    spawn: async () => ({ code: null, signal: null, usage: USAGE, ...exit }),
+    call: () => Promise.reject(new Error("a process calls no function")),
+  };
+  return runProcessTask(context, { file: "x", args: [], what: "command" }, [99]);
+}
+
+test("an end for want of memory is told as one, whoever in the task was killed", async () => {
+  const oom = { kind: "failed", reason: "OOM", error: "killed at 512 MiB", usage: USAGE };
+  expect(await verdictOn({ signal: "SIGKILL", outOfMemory: 512 })).toEqual({ ...oom, exitCode: undefined });
+  expect(await verdictOn({ code: 137, outOfMemory: 512 })).toEqual({ ...oom, exitCode: 137 });
+  expect(await verdictOn({ signal: "SIGKILL", outOfMemory: 0 })).toMatchObject({
+    reason: "OOM",
+    error: expect.stringContaining("machine"),
+  });
+  // Where the system kills one process only, the rest of the task may go on and make something of half the work.
+  expect(await verdictOn({ code: 0, outOfMemory: 512 })).toEqual({ ...oom, exitCode: 0 });
+  // Another's want of memory, and the task did without what was killed.
+  expect(await verdictOn({ code: 0, outOfMemory: 0 })).toMatchObject({ kind: "success" });
+});
+
+test("an exit code that a signal would give is an exit code", async () => {
+  expect(await verdictOn({ code: 137 })).toMatchObject({ reason: "EXIT", exitCode: 137 });
+  expect(await verdictOn({ signal: "SIGKILL" })).toMatchObject({ reason: "SIGNAL" });
+  expect(await verdictOn({ code: 99 })).toMatchObject({ kind: "skipped", usage: USAGE });
+});
+
+test("a folder that finds no room on the disk is another end than a program that is not there", async () => {
+  expect(await verdictOn({ error: "write /w/inputs.json ENOSPC" })).toMatchObject({ reason: "DISK_FULL" });
+  expect(await verdictOn({ error: "spawn bash ENOENT" })).toMatchObject({ reason: "SPAWN_ERROR" });
+});
+
+test("an output that is a link is not read", async () => {
+  expect(await verdictOn({ code: 0, outputs: [{ trouble: "it is a link" }] })).toMatchObject({
+    kind: "failed",
+    reason: "RESULT_UNSTORABLE",
+    error: "$SLUICE_OUTPUT cannot be read: it is a link",
+  });
+});

@@ -1,0 +1,54 @@
+# How a forked child of the spawner becomes the task that it was made for.
+use strict;
+use warnings;
+use POSIX ();
+
+our ($error_end, $calls, $self);
+my ($PR_SET_PDEATHSIG, $SIGKILL) = (1, 9);
+
+# Never returns: it is the task now, or has told why it cannot be.
+sub become_task {
+    my ($task, $file, $args, $env, $stdout, $stderr) = @_;
+    POSIX::setsid();
+    for my $procs (@{$task->{procs}}) {
+        open my $group, '>', $procs or give_up("open $procs");
+        defined syswrite $group, '0' or give_up("write $procs");
+    }
+    open STDIN, '<', '/dev/null' or give_up('open /dev/null');
+    POSIX::dup2(fileno $stdout, 1);
+    POSIX::dup2(fileno $stderr, 2);
+    become_user(@{$task->{user}}) if $task->{user};
+    syscall $calls->{prctl}, $PR_SET_PDEATHSIG, $SIGKILL, 0, 0, 0 if $calls;
+    POSIX::_exit(127) if getppid != $self;
+    chdir $task->{folder} or give_up("chdir $task->{folder}");
+    $SIG{TERM} = 'DEFAULT';
+    POSIX::sigprocmask(POSIX::SIG_SETMASK(), POSIX::SigSet->new);
+    %ENV = @$env;
+    no warnings 'exec';
+    exec {$file} $file, @$args;
+    give_up("spawn $file");
+}
+
+sub become_user {
+    my ($uid, $gid) = @_;
+    $) = "$gid $gid";
+    POSIX::setgid($gid);
+    POSIX::setuid($uid);
+    # None of the groups that this program is in may be left.
+    my $is_group = $( eq "$gid $gid" && $) eq "$gid $gid";
+    give_up("setuid $uid") unless $< == $uid && $> == $uid && $is_group;
+}
+
+sub give_up {
+    syswrite $error_end, "$$ " . trouble($_[0]) . "\n";
+    POSIX::_exit(127);
+}
+
+# The system's own name of what went wrong.
+sub trouble {
+    my ($what) = @_;
+    my ($name) = grep { $!{$_} } sort keys %!;
+    return "$what " . ($name // 'EIO');
+}
+
+1;

@@ -1,0 +1,86 @@
+# The folders of the spawner's tasks: made, looked into and removed by one who may do more than the task.
+use strict;
+use warnings;
+use Fcntl qw(O_NONBLOCK O_RDONLY O_NOFOLLOW O_WRONLY O_CREAT O_EXCL S_ISREG);
+use POSIX ();
+
+our (%removals, %tasks);
+my $PLAIN_FOLDER = 64;
+
+# Nobody else can enter the folder before the last line, so no name in it is anybody's link.
+sub make_folder {
+    my ($task, @files) = @_;
+    # What is there already is not this task's, and not to be removed with it.
+    mkdir $task->{folder}, 0700 or return trouble('mkdir ' . delete $task->{folder});
+    while (my ($name, $text) = splice @files, 0, 2) {
+        my $path = "$task->{folder}/$name";
+        sysopen my $file, $path, O_WRONLY | O_CREAT | O_EXCL, 0600 or return trouble("open $path");
+        for (my $at = 0; $at < length $text;) {
+            $at += syswrite($file, $text, length($text) - $at, $at) // return trouble("write $path");
+        }
+        chown @{$task->{user}}, $file if $task->{user};
+    }
+    !$task->{user} || chown @{$task->{user}}, $task->{folder} or return trouble("chown $task->{folder}");
+    return undef;
+}
+
+# Hands back files of the folder, those that are the task's own and plain ones, and removes the folder.
+sub collect {
+    my ($id, @wanted) = @_;
+    my $task = delete $tasks{$id} or return;
+    my @found;
+    while (my ($name, $most) = splice @wanted, 0, 2) { push @found, read_own($task, $name, $most) }
+    send_frame('c', $id, pack '(N/a)*', @found);
+    remove($task->{folder}, $task->{user}) if defined $task->{folder};
+}
+
+sub read_own {
+    my ($task, $name, $most) = @_;
+    my ($size, $bytes, $wrong) = ('', '', '');
+    my $path = ($task->{folder} // '') . "/$name";
+    if (!defined $task->{folder}) { }
+    elsif (sysopen my $file, $path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK) {
+        my ($mode, $owner, $length) = (stat $file)[2, 4, 7];
+        if (!S_ISREG($mode) || $task->{user} && $owner != $task->{user}[0]) { $wrong = 'it is not a plain file of the task' }
+        else {
+            $size = $length;
+            sysread $file, $bytes, $size if $size <= $most;
+        }
+    }
+    elsif ($!{ELOOP})   { $wrong = 'it is a link' }
+    elsif (!$!{ENOENT}) { $wrong = trouble('open') }
+    return ($size, $bytes, $wrong);
+}
+
+# A few plain files are removed here; anything more by `rm`, first as the user whose links it may meet.
+sub remove {
+    my ($folder, $user) = @_;
+    opendir my $listing, $folder or return;
+    my @names = grep { $_ ne '.' && $_ ne '..' } readdir $listing;
+    closedir $listing;
+    return if @names <= $PLAIN_FOLDER && @names == (unlink map { "$folder/$_" } @names) && rmdir $folder;
+    run_rm($folder, $user, $user ? 2 : 1);
+}
+
+sub run_rm {
+    my ($folder, $user, $tries) = @_;
+    my $pid = fork // return send_frame('n', 0, trouble("$folder could not be removed: fork"));
+    if ($pid == 0) {
+        POSIX::dup2(POSIX::open('/dev/null', O_WRONLY), $_) for 1, 2;
+        become_user(@$user) if $user;
+        no warnings 'exec';
+        exec 'rm', '-rf', '--', $folder;
+        POSIX::_exit(127);
+    }
+    $removals{$pid} = [$folder, $tries];
+}
+
+sub remove_rest {
+    my ($folder, $tries) = @{delete $removals{$_[0]}};
+    # The folder itself lies in one of ours.
+    return if rmdir $folder or $!{ENOENT};
+    return run_rm($folder, undef, $tries - 1) if $tries > 1;
+    send_frame('n', 0, trouble("$folder could not be removed:"));
+}
+
+1;

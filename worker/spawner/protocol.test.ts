@@ -1,0 +1,76 @@
+import fc from "fast-check";
+import { expect, test } from "vitest";
+import { createFrameReader } from "./frames.ts";
+import { decodeFromSpawner, decodeToSpawner, encodeFromSpawner, encodeToSpawner } from "./protocol.ts";
+import type { FromSpawner, ToSpawner } from "./protocol.ts";
+
+const id = fc.integer({ min: 1, max: 2 ** 31 });
+const text = fc.string({ unit: "binary" }).map((value) => value.toWellFormed());
+const texts = fc.dictionary(text, text);
+const stream = fc.constantFrom<"stdout" | "stderr">("stdout", "stderr");
+const bytes = fc.uint8Array({ maxLength: 300 }).map((values) => Buffer.from(values));
+const number = fc.option(fc.nat(), { nil: undefined });
+const some = fc.option(fc.string({ minLength: 1 }), { nil: undefined });
+
+const toSpawner = fc.oneof<fc.Arbitrary<ToSpawner>[]>(
+  fc.record({
+    kind: fc.constant("run"),
+    id,
+    file: text,
+    folder: text,
+    user: fc.option(fc.record({ uid: fc.nat(), gid: fc.nat() }), { nil: undefined }),
+    args: fc.array(text),
+    env: texts,
+    files: texts,
+    procs: fc.array(text),
+  }),
+  fc.record({ kind: fc.constant("kill"), id, signal: fc.constantFrom("SIGTERM", "SIGKILL") }),
+  fc.record({ kind: fc.constant("more"), id, stream }),
+  fc.record({ kind: fc.constant("collect"), id, files: fc.array(fc.record({ name: text, maxBytes: fc.nat() })) }),
+  fc.record({ kind: fc.constantFrom("guard", "unguard"), id }),
+);
+
+const fromSpawner = fc.oneof<fc.Arbitrary<FromSpawner>[]>(
+  fc.record({ kind: fc.constant("started"), id, pid: fc.nat() }),
+  fc.record({ kind: fc.constant("data"), id, stream, bytes }),
+  fc.record({ kind: fc.constant("ended"), id }),
+  fc.record({
+    kind: fc.constant("exit"),
+    id,
+    code: number,
+    signal: number,
+    error: some,
+    cpuMs: number,
+    peakKib: number,
+  }),
+  fc.record({
+    kind: fc.constant("collected"),
+    id,
+    files: fc.array(fc.record({ size: number, bytes, trouble: some })),
+  }),
+  fc.record({ kind: fc.constant("notice"), text }),
+);
+
+/** All of it in pieces of the given sizes, again and again. */
+function inPieces(all: Buffer, sizes: readonly number[]): Buffer[] {
+  const pieces: Buffer[] = [];
+  for (let at = 0, n = 0; at < all.length; n++) {
+    const end = at + sizes[n % sizes.length]!;
+    pieces.push(all.subarray(at, end));
+    at = end;
+  }
+  return pieces;
+}
+
+test("whatever is said arrives, however the pipe cuts it", () => {
+  const sizes = fc.array(fc.integer({ min: 1, max: 400 }), { minLength: 1 });
+  fc.assert(
+    fc.property(fc.array(toSpawner), fc.array(fromSpawner), sizes, (asked, answered, cuts) => {
+      const read = createFrameReader();
+      const frames = inPieces(Buffer.concat(asked.map(encodeToSpawner)), cuts).flatMap(read);
+      expect(frames.map(decodeToSpawner)).toEqual(asked);
+      const back = inPieces(Buffer.concat(answered.map(encodeFromSpawner)), cuts).flatMap(createFrameReader());
+      expect(back.map(decodeFromSpawner)).toEqual(answered);
+    }),
+  );
+});

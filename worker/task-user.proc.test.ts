@@ -1,0 +1,145 @@
+import { chmod, mkdir, mkdtemp, readdir, rm, writeFile } from "node:fs/promises";
+import os from "node:os";
+import path from "node:path";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { plainEnv } from "#lib/env.ts";
+import type { Exit } from "#lib/executors/executor.ts";
+import { SILENT } from "#lib/testing/silent-log.ts";
+import { createFunctionPool } from "./functions/pool.ts";
+import { createBundleStore } from "./functions/bundle-store.ts";
+import { createSpawner, type Spawner } from "./spawner/client.ts";
+import type { SpawnerProgram } from "./spawner/launch.ts";
+import { findTaskUsers, taskUserTrouble } from "./task-user.ts";
+import { createUserPool } from "./user-pool.ts";
+
+const isRoot = process.getuid?.() === 0;
+let folder: string;
+
+beforeAll(async () => {
+  folder = await mkdtemp(path.join(os.tmpdir(), "sluice-users-"));
+  await chmod(folder, 0o711);
+});
+afterAll(() => rm(folder, { recursive: true, force: true }));
+
+describe.runIf(isRoot)("a worker that is root", () => {
+  test("takes nobody when it is told nothing", async () => {
+    expect((await findTaskUsers(undefined, 4)).users).toEqual([{ uid: expect.any(Number), gid: expect.any(Number) }]);
+    expect((await findTaskUsers(undefined, 4)).users[0]!.uid).not.toBe(0);
+    expect(await findTaskUsers("root", 4)).toEqual({ users: [], why: "SLUICE_TASK_USER says so" });
+  });
+
+  test("takes a number or a range as they are, and says what is wrong with them", async () => {
+    expect(await findTaskUsers("60123", 4)).toEqual({ users: [{ uid: 60_123, gid: 60_123 }] });
+    const five = await findTaskUsers("60001-60005", 4);
+    expect(five.users.map((user) => user.uid)).toEqual([60_001, 60_002, 60_003, 60_004, 60_005]);
+    await expect(findTaskUsers("60001-60004", 4)).rejects.toThrow("4 process slots need a range of 5");
+    await expect(findTaskUsers("no-such-user", 4)).rejects.toThrow("there is no such user");
+  });
+});
+
+test.runIf(!isRoot && process.platform === "linux")("a worker that is not root shares its user", async () => {
+  expect(await findTaskUsers(undefined, 4)).toEqual({ users: [], why: "the worker is not root" });
+  await expect(findTaskUsers("0", 4)).rejects.toThrow("the worker is not root");
+});
+
+describe.runIf(isRoot).each<SpawnerProgram>(["perl", "node"])("a task of another user, started in %s", (program) => {
+  const users = createUserPool([60_001, 60_002, 60_003].map((id) => ({ uid: id, gid: id })));
+  let spawner: Spawner;
+  let processes = 0;
+
+  beforeAll(() => {
+    spawner = createSpawner({ env: plainEnv(), program, log: SILENT, users });
+  });
+  afterAll(() => spawner.stop());
+
+  async function run(
+    command: string,
+    files: Record<string, string> = {},
+    onText: (text: string) => void = () => undefined,
+    signal = new AbortController().signal,
+  ): Promise<Exit & { text: string; folder: string }> {
+    let text = "";
+    const own = path.join(folder, `${program}-${++processes}`);
+    const env = { PATH: "/usr/bin:/bin", HOME: own };
+    const outputs = [{ name: "out", maxBytes: 100 }];
+    const request = { file: "bash", args: ["-c", command], env, folder: own, files, outputs };
+    const exit = await spawner.run(request, signal, async (_, bytes) => {
+      onText((text += bytes.toString()));
+    });
+    return { ...exit, text, folder: own };
+  }
+
+  test("has its user, its group and no other, its folder and its output", async () => {
+    const { text, outputs } = await run("id -u; id -g; id -G; cat in; echo done > out; stat -c %u .", { in: "read\n" });
+    expect(text).toMatch(/^6000[23]\n6000[23]\n6000[23]\nread\n6000[23]\n$/);
+    expect(outputs).toEqual([{ size: 5, text: "done\n" }]);
+  });
+
+  test("cannot keep its folder from being removed", async () => {
+    const exit = await run("mkdir -p a/b; touch a/b/c; chmod 0 a/b a; chmod 0 .");
+    expect(exit.code).toBe(0);
+    await expect.poll(() => readdir(folder)).not.toContain(path.basename(exit.folder));
+  });
+
+  test("cannot read the environment, the memory and the files of the worker", async () => {
+    const secret = path.join(folder, "secret");
+    await writeFile(secret, "top secret", { mode: 0o600 });
+    const { text } = await run(
+      `cat /proc/${process.pid}/environ; head -c 1 /proc/${process.pid}/mem; cat ${secret}; ls ${folder}; kill -0 ${process.pid}; ln ${secret} out; ls /proc/${process.pid}/fd; true`,
+    );
+    expect(text.match(/Permission denied|Operation not permitted/g)).toHaveLength(7);
+    expect(text).not.toContain("top secret");
+  });
+
+  test("cannot hand out a file of the worker as its output", async () => {
+    const secret = path.join(folder, "secret");
+    await writeFile(secret, "top secret", { mode: 0o600 });
+    expect((await run(`ln -s ${secret} out`)).outputs).toEqual([{ trouble: "it is a link" }]);
+  });
+
+  test("cannot look into the folder, the environment or the streams of another one, nor end it", async () => {
+    const stop = new AbortController();
+    const up = Promise.withResolvers<string>();
+    const other = run("echo mine > kept; echo $$; exec sleep 300", {}, up.resolve, stop.signal);
+    const kept = path.join(folder, `${program}-${processes}`, "kept");
+    const pid = (await up.promise).trim();
+    const seen = await run(
+      `cat ${kept}; cat /proc/${pid}/environ; ls /proc/${pid}/cwd/; echo forged > /proc/${pid}/fd/1; kill -9 ${pid}; true`,
+    );
+    expect(seen.text.match(/Permission denied|Operation not permitted/g)).toHaveLength(5);
+    stop.abort();
+    expect(await other).toMatchObject({ signal: "SIGTERM", text: `${pid}\n` });
+  });
+});
+
+describe.runIf(isRoot)("functions", () => {
+  test("run as the task user too, and can read their code", async () => {
+    const store = createBundleStore(path.join(folder, "bundles"), async () => ({
+      "code.ts":
+        "export const who = () => [process.getuid(), process.getgid(), process.getgroups(), process.env.HOME];",
+    }));
+    const users = createUserPool([{ uid: 60_001, gid: 60_001 }]);
+    const pool = createFunctionPool({
+      dagsDir: folder,
+      env: plainEnv(),
+      folderOf: store.folderOf,
+      guard: () => () => undefined,
+      users,
+    });
+    const call = { bundle: "b", module: "code.ts", export: "who", argument: {} };
+    const result = await pool.call(call, new AbortController().signal, () => undefined);
+    expect(result).toEqual({ ok: true, value: [60_001, 60_001, [60_001], os.tmpdir()] });
+    await pool.stop();
+  });
+
+  test("and tasks are tried out before a worker takes any", async () => {
+    const users = createUserPool([{ uid: 60_001, gid: 60_001 }]);
+    const spawner = createSpawner({ env: plainEnv(), log: SILENT, users });
+    expect(await taskUserTrouble(spawner, folder, [folder])).toBeUndefined();
+    const closed = path.join(folder, "closed");
+    await mkdir(closed, { mode: 0o700 });
+    expect(await taskUserTrouble(spawner, folder, [path.join(closed, "dags")])).toContain("EACCES");
+    expect(await taskUserTrouble(spawner, closed, [])).toContain("EACCES");
+    await spawner.stop();
+  });
+});

@@ -1,0 +1,94 @@
+import { execFile } from "node:child_process";
+import { readFileSync } from "node:fs";
+import path from "node:path";
+import { fileURLToPath } from "node:url";
+import { promisify } from "node:util";
+import type { Spawner } from "./spawner/client.ts";
+import type { ProcessUser } from "./spawner/protocol.ts";
+
+const run = promisify(execFile);
+
+/** Where there is no user `nobody`: what Linux shows for users it cannot name. */
+const NOBODY = { uid: 65_534, gid: 65_534 };
+
+/** Capabilities by their bit: to give a file away, and to become another user. */
+const NEEDED_CAPABILITIES = { CHOWN: 0n, SETGID: 6n, SETUID: 7n };
+
+const FUNCTION_CHILD = fileURLToPath(new URL("./functions/child.ts", import.meta.url));
+
+/** Who tasks run as: nobody in the list is the worker's own user, and `why` says what for. */
+export type TaskUsers = { users: readonly ProcessUser[]; why?: string };
+
+/**
+ * The users of `SLUICE_TASK_USER`: a name, a number, or a range of numbers, of which each process has one to itself.
+ * A worker that is root and was told nothing takes `nobody`. Throws when what was asked for cannot be done.
+ */
+export async function findTaskUsers(asked: string | undefined, processSlots: number): Promise<TaskUsers> {
+  const own = process.getuid?.();
+  const users = asked === undefined ? [(await lookUp("nobody")) ?? NOBODY] : await usersOf(asked, processSlots);
+  if (asked !== undefined && users.every((user) => user.uid === own))
+    return { users: [], why: "SLUICE_TASK_USER says so" };
+  const missing = own === 0 ? missingCapabilities() : ["root"];
+  if (missing.length === 0) return { users };
+  const why = own === 0 ? `the worker is root without ${missing.join(", ")}` : "the worker is not root";
+  if (asked !== undefined) throw new Error(`SLUICE_TASK_USER ${asked} cannot be used: ${why}`);
+  return { users: [], why };
+}
+
+async function usersOf(asked: string, processSlots: number): Promise<ProcessUser[]> {
+  const [first, last] = asked.split("-").map(Number) as [number, number | undefined];
+  if (Number.isNaN(first) || last === undefined || Number.isNaN(last)) {
+    const user = await lookUp(asked);
+    if (user !== undefined) return [user];
+    if (Number.isNaN(first)) throw new Error(`SLUICE_TASK_USER ${asked} cannot be used: there is no such user`);
+    return [{ uid: first, gid: first }];
+  }
+  const count = last - first + 1;
+  if (count <= processSlots)
+    throw new Error(
+      `SLUICE_TASK_USER ${asked} cannot be used: ${processSlots} process slots need a range of ${processSlots + 1}, one of them for functions`,
+    );
+  return Array.from({ length: count }, (_, n) => ({ uid: first + n, gid: first + n }));
+}
+
+async function lookUp(name: string): Promise<ProcessUser | undefined> {
+  try {
+    const [uid, gid] = await Promise.all([run("id", ["-u", name]), run("id", ["-g", name])]);
+    return { uid: Number(uid.stdout), gid: Number(gid.stdout) };
+  } catch {
+    return undefined;
+  }
+}
+
+/** Root in a container often has only some of root's powers. */
+function missingCapabilities(): string[] {
+  if (process.platform !== "linux") return [];
+  const effective = BigInt(`0x${/^CapEff:\s*(\w+)$/m.exec(readFileSync("/proc/self/status", "utf8"))![1]!}`);
+  return Object.entries(NEEDED_CAPABILITIES).flatMap(([name, bit]) => ((effective >> bit) & 1n ? [] : [`CAP_${name}`]));
+}
+
+/**
+ * Why a task could not run as its user here, by trying: whether it may enter a folder of the worker's, and read
+ * what a function needs. Undefined when it can.
+ */
+export async function taskUserTrouble(
+  spawner: Spawner,
+  workFolder: string,
+  readable: readonly string[],
+): Promise<string | undefined> {
+  const script = "for (const file of process.argv.slice(1)) require('node:fs').accessSync(file)";
+  let said = "";
+  const exit = await spawner.run(
+    {
+      file: process.execPath,
+      args: ["-e", script, FUNCTION_CHILD, ...readable],
+      env: {},
+      folder: path.join(workFolder, "try-task-user"),
+      files: {},
+    },
+    new AbortController().signal,
+    async (_, bytes) => void (said += bytes.toString()),
+  );
+  if (exit.code === 0) return undefined;
+  return exit.error ?? /^Error: (.*)$/m.exec(said)?.[1] ?? said.trim();
+}
