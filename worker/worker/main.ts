@@ -21,6 +21,7 @@ import { secretsOf } from "../secrets/file.ts";
 import { openAttemptTools } from "./attempt-tools.ts";
 import { makeCalls } from "./callbacks.ts";
 import { createFinisher } from "./finisher.ts";
+import { type Heart, startHeart } from "./heartbeat/heart.ts";
 import { createLogWriter } from "./log-writer.ts";
 import { createWorkerLoop, type WorkerLoop } from "./worker-loop.ts";
 
@@ -67,7 +68,7 @@ function workerService(
 ): Service & { heartbeat(): Promise<void>; onCallbacks(wake: () => void): void } {
   let wakeCallbacks = (): void => undefined;
   let tools: Awaited<ReturnType<typeof openAttemptTools>> | undefined;
-  let running: { loop: WorkerLoop; listener: Listener; done: Promise<void> } | undefined;
+  let running: { loop: WorkerLoop; heart: Heart; listener: Listener; done: Promise<void> } | undefined;
   return {
     name: "worker",
     heartbeat: async () => running?.loop.heartbeat(),
@@ -79,10 +80,15 @@ function workerService(
       const secrets = await secretsOf(settings.secretsFile).get([]);
       if (!secrets.ok) deps.log.error({ error: secrets.error }, "tasks that use secrets will fail");
       const lanes = lanesOf(settings.queues);
-      const confirmedAt = performance.now();
+      const registeredAt = performance.now();
       const worker = await registerWorker(deps, await registration(settings));
       tools ??= await openAttemptTools(settings, deps);
       duties.register("claim", 10_000);
+      const heart = startHeart({
+        url: settings.databaseUrl,
+        worker,
+        registeredMsAgo: performance.now() - registeredAt,
+      });
       const unheard: string[] = [];
       const loop = createWorkerLoop({
         tools,
@@ -93,7 +99,7 @@ function workerService(
         finisher: createFinisher(deps, `worker:${worker.id}`, unheard),
         duties,
         unheard,
-        confirmedAt,
+        heart,
         onReplaced: () => {
           deps.log.error({ worker: worker.id }, "another process has taken this worker's name; stopping");
           process.kill(process.pid, "SIGTERM");
@@ -111,15 +117,15 @@ function workerService(
         onError: (error) =>
           deps.log.warn({ error: messageOf(error) }, "lost the connection that hears of tasks; polling"),
       });
-      running = { loop, listener, done: loop.run() };
+      running = { loop, heart, listener, done: loop.run() };
       deps.log.info({ worker: worker.id, queues: settings.queues }, "taking tasks");
     },
     async stop() {
       if (running) {
-        const { loop, listener, done } = running;
+        const { loop, heart, listener, done } = running;
         await loop.drain(process.send === undefined ? GRACE_MS.alone : GRACE_MS.supervised);
         await done;
-        await listener.stop();
+        await Promise.all([heart.stop(), listener.stop()]);
       }
       await tools?.stop();
     },

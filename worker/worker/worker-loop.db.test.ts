@@ -1,5 +1,5 @@
 import { setTimeout as delay } from "node:timers/promises";
-import { afterEach, beforeEach, expect, onTestFinished, test, vi } from "vitest";
+import { afterEach, beforeEach, expect, test } from "vitest";
 import { inTx } from "#lib/db/tx.ts";
 import { publishVersion } from "#lib/db/versions.ts";
 import { DagSpec } from "#lib/domain/model/dag.ts";
@@ -13,6 +13,7 @@ import { createDuties } from "../health.ts";
 import { NO_SECRETS } from "../secrets/provider.ts";
 import { createFinisher } from "./finisher.ts";
 import { createInputs } from "./inputs.ts";
+import { type Heart, startHeart } from "./heartbeat/heart.ts";
 import { createLogWriter } from "./log-writer.ts";
 import { createWorkerLoop, type WorkerLoop } from "./worker-loop.ts";
 
@@ -20,15 +21,18 @@ import { createWorkerLoop, type WorkerLoop } from "./worker-loop.ts";
 
 const database = testDatabase();
 const loops: WorkerLoop[] = [];
+const hearts: Heart[] = [];
 
 beforeEach(() => forgetRuns(database.deps));
-afterEach(() => Promise.all(loops.splice(0).map((loop) => loop.drain(0))));
+afterEach(async () => {
+  await Promise.all(loops.splice(0).map((loop) => loop.drain(0)));
+  await Promise.all(hearts.splice(0).map((heart) => heart.stop()));
+});
 
 type Call = (call: FunctionCall, signal: AbortSignal) => Promise<CallResult>;
 
-async function work(name: string, call: Call): Promise<WorkerLoop> {
+async function work(name: string, call: Call, registeredMsAgo = 0): Promise<WorkerLoop> {
   const { deps } = database;
-  const confirmedAt = performance.now();
   const worker = await registerWorker(deps, {
     id: name,
     host: "test",
@@ -41,6 +45,12 @@ async function work(name: string, call: Call): Promise<WorkerLoop> {
     cpu: 0,
     memory: 0,
   });
+  await deps.pool.query("update sluice.worker set lease_until = lease_until - $2 * interval '1 ms' where id = $1", [
+    name,
+    registeredMsAgo,
+  ]);
+  const heart = startHeart({ url: database.url, worker, registeredMsAgo });
+  hearts.push(heart);
   const unheard: string[] = [];
   const loop = createWorkerLoop({
     tools: {
@@ -58,7 +68,7 @@ async function work(name: string, call: Call): Promise<WorkerLoop> {
       diskTrouble: async () => undefined,
     },
     worker,
-    confirmedAt,
+    heart,
     lanes: lanesOf(["default"]),
     slots: { process: 0, function: 2, inline: 0 },
     logs: createLogWriter(deps),
@@ -165,12 +175,8 @@ test("a worker that stops hands back what it has claimed and not begun, at once"
 test("a lease that nobody has confirmed for long is confirmed before anything is claimed", async () => {
   const { pool } = database;
   await publish("overdue", 3);
-  await work("w", () => Promise.resolve({ ok: true, value: null }));
-  await pool.query("update sluice.worker set lease_until = sluice.clock() + interval '9 s'");
-  const real = performance.now.bind(performance);
   // As after a database that was away, with the heartbeat not yet heard again.
-  vi.spyOn(performance, "now").mockImplementation(() => real() + 25_000);
-  onTestFinished(() => void vi.restoreAllMocks());
+  await work("w", () => Promise.resolve({ ok: true, value: null }), 25_000);
   const runId = await start(database.deps, "overdue");
   await until(ended(runId));
   expect(await runState(database.deps, runId)).toBe("success");

@@ -2,17 +2,19 @@ import { setTimeout as delay } from "node:timers/promises";
 import { messageOf } from "#lib/domain/errors.ts";
 import { SLOT_CLASSES, type SlotClass } from "#lib/domain/states.ts";
 import type { WorkerRef } from "#lib/db/claims.ts";
-import { renewLeases, setWorkerAhead, setWorkerState } from "#lib/db/workers.ts";
+import { setWorkerAhead, setWorkerState } from "#lib/db/workers.ts";
 import { admit } from "#lib/engine/admit.ts";
 import { claim } from "#lib/engine/claim.ts";
-import { LEASE_MS, SELF_FENCE_MS } from "#lib/engine/lease.ts";
+import { SELF_FENCE_MS } from "#lib/engine/lease.ts";
 import { handBack, handBackUnbegun, handBackUnheard } from "#lib/engine/sweep.ts";
 import { type Lane, laneName, lanesOf, ownQueue } from "#lib/queue/task-queue.ts";
 import type { Duties } from "../health.ts";
 import type { Finisher } from "./finisher.ts";
+import type { Heart } from "./heartbeat/heart.ts";
+import type { Attempts } from "./heartbeat/messages.ts";
 import type { LogWriter } from "./log-writer.ts";
 import type { AttemptTools } from "./run-attempt.ts";
-import { createSlots } from "./slots.ts";
+import { createSlots, type Held } from "./slots.ts";
 
 /** The floor under NOTIFY: a missed announcement costs this much at most. */
 const POLL_MS = 5_000;
@@ -40,15 +42,13 @@ export function createWorkerLoop(options: {
   duties: Duties;
   /** Tokens of claims whose answer never came; what they took is handed back at the next heartbeat. */
   unheard: string[];
-  /** Before the worker was registered, by `performance.now()`: its lease is no older. */
-  confirmedAt: number;
+  heart: Heart;
   /** Another process has taken this worker's name. */
   onReplaced: () => void;
 }): WorkerLoop {
-  const { tools, worker } = options;
+  const { tools, worker, heart } = options;
   const { deps } = tools;
   const draining = new AbortController();
-  let { confirmedAt } = options;
   let woken = Promise.withResolvers<void>();
   let looping: Promise<void> = Promise.resolve();
   let stopped = false;
@@ -71,7 +71,7 @@ export function createWorkerLoop(options: {
   };
 
   /** The lease has not been confirmed for so long that it may be over before this worker knows. */
-  const isOverdue = (): boolean => performance.now() - confirmedAt > SELF_FENCE_MS;
+  const isOverdue = (): boolean => heart.age() > SELF_FENCE_MS;
 
   const slots = createSlots({
     tools,
@@ -124,14 +124,10 @@ export function createWorkerLoop(options: {
 
   const heartbeat = async (): Promise<void> => {
     if (stopped) return;
-    const sentAt = performance.now();
     const known = [...slots.held.values()];
-    const attempts = known.map(({ claimed }) => ({ taskInstanceId: claimed.taskInstanceId, token: claimed.token }));
     const unheard = options.unheard.splice(0);
     if (unheard.length > 0) await handBackUnheard(deps, worker, unheard).catch(() => options.unheard.push(...unheard));
-    const beat = await renewLeases(deps.pool, worker, attempts, LEASE_MS);
-    // From before it was sent: our own view of the lease must end first.
-    confirmedAt = sentAt;
+    const beat = await heart.beat(known.map(tokenOf));
     if (beat.workerState === undefined) options.onReplaced();
     for (const slotClass of beat.assigned) wake(laneName({ queue: ownQueue(worker.id), slotClass }));
     const ours = new Set(beat.held);
@@ -152,6 +148,7 @@ export function createWorkerLoop(options: {
 
   // Apart from the heartbeat: one that hangs must not keep the worker from noticing.
   const watchdog = setInterval(() => {
+    heart.know([...slots.held.values()].map(tokenOf));
     if (isOverdue()) slots.fence("the lease could not be renewed in time");
     void giveBack(slots.giveUp(performance.now() - MAX_WAIT_MS));
   }, WATCHDOG_MS);
@@ -206,6 +203,10 @@ export function createWorkerLoop(options: {
       await deps.notifier.flush();
     },
   };
+}
+
+function tokenOf({ claimed }: Held): Attempts[number] {
+  return { taskInstanceId: claimed.taskInstanceId, token: claimed.token };
 }
 
 /** Waits for all, also when one has failed: what is left behind would claim beside the next pass. */
