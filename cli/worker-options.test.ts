@@ -9,9 +9,9 @@ function base() {
 }
 
 test("options win over the environment", () => {
-  expect(settingsFromOptions(base(), { queue: ["x", "y"], name: "w" })).toMatchObject({
+  expect(settingsFromOptions(base(), { queue: ["x", "y"], label: ["a100"], name: "w" })).toMatchObject({
     ok: true,
-    settings: { queues: ["x", "y"], workerName: "w", processSlots: 3 },
+    settings: { queues: ["x", "y"], labels: ["a100"], workerName: "w", processSlots: 3 },
   });
 });
 

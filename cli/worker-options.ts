@@ -1,13 +1,14 @@
 import { readSettings } from "#lib/env.ts";
 import type { WithDatabase } from "./settings.ts";
 
-export type WorkerOptions = { concurrency?: string; queue?: string[]; name?: string };
+export type WorkerOptions = { concurrency?: string; queue?: string[]; label?: string[]; name?: string };
 
 type Result = { ok: true; settings: WithDatabase } | { ok: false; problems: string[] };
 
 const OPTION_OF: Record<string, string> = {
   SLUICE_PROCESS_SLOTS: "--concurrency",
   SLUICE_QUEUES: "--queue",
+  SLUICE_LABELS: "--label",
   SLUICE_WORKER_NAME: "--name",
 };
 
@@ -16,6 +17,7 @@ export function settingsFromOptions(settings: WithDatabase, options: WorkerOptio
   const read = readSettings({
     SLUICE_PROCESS_SLOTS: options.concurrency,
     SLUICE_QUEUES: options.queue?.join(","),
+    SLUICE_LABELS: options.label?.join(","),
     SLUICE_WORKER_NAME: options.name,
   });
   if (!read.ok) {
@@ -29,6 +31,7 @@ export function settingsFromOptions(settings: WithDatabase, options: WorkerOptio
     settings: {
       ...settings,
       processSlots: options.concurrency === undefined ? settings.processSlots : read.settings.processSlots,
+      labels: options.label === undefined ? settings.labels : read.settings.labels,
       queues: options.queue === undefined ? settings.queues : read.settings.queues,
       workerName: options.name === undefined ? settings.workerName : read.settings.workerName,
     },

@@ -55,6 +55,11 @@ export const SETTING_HELP: Record<SettingName, Help> = {
     fallback: "default",
     about: "queues this worker serves",
   },
+  SLUICE_LABELS: {
+    allowed: "labels separated by commas: lower-case letters, digits, '-', '_' and '.', at most 63",
+    fallback: "none",
+    about: "labels of this worker, for tasks that ask for them (workerLabels)",
+  },
   SLUICE_PROCESS_SLOTS: {
     allowed: "a whole number from 1 to 1000",
     fallback: "2 x cores",

@@ -32,6 +32,8 @@ export type Settings = {
   healthPort: number;
   workerName: string | undefined;
   queues: readonly string[];
+  /** What tasks may ask for by `workerLabels`. */
+  labels: readonly string[];
   processSlots: number;
   functionSlots: number;
   inlineSlots: number;
@@ -112,6 +114,7 @@ const schema = z.object({
   SLUICE_HEALTH_PORT: wholeNumber(0, 65_535).optional(),
   SLUICE_WORKER_NAME: z.string().regex(SLUG).optional(),
   SLUICE_QUEUES: z.string().refine(isSlugList).transform(splitList).optional(),
+  SLUICE_LABELS: z.string().refine(isSlugList).transform(splitList).optional(),
   SLUICE_PROCESS_SLOTS: wholeNumber(1, 1000).optional(),
   SLUICE_FUNCTION_SLOTS: wholeNumber(1, 1000).optional(),
   SLUICE_INLINE_SLOTS: wholeNumber(1, 10_000).optional(),
@@ -128,7 +131,7 @@ const schema = z.object({
     .optional(),
   SLUICE_SECRETS_FILE: z.string().optional(),
   SLUICE_MIN_FREE_DISK: mebibytes().optional(),
-  // Less than a spawner in Node has threads of its own, and it is in the task's group for a moment.
+  // A runtime such as Node or Go has a dozen threads before it does anything.
   SLUICE_TASK_PIDS: wholeNumber(32, 1_000_000).optional(),
   SLUICE_TASK_USER: z
     .string()
@@ -186,6 +189,7 @@ type WorkerSettings = Pick<
   Settings,
   | "workerName"
   | "queues"
+  | "labels"
   | "processSlots"
   | "functionSlots"
   | "inlineSlots"
@@ -203,6 +207,7 @@ function workerSettings(env: z.infer<typeof schema>): WorkerSettings {
   return {
     workerName: env.SLUICE_WORKER_NAME,
     queues: env.SLUICE_QUEUES ?? ["default"],
+    labels: env.SLUICE_LABELS ?? [],
     processSlots: env.SLUICE_PROCESS_SLOTS ?? 2 * cores,
     functionSlots: env.SLUICE_FUNCTION_SLOTS ?? cores,
     inlineSlots: env.SLUICE_INLINE_SLOTS ?? 256,
@@ -263,6 +268,7 @@ function toEnv(settings: Settings): Record<string, string> {
     ["SLUICE_HEALTH_PORT", String(settings.healthPort)],
     ["SLUICE_WORKER_NAME", settings.workerName],
     ["SLUICE_QUEUES", settings.queues.join(",")],
+    ["SLUICE_LABELS", settings.labels.join(",") || undefined],
     ["SLUICE_PROCESS_SLOTS", String(settings.processSlots)],
     ["SLUICE_FUNCTION_SLOTS", String(settings.functionSlots)],
     ["SLUICE_INLINE_SLOTS", String(settings.inlineSlots)],

@@ -1,4 +1,4 @@
-import type { Demand, WorkerRoom, Workload } from "#lib/domain/demand.ts";
+import { type Demand, isParticular, type WorkerRoom, type Workload } from "#lib/domain/demand.ts";
 import type { Priority } from "#lib/domain/model/task.ts";
 import type { Delivery } from "./claims.ts";
 import type { Db, Tx } from "./pool.ts";
@@ -24,6 +24,7 @@ type WorkloadRow = {
   slots: number;
   cpu: number;
   memory: number;
+  needs: string[];
   systemLimit: number | null;
   systemTaken: number;
   dagLimit: number | null;
@@ -79,7 +80,7 @@ export async function readDemand(db: Db): Promise<Demand> {
           left join lane_taken using (queue, slot_class))
       select work.id, work.dag_id as "dagId", work.queue || '.' || work.slot_class as lane,
              work.lane_slots as "laneSlots", work.free as "laneFree", work.priority, work.pool, p.slots as "poolSize",
-             coalesce(pt.n, 0) as "poolTaken", work.slots, work.cpu, work.memory,
+             coalesce(pt.n, 0) as "poolTaken", work.slots, work.cpu, work.memory, work.needs,
              (select value from sluice.system_limit where name = 'max_active_tasks') as "systemLimit",
              (select coalesce(sum(n), 0)::int from taken) as "systemTaken", work.max_active_tasks as "dagLimit",
              coalesce(dt.n, 0) as "dagTaken", work.max_active_tasks_per_run as "runLimit",
@@ -117,8 +118,8 @@ export async function readDemand(db: Db): Promise<Demand> {
   const workloads = rows.map(toWorkload);
   return {
     workloads,
-    // Few tasks ask for anything, and only they are given to a certain worker.
-    workers: workloads.some(asksForResources) ? await readWorkers(db) : [],
+    // Few tasks want a certain worker, and only for them it matters what each one has.
+    workers: workloads.some(isParticular) ? await readWorkers(db) : [],
     system: { limit: rows[0]?.systemLimit ?? null, taken: rows[0]?.systemTaken ?? 0 },
   };
 }
@@ -139,11 +140,10 @@ function toWorkload(row: WorkloadRow): Workload {
     laneSlots: row.laneSlots ?? 0,
     pool: row.pool === null ? null : { name: row.pool, size: row.poolSize, taken: row.poolTaken },
     asks: { cpu: row.cpu, memory: row.memory },
+    needs: row.needs,
     dag: { limit: row.dagLimit, taken: row.dagTaken },
   };
 }
-
-const asksForResources = ({ asks }: Workload): boolean => asks.cpu > 0 || asks.memory > 0;
 
 type WorkerRow = Omit<WorkerRoom, "slots" | "free" | "size"> & {
   process: number;
@@ -165,7 +165,7 @@ async function readWorkers(db: Db): Promise<WorkerRoom[]> {
                sum(w.memory)::int as memory
           from sluice.live_attempt a join sluice.workload w on w.id = a.workload_id
          where a.worker_id is not null or a.assigned_to is not null group by 1, 2)
-      select k.id, k.queues, k.cpu, k.memory, k.process_slots + k.process_ahead - t.process as process,
+      select k.id, k.queues, k.offers, k.version, k.cpu, k.memory, k.process_slots + k.process_ahead - t.process as process,
              k.function_slots + k.function_ahead - t.function as function, k.inline_slots - t.inline as inline, k.cpu - t.cpu as "freeCpu",
              k.memory - t.memory as "freeMemory"
         from sluice.worker k
@@ -177,9 +177,11 @@ async function readWorkers(db: Db): Promise<WorkerRoom[]> {
             from taken where taken.id = k.id) t
        where k.state = 'active' and k.lease_until > (select sluice.clock())`,
   });
-  return rows.map(({ id, queues, cpu, memory, freeCpu, freeMemory, ...slots }) => ({
+  return rows.map(({ id, queues, offers, version, cpu, memory, freeCpu, freeMemory, ...slots }) => ({
     id,
     queues,
+    offers,
+    version,
     slots,
     free: { cpu: freeCpu, memory: freeMemory },
     size: { cpu, memory },

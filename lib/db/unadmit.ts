@@ -3,10 +3,10 @@ import type { Db } from "./pool.ts";
 
 /** Why what was handed over is taken back before any worker took it, and when. */
 const TAKEN_BACK_WHEN = {
-  // Nobody who lives serves it any more, or the one it was meant for has gone.
+  // Nobody who lives serves it any more, or the one it was meant for has gone or is another now.
   NO_WORKER: `not exists (
     select from sluice.worker k
-     where k.state = 'active' and k.lease_until > (select sluice.clock()) and w.queue = any (k.queues)
+     where k.state = 'active' and k.lease_until > (select sluice.clock()) and w.queue = any (k.queues) and w.needs <@ k.offers
        and case w.slot_class when 'process' then k.process_slots when 'function' then k.function_slots
                              else k.inline_slots end > 0
        and (a.assigned_to is null or a.assigned_to = k.id)) and $1::bigint[] is null`,
@@ -59,12 +59,16 @@ export async function unadmitHeld(db: Db, runIds: readonly string[]): Promise<vo
   while ((await unadmit(db, "PAUSED", runIds)).length > 0);
 }
 
-/** The attempts that only this worker may take, of one slot class; the oldest first. */
+/**
+ * The attempts that only this worker may take, of one slot class; the oldest first. Not those that were meant for an
+ * earlier process of its name, which offered more.
+ */
 export async function assignedTo(db: Db, workerId: string, slotClass: string, max: number): Promise<Delivery[]> {
   const { rows } = await db.query<Delivery>({
     name: "assigned-to",
     text: `
-      select a.task_instance_id as "taskInstanceId", a.id as "attemptId" from sluice.live_attempt a join sluice.workload w on w.id = a.workload_id
+      select a.task_instance_id as "taskInstanceId", a.id as "attemptId" from sluice.live_attempt a
+        join sluice.workload w on w.id = a.workload_id join sluice.worker k on k.id = a.assigned_to and w.needs <@ k.offers
        where a.state = 'queued' and a.assigned_to = $1 and w.slot_class = $2
        order by a.queued_at, a.task_instance_id limit $3`,
     values: [workerId, slotClass, max],

@@ -2,6 +2,7 @@ import type { Json } from "#lib/domain/canonical.ts";
 import { buildGraph } from "#lib/domain/graph.ts";
 import { calledEvents } from "#lib/domain/model/callbacks.ts";
 import type { DagSpec } from "#lib/domain/model/dag.ts";
+import { needsOf } from "#lib/domain/needs.ts";
 import { resourceAmount } from "#lib/domain/model/resources.ts";
 import { TASK_TYPES } from "#lib/domain/model/task-types.ts";
 import { isDecidedBySuccesses } from "#lib/domain/trigger-rules.ts";
@@ -40,14 +41,17 @@ export async function insertVersionTasks(
       graph.children.map((children) => children.some((child) => !plain[child]!)),
       compact.map((task) => JSON.stringify(task)),
       // Arrays of different lengths do not make one array of arrays; as texts they travel in one.
-      graph.parents.map(arrayText),
-      graph.children.map(arrayText),
-      tasks.map((task) => `{${calledEvents(task.callbacks).join(",")}}`),
+      graph.parents.map(ascending),
+      graph.children.map(ascending),
+      tasks.map((task) => arrayText(calledEvents(task.callbacks))),
     ],
   );
 }
 
-const arrayText = (ordinals: readonly number[]): string => `{${ordinals.toSorted((a, b) => a - b).join(",")}}`;
+/** Of words that need no quotes in it: ordinals, labels, types. */
+const arrayText = (items: readonly (number | string)[]): string => `{${items.join(",")}}`;
+
+const ascending = (ordinals: readonly number[]): string => arrayText(ordinals.toSorted((a, b) => a - b));
 
 /** The workload of each task, in the tasks' order; what is new is made. */
 async function workloadsOf(tx: Tx, { id: dagId, priority, tasks }: DagSpec): Promise<number[]> {
@@ -58,27 +62,28 @@ async function workloadsOf(tx: Tx, { id: dagId, priority, tasks }: DagSpec): Pro
     slots: task.slots,
     priority: task.priority ?? priority,
     ...resourceAmount(task.resources),
+    needs: arrayText(needsOf(task)),
   }));
   const keys = wanted.map((workload) => JSON.stringify(workload));
   const distinct = new Map(wanted.map((workload, index) => [keys[index]!, workload]));
   const { rows } = await tx.query<{ ord: number; id: number }>(
     `with w as (
        select * from rows from (unnest($2::text[]), unnest($3::text[]), unnest($4::text[]), unnest($5::int[]), unnest($6::text[]),
-                                unnest($7::int[]), unnest($8::int[]))
-         with ordinality w(queue, slot_class, pool, slots, priority, cpu, memory, ord)),
+                                unnest($7::int[]), unnest($8::int[]), unnest($9::text[]))
+         with ordinality w(queue, slot_class, pool, slots, priority, cpu, memory, needs, ord)),
      made as (
-       insert into sluice.workload (dag_id, queue, slot_class, pool, slots, priority, cpu, memory)
-       select $1, queue, slot_class, pool, slots, priority, cpu, memory from w
+       insert into sluice.workload (dag_id, queue, slot_class, pool, slots, priority, cpu, memory, needs)
+       select $1, queue, slot_class, pool, slots, priority, cpu, memory, needs::text[] from w
        -- Writes nothing new, but answers the row that was there.
-       on conflict (dag_id, queue, slot_class, pool, slots, priority, cpu, memory) do update set slots = excluded.slots
+       on conflict (dag_id, queue, slot_class, pool, slots, priority, cpu, memory, needs) do update set slots = excluded.slots
        returning *)
      select w.ord::int as ord, made.id from w join made
-         on (made.queue, made.slot_class, made.slots, made.priority, made.cpu, made.memory)
-            = (w.queue, w.slot_class, w.slots, w.priority, w.cpu, w.memory)
+         on (made.queue, made.slot_class, made.slots, made.priority, made.cpu, made.memory, made.needs)
+            = (w.queue, w.slot_class, w.slots, w.priority, w.cpu, w.memory, w.needs::text[])
         and made.pool is not distinct from w.pool`,
     [
       dagId,
-      ...(["queue", "slotClass", "pool", "slots", "priority", "cpu", "memory"] as const).map((key) =>
+      ...(["queue", "slotClass", "pool", "slots", "priority", "cpu", "memory", "needs"] as const).map((key) =>
         [...distinct.values()].map((workload) => workload[key]),
       ),
     ],

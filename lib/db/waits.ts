@@ -7,9 +7,9 @@ export async function readOccupancy(db: Db): Promise<Occupancy[]> {
     name: "read-occupancy",
     text: `
       select w.dag_id as "dagId", w.queue || '.' || w.slot_class as lane, w.pool, count(*)::int as tasks,
-             sum(w.slots)::int as slots, w.cpu + w.memory > 0 as asks
+             sum(w.slots)::int as slots, w.cpu + w.memory > 0 or w.needs <> '{}' as particular
         from sluice.live_attempt a join sluice.workload w on w.id = a.workload_id
-       group by w.dag_id, w.queue, w.slot_class, w.pool, w.cpu + w.memory > 0`,
+       group by w.dag_id, w.queue, w.slot_class, w.pool, w.cpu + w.memory > 0 or w.needs <> '{}'`,
   });
   return rows;
 }

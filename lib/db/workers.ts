@@ -14,19 +14,21 @@ export type WorkerRegistration = {
   /** What its tasks may ask for, all together: thousandths of a processor and MiB. */
   cpu: number;
   memory: number;
+  /** Labels and task types: what it is given needs no others. */
+  offers: readonly string[];
 };
 
 /** Takes the name: the epoch grows, and an older process under the same name is fenced at its next heartbeat. */
 export async function upsertWorker(db: Db, worker: WorkerRegistration, leaseMs: number): Promise<WorkerRef> {
   const { rows } = await db.query<WorkerRef>(
     `insert into sluice.worker
-       (id, epoch, host, pid, version, queues, process_slots, function_slots, inline_slots, cpu, memory, state,
+       (id, epoch, host, pid, version, queues, process_slots, function_slots, inline_slots, cpu, memory, offers, state,
         lease_until)
-     values ($1, 1, $2, $3, $4, $5, $6, $7, $8, $10, $11, 'active', sluice.clock() + $9 * interval '1 ms')
+     values ($1, 1, $2, $3, $4, $5, $6, $7, $8, $10, $11, $12, 'active', sluice.clock() + $9 * interval '1 ms')
      on conflict (id) do update set epoch = worker.epoch + 1, host = excluded.host, pid = excluded.pid,
        version = excluded.version, queues = excluded.queues, process_slots = excluded.process_slots,
        function_slots = excluded.function_slots, inline_slots = excluded.inline_slots, cpu = excluded.cpu,
-       memory = excluded.memory, process_ahead = 0, function_ahead = 0, state = 'active',
+       memory = excluded.memory, offers = excluded.offers, process_ahead = 0, function_ahead = 0, state = 'active',
        started_at = sluice.clock(), lease_until = excluded.lease_until
      returning id, epoch`,
     [
@@ -41,6 +43,7 @@ export async function upsertWorker(db: Db, worker: WorkerRegistration, leaseMs: 
       leaseMs,
       worker.cpu,
       worker.memory,
+      worker.offers,
     ],
   );
   return rows[0]!;

@@ -1,5 +1,6 @@
-import type { Demand, WorkerRoom, Workload } from "./demand.ts";
+import { type Demand, isParticular, type WorkerRoom, type Workload } from "./demand.ts";
 import type { ResourceAmount } from "./model/resources.ts";
+import { isOffered } from "./needs.ts";
 import { laneParts, type WaitReason } from "./wait-reason.ts";
 
 export type Ledger = {
@@ -7,7 +8,7 @@ export type Ledger = {
   share(workload: Workload): number;
   /** Why no task of the workload can be admitted now. */
   blocks(workload: Workload): WaitReason | undefined;
-  /** Counts one more task of it; answers the worker that must take it, if it asks for anything. */
+  /** Counts one more task of it; answers the worker that must take it, if not any will do. */
   take(workload: Workload): string | undefined;
   /** Keeps what would be the next to fit for it free for the rest of the pass. */
   reserve(workload: Workload): void;
@@ -16,7 +17,6 @@ export type Ledger = {
 
 type Room = { worker: WorkerRoom; slots: Map<string, number>; free: ResourceAmount };
 
-const asksNothing = ({ asks }: Workload): boolean => asks.cpu === 0 && asks.memory === 0;
 const holds = (size: ResourceAmount, wanted: ResourceAmount): boolean =>
   size.cpu >= wanted.cpu && size.memory >= wanted.memory;
 
@@ -50,8 +50,11 @@ export function createLedger({ workloads, workers, system }: Demand): Ledger {
     };
   };
 
-  const serving = ({ lane }: Workload): Room[] =>
+  const ofQueue = ({ lane }: Workload): Room[] =>
     rooms.filter(({ worker }) => worker.queues.includes(laneParts(lane).queue));
+
+  const serving = (workload: Workload): Room[] =>
+    ofQueue(workload).filter(({ worker }) => isOffered(workload.needs, worker.offers));
 
   /** The worker of which least is left, so that large holes stay for large tasks. */
   const fit = (workload: Workload): Room | undefined => {
@@ -63,11 +66,16 @@ export function createLedger({ workloads, workers, system }: Demand): Ledger {
     return fitting.toSorted((a, b) => left(a) - left(b) || (a.worker.id < b.worker.id ? -1 : 1))[0];
   };
 
-  const resourcesBlock = (workload: Workload): WaitReason | undefined => {
-    if (asksNothing(workload) || fit(workload) !== undefined) return undefined;
-    const { lane, asks: wanted } = workload;
+  const workerBlock = (workload: Workload): WaitReason | undefined => {
+    if (!isParticular(workload) || fit(workload) !== undefined) return undefined;
+    const { lane, asks: wanted, needs } = workload;
     const sizes = serving(workload).map(({ worker }) => worker.size);
-    if (sizes.some((size) => holds(size, wanted))) return { code: "RESOURCES_TAKEN", lane, wanted };
+    if (sizes.length === 0) {
+      const versions = [...new Set(ofQueue(workload).map(({ worker }) => worker.version))].toSorted();
+      return { code: "NO_WORKER_OFFERS", lane, needs, versions };
+    }
+    if (sizes.some((size) => holds(size, wanted)))
+      return { code: "RESOURCES_TAKEN", lane, wanted, ...(needs.length > 0 ? { needs } : {}) };
     const most = (of: keyof ResourceAmount): number => Math.max(0, ...sizes.map((size) => size[of]));
     return { code: "NO_WORKER_LARGE_ENOUGH", lane, wanted, largest: { cpu: most("cpu"), memory: most("memory") } };
   };
@@ -94,14 +102,14 @@ export function createLedger({ workloads, workers, system }: Demand): Ledger {
       (workload.laneFree === null ? laneBlocks(workload) : undefined) ??
       limitBlocks(workload) ??
       poolBlocks(workload) ??
-      resourcesBlock(workload) ??
+      workerBlock(workload) ??
       laneBlocks(workload),
     take(workload) {
       total++;
       dags.set(workload.dagId, dags.get(workload.dagId)! + 1);
       lanes.set(workload.lane, lanes.get(workload.lane)! - 1);
       if (workload.pool !== null) pools.set(workload.pool.name, pools.get(workload.pool.name)! + workload.slots);
-      if (asksNothing(workload)) return undefined;
+      if (!isParticular(workload)) return undefined;
       const room = fit(workload)!;
       const { slotClass } = laneParts(workload.lane);
       room.slots.set(slotClass, room.slots.get(slotClass)! - 1);
@@ -111,7 +119,7 @@ export function createLedger({ workloads, workers, system }: Demand): Ledger {
     reserve(workload) {
       const blocked = poolBlocks(workload);
       if (blocked?.code === "POOL_FULL") kept.add(blocked.pool);
-      if (resourcesBlock(workload)?.code !== "RESOURCES_TAKEN") return;
+      if (workerBlock(workload)?.code !== "RESOURCES_TAKEN") return;
       // The one on which most is free gets there first.
       const [room] = serving(workload)
         .filter(({ worker }) => holds(worker.size, workload.asks))

@@ -19,6 +19,7 @@ function workload(given: Partial<Workload> & { count?: number }): Workload {
     pool: null,
     slots: 1,
     asks: { cpu: 0, memory: 0 },
+    needs: [],
     dag: { limit: null, taken: 0 },
     runLimit: null,
     starvedMs: 0,
@@ -34,7 +35,8 @@ const decideAll = (workloads: readonly Workload[], workers: readonly WorkerRoom[
 
 function room(id: string, cpu: number, memory: number, given: Partial<WorkerRoom> = {}): WorkerRoom {
   const size = { cpu, memory };
-  return { id, queues: ["default"], slots: { process: 4, function: 4, inline: 4 }, free: size, size, ...given };
+  const slots = { process: 4, function: 4, inline: 4 };
+  return { id, queues: ["default"], offers: [], version: "0.1.0", slots, free: size, size, ...given };
 }
 
 /** What a pass has admitted, weighed and added up by a property of the workloads. */
@@ -111,9 +113,9 @@ describe("who goes next", () => {
     const { admitted, waits } = decideAdmission({ workloads: given, workers: [], system });
     expect(admitted).toHaveLength(2);
     const reason = withHolders(waits.get(given[0]!.id)!, [
-      { dagId: "b", lane: "x.inline", pool: null, tasks: 1, slots: 1, asks: false },
-      { dagId: "a", lane: "default.process", pool: null, tasks: 3, slots: 9, asks: false },
-      { dagId: "b", lane: "default.process", pool: "p", tasks: 1, slots: 1, asks: false },
+      { dagId: "b", lane: "x.inline", pool: null, tasks: 1, slots: 1, particular: false },
+      { dagId: "a", lane: "default.process", pool: null, tasks: 3, slots: 9, particular: false },
+      { dagId: "b", lane: "default.process", pool: "p", tasks: 1, slots: 1, particular: false },
     ]);
     expect(waitSentence(reason)).toBe(
       "5 of 5 tasks are going in the whole system (sluice limits), held by a (3), b (2)",
@@ -134,6 +136,26 @@ describe("who goes next", () => {
     expect(waitSentence(waits.get(huge.id)!)).toBe(
       'it asks for 16 processors, and no live worker of queue "default" has so much; the most that one has: 8 processors and 16384 MiB',
     );
+  });
+
+  test("a task that needs a label or a type goes to a worker that offers all of it", () => {
+    const gpu = workload({ needs: ["gpu"], count: 1 });
+    const both = workload({ needs: ["gpu", "type:docker"], count: 1 });
+    const none = workload({ needs: ["eu", "gpu"], count: 1 });
+    const newer = workload({ needs: ["type:spark"], count: 1 });
+    const busy = workload({ needs: ["old"], count: 1 });
+    const rooms = [
+      room("plain", 8_000, 16_384, { version: "0.2.0" }),
+      room("gpu", 8_000, 16_000, { offers: ["gpu", "type:docker"] }),
+      room("old", 8_000, 16_384, { offers: ["old"], slots: { process: 0 } }),
+    ];
+    const { admitted, assigned, waits } = decideAll([gpu, both, none, newer, busy], rooms);
+    expect(admitted.map((id) => assigned.get(id))).toEqual(["gpu", "gpu"]);
+    expect([none, newer, busy].map(({ id }) => waitSentence(waits.get(id)!))).toEqual([
+      'no live worker of queue "default" has the labels "eu", "gpu"; there are versions 0.1.0, 0.2.0',
+      'no live worker of queue "default" has an executor for tasks of type "spark"; there are versions 0.1.0, 0.2.0',
+      'no worker of queue "default" with the label "old" has a slot free now',
+    ]);
   });
 
   test("a worker without a free slot of the class, or without enough of one thing, is no place", () => {

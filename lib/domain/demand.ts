@@ -7,6 +7,9 @@ import type { ResourceAmount } from "./model/resources.ts";
 export type WorkerRoom = {
   id: string;
   queues: readonly string[];
+  /** Labels and task types. */
+  offers: readonly string[];
+  version: string;
   slots: Readonly<Record<string, number>>;
   free: ResourceAmount;
   size: ResourceAmount;
@@ -27,6 +30,8 @@ export type Workload = {
   slots: number;
   /** What one task asks of its worker. */
   asks: ResourceAmount;
+  /** What its worker must offer. */
+  needs: readonly string[];
   dag: { limit: number | null; taken: number };
   runLimit: number | null;
   /** Milliseconds since something of this workload was last admitted, or since its oldest task became ready. */
@@ -37,9 +42,14 @@ export type Workload = {
   hasMore: boolean;
 };
 
-/** All that admission looks at. `workers` may be empty when no workload asks for processors or memory. */
+/** All that admission looks at. `workers` may be empty when no workload wants a certain one. */
 export type Demand = {
   workloads: readonly Workload[];
   workers: readonly WorkerRoom[];
   system: { limit: number | null; taken: number };
 };
+
+/** Not every worker of its queue will do: admission says which one takes it. */
+export function isParticular({ asks, needs }: Pick<Workload, "asks" | "needs">): boolean {
+  return asks.cpu > 0 || asks.memory > 0 || needs.length > 0;
+}

@@ -1,4 +1,5 @@
 import type { ResourceAmount } from "./model/resources.ts";
+import { needsText } from "./needs.ts";
 
 /** Why a task that could run does not, with the numbers that say so. */
 export type WaitReason =
@@ -11,7 +12,9 @@ export type WaitReason =
   | ({ code: "SYSTEM_LIMIT"; taken: number; limit: number } & Held)
   /** No worker of the lane has so much, not even when nothing runs; `largest` is the most that one has of each. */
   | { code: "NO_WORKER_LARGE_ENOUGH"; lane: string; wanted: ResourceAmount; largest: ResourceAmount }
-  | ({ code: "RESOURCES_TAKEN"; lane: string; wanted: ResourceAmount } & Held);
+  | ({ code: "RESOURCES_TAKEN"; lane: string; wanted: ResourceAmount; needs?: readonly string[] } & Held)
+  /** `versions` are those of the lane's workers, of which none offers all that the task needs. */
+  | { code: "NO_WORKER_OFFERS"; lane: string; needs: readonly string[]; versions: readonly string[] };
 
 type Held = { holders?: readonly Holder[] };
 
@@ -25,7 +28,8 @@ export type Occupancy = {
   pool: string | null;
   tasks: number;
   slots: number;
-  asks: boolean;
+  /** It goes to a certain worker and not to any. */
+  particular: boolean;
 };
 
 /** A lane's name is its queue and its slot class. */
@@ -38,7 +42,7 @@ const HELD: { readonly [C in WaitReason["code"]]?: (reason: WaitReason & { code:
   SLOTS_TAKEN: (reason, { lane }) => lane === reason.lane,
   POOL_FULL: (reason, { pool }) => pool === reason.pool,
   SYSTEM_LIMIT: () => true,
-  RESOURCES_TAKEN: (_, { asks }) => asks,
+  RESOURCES_TAKEN: (_, { particular }) => particular,
 };
 
 /** The same reason with who has what is waited for, the largest first. */
@@ -71,7 +75,7 @@ function amount({ cpu, memory }: ResourceAmount): string {
     ...(cpu > 0 ? [`${cpu / 1000} ${cpu === 1000 ? "processor" : "processors"}`] : []),
     ...(memory > 0 ? [`${memory} MiB`] : []),
   ];
-  return parts.join(" and ") || "nothing";
+  return parts.join(" and ");
 }
 
 const SENTENCES: { readonly [C in WaitReason["code"]]: (reason: WaitReason & { code: C }) => string } = {
@@ -88,9 +92,11 @@ const SENTENCES: { readonly [C in WaitReason["code"]]: (reason: WaitReason & { c
   SYSTEM_LIMIT: (reason) =>
     `${reason.taken} of ${reason.limit} tasks are going in the whole system (sluice limits)${heldBy(reason)}`,
   NO_WORKER_LARGE_ENOUGH: ({ lane, wanted, largest }) =>
-    `it asks for ${amount(wanted)}, and no live worker of queue "${laneParts(lane).queue}" has so much; the most that one has: ${amount(largest)}`,
+    `it asks for ${amount(wanted)}, and no live worker of queue "${laneParts(lane).queue}" has so much; the most that one has: ${amount(largest) || "nothing"}`,
   RESOURCES_TAKEN: (reason) =>
-    `no worker of queue "${laneParts(reason.lane).queue}" has ${amount(reason.wanted)} and a slot free now${heldBy(reason)}`,
+    `no worker of queue "${laneParts(reason.lane).queue}"${reason.needs ? ` with ${needsText(reason.needs)}` : ""} has ${[amount(reason.wanted), "a slot"].filter(Boolean).join(" and ")} free now${heldBy(reason)}`,
+  NO_WORKER_OFFERS: ({ lane, needs, versions }) =>
+    `no live worker of queue "${laneParts(lane).queue}" has ${needsText(needs)}; there ${versions.length === 1 ? "is version" : "are versions"} ${versions.join(", ")}`,
 };
 
 /** The sentence people read. */

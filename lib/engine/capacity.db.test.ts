@@ -12,6 +12,7 @@ import {
   claimAll,
   claimSome,
   publish,
+  registration,
   runState,
   start,
   states,
@@ -24,6 +25,7 @@ import { admit, patrolAdmission } from "./admit.ts";
 import { claim } from "./claim.ts";
 import { finish } from "./finish.ts";
 import { pauseRun, resumeRun } from "./pause.ts";
+import { registerWorker } from "./register-worker.ts";
 import { cancelRun } from "./run-actions.ts";
 import { handBackUnheard, sweep } from "./sweep.ts";
 
@@ -202,6 +204,30 @@ describe("capacity", () => {
     expect(claimed).toHaveLength(2);
     await finish(deps, [success(claimed[0]!)], "worker:w");
     expect([await count(runId, "running"), await count(runId, "queued")]).toEqual([1, 1]);
+  });
+
+  test("a task that needs a label waits for a worker that has it, and says so", async () => {
+    const { deps } = database;
+    await publishWide("labelled", 1, { task: { workerLabels: ["gpu"] } });
+    await publishWide("plain", 1, {});
+    const plain = await worker(deps, "plain");
+    const runId = await start(deps, "labelled");
+    await start(deps, "plain");
+    expect(await waits()).toEqual([
+      { code: "NO_WORKER_OFFERS", detail: { lane: "default.process", needs: ["gpu"], versions: ["0.0.0"] } },
+    ]);
+    expect(await claimAll(deps, plain)).toHaveLength(1);
+    await registerWorker(deps, { ...registration("gpu"), offers: ["gpu", "type:docker"] });
+    expect(await count(runId, "queued")).toBe(1);
+    expect(await claimAll(deps, plain)).toEqual([]);
+    const lane = { queue: ownQueue("gpu"), slotClass: "process" } as const;
+    // Started again without its label.
+    const lesser = await registerWorker(deps, registration("gpu"));
+    expect((await claim(deps, lesser, lane, [randomUUID()])).claimed).toEqual([]);
+    await sweep(deps);
+    expect(await count(runId, "ready")).toBe(1);
+    const again = await registerWorker(deps, { ...registration("gpu"), offers: ["gpu", "type:docker"] });
+    expect((await claim(deps, again, lane, [randomUUID()])).claimed).toHaveLength(1);
   });
 
   test("what was handed over to a worker that has gone waits again, with its reason and the same number", async () => {

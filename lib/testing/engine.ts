@@ -52,6 +52,7 @@ export function registration(id: string, slots = 100): WorkerRegistration {
     inlineSlots: slots,
     cpu: 4_000,
     memory: 4_096,
+    offers: [],
   };
 }
 

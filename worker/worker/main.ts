@@ -4,12 +4,14 @@ import { randomUUID } from "node:crypto";
 import { engineDeps } from "#lib/boot.ts";
 import { listen, type Listener } from "#lib/db/listen.ts";
 import { messageOf } from "#lib/domain/errors.ts";
+import { offersOf } from "#lib/domain/needs.ts";
 import type { EngineDeps } from "#lib/engine/deps.ts";
 import { CALLBACKS } from "#lib/engine/dispatch-callbacks.ts";
 import { FENCED } from "#lib/engine/fenced.ts";
 import { HEARTBEAT_MS } from "#lib/engine/lease.ts";
 import { registerWorker } from "#lib/engine/register-worker.ts";
 import { createAddressGuard } from "#lib/executors/http-address.ts";
+import { EXECUTORS } from "#lib/executors/registry.ts";
 import type { Settings } from "#lib/env.ts";
 import { createLogger } from "#lib/obs/log.ts";
 import { lanesOf } from "#lib/queue/task-queue.ts";
@@ -162,6 +164,7 @@ async function registration(settings: RunningSettings): Promise<Parameters<typeo
     inlineSlots: settings.inlineSlots,
     cpu: settings.cpu,
     memory: settings.memory,
+    offers: offersOf({ labels: settings.labels, types: Object.keys(EXECUTORS) }),
   };
 }
 

@@ -44,6 +44,7 @@ async function work(name: string, call: Call, registeredMsAgo = 0): Promise<Work
     inlineSlots: 0,
     cpu: 0,
     memory: 0,
+    offers: [],
   });
   await deps.pool.query("update sluice.worker set lease_until = lease_until - $2 * interval '1 ms' where id = $1", [
     name,

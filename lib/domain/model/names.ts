@@ -12,6 +12,7 @@ const slug = (what: string, max: number, example: string) =>
 
 export const DagId = slug("a DAG id", 64, "daily-report");
 export const QueueName = slug("a queue name", 32, "gpu");
+export const WorkerLabel = slug("a label of a worker", 63, "gpu");
 export const PoolName = slug("a pool name", 64, "warehouse");
 export const ServiceName = slug("a service name", 64, "billing-api");
 

@@ -1,7 +1,7 @@
 import { z } from "zod";
 import { TaskCallbacks } from "./callbacks.ts";
 import { Duration } from "./duration.ts";
-import { Argument, EnvName, GroupPath, PoolName, QueueName, ServiceName, TaskId, Text } from "./names.ts";
+import { Argument, EnvName, GroupPath, PoolName, QueueName, ServiceName, TaskId, Text, WorkerLabel } from "./names.ts";
 import { Resources } from "./resources.ts";
 import { Retries } from "./retries.ts";
 import { BashConfig, FnConfig, HttpConfig, NoopConfig, PythonConfig, SqlConfig } from "./task-types.ts";
@@ -50,6 +50,11 @@ export const taskOptions = {
   pool: PoolName.optional().describe("The pool whose slots the task takes."),
   slots: z.int().min(1).max(1_000).default(1).describe("Slots of the pool it takes."),
   queue: QueueName.default("default").describe("The task runs on workers that serve this queue."),
+  workerLabels: z
+    .array(WorkerLabel)
+    .max(16)
+    .default([])
+    .describe("Labels that its worker must have, all of them (`SLUICE_LABELS` of the worker)."),
   priority: z.enum(PRIORITIES).optional().describe("Goes first among ready tasks; without it, the DAG's."),
   resources: Resources.optional().describe(
     "What the task needs of a worker: it goes to one that has so much left of what its tasks may ask for. A task that is a process gets no more than it asks for, where the worker can write control groups.",

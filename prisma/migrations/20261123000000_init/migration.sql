@@ -81,7 +81,9 @@ create table sluice.workload (
   -- What one task asks of its worker: thousandths of a processor and MiB; 0 asks for nothing.
   cpu int not null check (cpu >= 0),
   memory int not null check (memory >= 0),
-  unique nulls not distinct (dag_id, queue, slot_class, pool, slots, priority, cpu, memory)
+  -- What its worker must offer, sorted: labels, and types that not every worker knows.
+  needs text[] not null default '{}',
+  unique nulls not distinct (dag_id, queue, slot_class, pool, slots, priority, cpu, memory, needs)
 );
 
 -- Limits of the whole system that people may change while it runs; one that is absent is none.
@@ -358,6 +360,8 @@ create table sluice.worker (
   -- What its tasks may ask for, all together: thousandths of a processor and MiB.
   cpu int not null check (cpu >= 0),
   memory int not null check (memory >= 0),
+  -- Labels and task types: it is given only tasks that need no others.
+  offers text[] not null default '{}',
   state text not null check (state in ('active', 'draining', 'stopped')),
   started_at timestamptz not null default sluice.clock(),
   lease_until timestamptz not null
