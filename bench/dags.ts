@@ -1,7 +1,9 @@
 /** The DAGs that are measured, as definition files. */
 
-type Body = "noop" | "fibo" | "process";
-const BODIES: Record<Body, string> = { noop: "noop()", fibo: "fn(() => fibo(10))", process: 'bash("true")' };
+type Body = "noop" | "fibo" | "process" | { command: string };
+const BODIES = { noop: "noop()", fibo: "fn(() => fibo(10))", process: 'bash("true")' };
+const textOf = (body: Body): string =>
+  typeof body === "string" ? BODIES[body] : `bash({ command: ${JSON.stringify(body.command)} })`;
 const HEAD = `import { dag, bash, fn, http, noop } from "sluice";
 function fibo(n: number): number { return n < 2 ? n : fibo(n - 1) + fibo(n - 2); }
 const LIMITS = { limits: { maxActiveRuns: 100_000 } };
@@ -14,16 +16,16 @@ export const chain = (id: string, length: number, body: Body = "noop"): string =
   file(
     id,
     `for (let n = 0; n < ${length}; n++)
-  d = n === 0 ? d.task("t0", ${BODIES[body]}) : d.task("t" + n, { dependsOn: ["t" + (n - 1)] }, ${BODIES[body]});`,
+  d = n === 0 ? d.task("t0", ${textOf(body)}) : d.task("t" + n, { dependsOn: ["t" + (n - 1)] }, ${textOf(body)});`,
   );
 
 /** 1 → width → 1. */
 export const fan = (id: string, width: number, body: Body = "noop"): string =>
   file(
     id,
-    `d = d.task("first", ${BODIES[body]});
+    `d = d.task("first", ${textOf(body)});
 const middle = Array.from({ length: ${width} }, (_, n) => "m" + n);
-for (const m of middle) d = d.task(m, { dependsOn: ["first"] }, ${BODIES[body]});
+for (const m of middle) d = d.task(m, { dependsOn: ["first"] }, ${textOf(body)});
 d = d.task("last", { dependsOn: middle }, noop());`,
   );
 

@@ -5,6 +5,7 @@ import os from "node:os";
 import path from "node:path";
 import { pino } from "pino";
 import { createNotifier } from "#lib/db/notify.ts";
+import { createLogStore } from "#lib/db/task-logs.ts";
 import { createPool } from "#lib/db/pool.ts";
 import { startEmbeddedPostgres } from "#lib/embedded/start.ts";
 import { install } from "#lib/engine/install.ts";
@@ -36,6 +37,7 @@ try {
     pool,
     queue: createTaskQueue(pool, () => undefined),
     notifier: createNotifier(pool, () => undefined),
+    logs: createLogStore(pool),
     log: pino({ level: "silent" }),
     newToken: randomUUID,
   };

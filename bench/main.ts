@@ -9,6 +9,7 @@ import { chainSteps, longChain } from "./measures/chain.ts";
 import { cost } from "./measures/cost.ts";
 import { fanOut } from "./measures/fan-out.ts";
 import { idleStart } from "./measures/idle-start.ts";
+import { logs } from "./measures/logs.ts";
 import { manyRuns } from "./measures/many-runs.ts";
 import type { Measure } from "./measures/measure.ts";
 import { processes } from "./measures/processes.ts";
@@ -26,6 +27,7 @@ const MEASURES: Record<string, Measure> = {
   B4: manyRuns,
   B5: randomDag,
   B6: idleStart,
+  B8: logs,
   B10: steady,
   cost,
 };

@@ -98,16 +98,16 @@ export function logsCommand(): Command {
 }
 
 async function print(
-  { pool }: EngineDeps,
+  { pool, logs }: EngineDeps,
   attempt: { taskInstanceId: string; number: number },
   follow: boolean,
 ): Promise<void> {
-  const { listAttempts, listLogChunks } = await import("#lib/db/attempt-reads.ts");
+  const { listAttempts } = await import("#lib/db/attempt-reads.ts");
   for (let after = -1; ;) {
     const known = (await listAttempts(pool, attempt.taskInstanceId)).find(({ number }) => number === attempt.number);
     // Looked at before the log is read: what it wrote last is stored before it ends.
     const ended = known !== undefined && known.endedAt !== null;
-    const chunks = await listLogChunks(pool, attempt, after);
+    const chunks = await logs.read(attempt, after);
     for (const { chunk, seq } of chunks) {
       process.stdout.write(chunk);
       after = seq;

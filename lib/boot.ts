@@ -4,6 +4,7 @@ import { listen } from "#lib/db/listen.ts";
 import { createNotifier } from "#lib/db/notify.ts";
 import { createPool } from "#lib/db/pool.ts";
 import type { PrismaClient } from "#lib/db/prisma.ts";
+import { createLogStore } from "#lib/db/task-logs.ts";
 import { messageOf } from "#lib/domain/errors.ts";
 import type { EngineDeps } from "#lib/engine/deps.ts";
 import { processSettings, type Settings } from "#lib/env.ts";
@@ -27,6 +28,7 @@ export function engineDeps(url: string, name: string, log: Logger): EngineDeps {
     pool,
     queue: createTaskQueue(pool, onError),
     notifier: createNotifier(pool, onError),
+    logs: createLogStore(pool),
     log,
     newToken: randomUUID,
   };

@@ -110,4 +110,9 @@ export const SETTING_HELP: Record<SettingName, Help> = {
     fallback: "256Mi",
     about: "free disk that a worker must have left to start a task that is a process",
   },
+  SLUICE_LOG_LIMIT: {
+    allowed: "a size like 64Mi or 1Gi, at most 16Gi",
+    fallback: "64Mi",
+    about: "how much log is kept of one attempt; what comes after is dropped, with a mark",
+  },
 };

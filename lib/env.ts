@@ -9,6 +9,8 @@ import { LOG_LEVELS, SETTING_HELP } from "./env-help.ts";
 export type LogLevel = (typeof LOG_LEVELS)[number];
 
 const MIB = 1024 * 1024;
+/** Pieces of a log are counted in 31 bits, and a reader may want all of them. */
+const MAX_LOG_MIB = 16_384;
 const TASK_USER = /^(?:[a-z_][a-z0-9_.-]{0,31}|\d{1,10}(?:-\d{1,10})?)$/i;
 const MAX_UID = 2 ** 32 - 1;
 const MAX_USERS = 10_000;
@@ -50,6 +52,8 @@ export type Settings = {
   taskUser: string | undefined;
   /** MiB that must be free where tasks have their folders. */
   minFreeDisk: number;
+  /** MiB of log that are kept of an attempt. */
+  logLimit: number;
 };
 
 /** What a child process is given. Next's types want NODE_ENV in every environment, and ours always is the built product. */
@@ -131,6 +135,9 @@ const schema = z.object({
     .optional(),
   SLUICE_SECRETS_FILE: z.string().optional(),
   SLUICE_MIN_FREE_DISK: mebibytes().optional(),
+  SLUICE_LOG_LIMIT: mebibytes()
+    .refine((mib) => mib > 0 && mib <= MAX_LOG_MIB)
+    .optional(),
   // A runtime such as Node or Go has a dozen threads before it does anything.
   SLUICE_TASK_PIDS: wholeNumber(32, 1_000_000).optional(),
   SLUICE_TASK_USER: z
@@ -185,22 +192,13 @@ function toSettings(env: z.infer<typeof schema>): Settings {
   };
 }
 
-type WorkerSettings = Pick<
-  Settings,
-  | "workerName"
-  | "queues"
-  | "labels"
-  | "processSlots"
-  | "functionSlots"
-  | "inlineSlots"
-  | "cpu"
-  | "memory"
-  | "httpAllow"
-  | "secretsFile"
-  | "taskPids"
-  | "taskUser"
-  | "minFreeDisk"
->;
+type TaskSettings = Pick<Settings, "httpAllow" | "secretsFile" | "taskPids" | "taskUser" | "minFreeDisk" | "logLimit">;
+
+type WorkerSettings = TaskSettings &
+  Pick<
+    Settings,
+    "workerName" | "queues" | "labels" | "processSlots" | "functionSlots" | "inlineSlots" | "cpu" | "memory"
+  >;
 
 function workerSettings(env: z.infer<typeof schema>): WorkerSettings {
   const cores = os.availableParallelism();
@@ -213,6 +211,13 @@ function workerSettings(env: z.infer<typeof schema>): WorkerSettings {
     inlineSlots: env.SLUICE_INLINE_SLOTS ?? 256,
     cpu: env.SLUICE_CPU ?? 1000 * cores,
     memory: env.SLUICE_MEMORY ?? usableMemory(),
+    ...taskSettings(env),
+  };
+}
+
+/** What tasks may do and are given. */
+function taskSettings(env: z.infer<typeof schema>): TaskSettings {
+  return {
     httpAllow: env.SLUICE_HTTP_ALLOW ?? [],
     secretsFile:
       env.SLUICE_SECRETS_FILE === undefined
@@ -221,6 +226,7 @@ function workerSettings(env: z.infer<typeof schema>): WorkerSettings {
     taskPids: env.SLUICE_TASK_PIDS ?? 1_000,
     taskUser: env.SLUICE_TASK_USER,
     minFreeDisk: env.SLUICE_MIN_FREE_DISK ?? 256,
+    logLimit: env.SLUICE_LOG_LIMIT ?? 64,
   };
 }
 
@@ -279,6 +285,7 @@ function toEnv(settings: Settings): Record<string, string> {
     ["SLUICE_TASK_PIDS", String(settings.taskPids)],
     ["SLUICE_TASK_USER", settings.taskUser],
     ["SLUICE_MIN_FREE_DISK", `${settings.minFreeDisk}Mi`],
+    ["SLUICE_LOG_LIMIT", `${settings.logLimit}Mi`],
   ];
   return Object.fromEntries(entries.flatMap(([name, value]) => (value === undefined ? [] : [[name, value]])));
 }

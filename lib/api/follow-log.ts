@@ -1,7 +1,8 @@
 import type { Actor } from "#lib/auth/authenticate.ts";
 import type { WebDeps } from "#lib/boot.ts";
 import type { Attempt, LogEnd } from "#lib/contract/task-instances.ts";
-import { listAttempts, listLogChunks } from "#lib/db/attempt-reads.ts";
+import { listAttempts } from "#lib/db/attempt-reads.ts";
+import type { EngineDeps } from "#lib/engine/deps.ts";
 import type { Db } from "#lib/db/pool.ts";
 import { findTaskInstance } from "#lib/db/run-reads.ts";
 import { isFinalTaskState } from "#lib/domain/states.ts";
@@ -21,7 +22,7 @@ export function followLog(deps: WebDeps, followed: Followed, signal: AbortSignal
   return eventStream([signal, deps.changes.closing], actor.stillAllowed, async (send, stop) => {
     const wake = runWake(deps.changes, followed.runId, stop);
     try {
-      await sendUntilEnd(deps.engine.pool, followed, send, stop, wake.next);
+      await sendUntilEnd(deps.engine, followed, send, stop, wake.next);
     } finally {
       wake.stop();
     }
@@ -29,7 +30,7 @@ export function followLog(deps: WebDeps, followed: Followed, signal: AbortSignal
 }
 
 async function sendUntilEnd(
-  db: Db,
+  { pool: db, logs }: EngineDeps,
   followed: Followed,
   send: Send,
   stop: AbortSignal,
@@ -41,7 +42,7 @@ async function sendUntilEnd(
     // Asked before the read: an ended attempt writes nothing more, so this read then has the rest.
     const end = await endOf(db, followed);
     for (;;) {
-      const rows = await listLogChunks(db, followed, seq);
+      const rows = await logs.read(followed, seq);
       if (rows.length === 0 || stop.aborted) break;
       for (const row of rows) {
         const chunk = decode(row);

@@ -1,12 +1,11 @@
 import type { WebDeps } from "#lib/boot.ts";
-import { listLogChunks } from "#lib/db/attempt-reads.ts";
 
 /** An attempt's log so far, byte for byte; read page by page as fast as the reader takes it. */
 export function wholeLog(deps: WebDeps, attempt: { taskInstanceId: string; number: number }): Response {
   let seq = -1;
   const bytes = new ReadableStream<Uint8Array>({
     async pull(controller) {
-      const rows = await listLogChunks(deps.engine.pool, attempt, seq);
+      const rows = await deps.engine.logs.read(attempt, seq);
       for (const row of rows) controller.enqueue(row.chunk);
       const last = rows.at(-1);
       if (last === undefined) controller.close();

@@ -44,31 +44,3 @@ export async function listRunAttempts(db: Db, runId: string): Promise<Map<string
   const byTask = Map.groupBy(rows, (row) => row.taskInstanceId);
   return new Map([...byTask].map(([id, attempts]) => [id, AttemptRows.parse(attempts)]));
 }
-
-const LogRows = z.array(
-  z.object({
-    seq: z.number().int(),
-    stream: z.enum(["stdout", "stderr", "system"]),
-    at: isoTime,
-    chunk: z.instanceof(Uint8Array),
-  }),
-);
-export type LogRow = z.infer<typeof LogRows>[number];
-
-/** Small enough that a page of the largest chunks does not weigh on the process. */
-const LOG_PAGE = 64;
-
-/** The next chunks of an attempt's log after `seq`; none means that nothing more was written yet. */
-export async function listLogChunks(
-  db: Db,
-  attempt: { taskInstanceId: string; number: number },
-  afterSeq: number,
-): Promise<LogRow[]> {
-  const { rows } = await db.query({
-    name: "list-log-chunks",
-    text: `select seq, stream, at, chunk from sluice.task_log
-           where task_instance_id = $1::bigint and attempt = $2 and seq > $3 order by seq limit ${LOG_PAGE}`,
-    values: [attempt.taskInstanceId, attempt.number, afterSeq],
-  });
-  return LogRows.parse(rows);
-}

@@ -1,3 +1,6 @@
+import { promisify } from "node:util";
+import { constants, zstdCompress, zstdDecompress } from "node:zlib";
+import { z } from "zod";
 import type { Db } from "./pool.ts";
 
 export type LogStream = "stdout" | "stderr" | "system";
@@ -12,24 +15,95 @@ export type LogChunk = {
   bytes: Buffer;
 };
 
-/** Stores chunks of live attempts only: what a fenced worker still says is dropped. A chunk sent twice is kept once. */
-export async function insertLogChunks(db: Db, chunks: readonly LogChunk[]): Promise<void> {
-  await db.query({
-    name: "insert-log-chunks",
-    text: `
-      insert into sluice.task_log (task_instance_id, attempt, seq, stream, chunk)
-      select f.id, f.number, f.seq, f.stream, f.chunk
-        from unnest($1::bigint[], $2::int[], $3::uuid[], $4::int[], $5::text[], $6::bytea[])
-             f(id, number, token, seq, stream, chunk)
-        join sluice.live_attempt a on a.task_instance_id = f.id and a.token = f.token and a.state = 'running'
-      on conflict do nothing`,
-    values: [
-      chunks.map((c) => c.taskInstanceId),
-      chunks.map((c) => c.number),
-      chunks.map((c) => c.token),
-      chunks.map((c) => c.seq),
-      chunks.map((c) => c.stream),
-      chunks.map((c) => c.bytes),
-    ],
-  });
+const StoredChunks = z.array(
+  z.object({
+    seq: z.number().int(),
+    stream: z.enum(["stdout", "stderr", "system"]),
+    at: z.date().transform((time) => time.toISOString()),
+    bytes: z.number().int(),
+    chunk: z.instanceof(Uint8Array),
+  }),
+);
+export type StoredChunk = Omit<z.infer<typeof StoredChunks>[number], "bytes">;
+
+/**
+ * Where the output of attempts is kept, byte for byte. Written by workers, in order for each attempt; read by whoever
+ * looks, while it grows. Nothing else of Sluice knows where that is.
+ */
+export type LogStore = {
+  /**
+   * Resolves when the chunks are there to be read. Those of an attempt that is no longer their worker's are dropped: a
+   * worker that was fenced must not write into the next attempt. A chunk given twice is kept once. May be given again
+   * after an error.
+   */
+  append(chunks: readonly LogChunk[]): Promise<void>;
+  /** The next chunks of an attempt after `seq`, some of them; none means that nothing more was written yet. */
+  read(attempt: { taskInstanceId: string; number: number }, afterSeq: number): Promise<StoredChunk[]>;
+};
+
+/** Small enough that a page of the largest chunks does not weigh on the process. */
+const PAGE = 64;
+
+/** A row has some forty bytes beside its chunk; less than this is not worth a trip to another thread. */
+const MIN_PACKED_BYTES = 512;
+const FAST = { params: { [constants.ZSTD_c_compressionLevel]: 1 } };
+const compress = promisify(zstdCompress);
+const decompress = promisify(zstdDecompress);
+
+/** What is kept of a chunk: itself, or where that is shorter, compressed. */
+async function packed(bytes: Buffer): Promise<Buffer> {
+  if (bytes.length < MIN_PACKED_BYTES) return bytes;
+  const short = await compress(bytes, FAST);
+  return short.length < bytes.length ? short : bytes;
+}
+
+async function unpacked(chunk: Uint8Array<ArrayBuffer>, bytes: number): Promise<Uint8Array<ArrayBuffer>> {
+  return chunk.length === bytes ? chunk : decompress(chunk, { maxOutputLength: bytes });
+}
+
+/** Logs in Postgres, in partitions by day that go with the rest of that day. */
+export function createLogStore(db: Db): LogStore {
+  return {
+    async append(chunks) {
+      const kept = await Promise.all(chunks.map(({ bytes }) => packed(bytes)));
+      let end = 1;
+      const starts = kept.map(({ length }) => (end += length) - length);
+      await db.query({
+        name: "append-log-chunks",
+        // The chunks travel as one value: in an array each byte would be two letters to write and to read.
+        text: `
+          insert into sluice.task_log (task_instance_id, attempt, seq, stream, bytes, chunk)
+          select f.id, f.number, f.seq, f.stream, f.bytes, substring($9::bytea from f.start for f.length)
+            from unnest($1::bigint[], $2::int[], $3::uuid[], $4::int[], $5::text[], $6::int[], $7::int[], $8::int[])
+                 f(id, number, token, seq, stream, bytes, start, length)
+            join sluice.live_attempt a on a.task_instance_id = f.id and a.token = f.token and a.state = 'running'
+          on conflict do nothing`,
+        values: [
+          chunks.map((c) => c.taskInstanceId),
+          chunks.map((c) => c.number),
+          chunks.map((c) => c.token),
+          chunks.map((c) => c.seq),
+          chunks.map((c) => c.stream),
+          chunks.map((c) => c.bytes.length),
+          starts,
+          kept.map(({ length }) => length),
+          Buffer.concat(kept),
+        ],
+      });
+    },
+    async read(attempt, afterSeq) {
+      const { rows } = await db.query({
+        name: "read-log-chunks",
+        text: `select seq, stream, at, bytes, chunk from sluice.task_log
+               where task_instance_id = $1::bigint and attempt = $2 and seq > $3 order by seq limit ${PAGE}`,
+        values: [attempt.taskInstanceId, attempt.number, afterSeq],
+      });
+      return Promise.all(
+        StoredChunks.parse(rows).map(async ({ bytes, chunk, ...row }) => ({
+          ...row,
+          chunk: await unpacked(chunk, bytes),
+        })),
+      );
+    },
+  };
 }

@@ -3,6 +3,7 @@ import pg from "pg";
 import { pino } from "pino";
 import { afterAll, beforeAll, inject } from "vitest";
 import { createNotifier } from "#lib/db/notify.ts";
+import { createLogStore } from "#lib/db/task-logs.ts";
 import { createPool } from "#lib/db/pool.ts";
 import type { EngineDeps } from "#lib/engine/deps.ts";
 import { createTaskQueue } from "#lib/queue/task-queue.ts";
@@ -29,6 +30,7 @@ export function testDatabase(): TestDatabase {
       pool,
       queue,
       notifier: createNotifier(pool, fail),
+      logs: createLogStore(pool),
       log: pino({ level: "silent" }),
       newToken: randomUUID,
     };

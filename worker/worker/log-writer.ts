@@ -1,13 +1,11 @@
 import { runIdOf } from "#lib/domain/ids.ts";
 import { messageOf } from "#lib/domain/errors.ts";
-import { insertLogChunks, type LogChunk, type LogStream } from "#lib/db/task-logs.ts";
+import type { LogChunk, LogStream } from "#lib/db/task-logs.ts";
 import type { EngineDeps } from "#lib/engine/deps.ts";
 
 /** Output waits so long to be written together with what follows; readers see it within a second. */
 const FLUSH_MS = 100;
 const MAX_CHUNK_BYTES = 64 * 1024;
-/** Bytes of log kept per attempt; the rest is dropped with a mark. */
-const LOG_CAP_BYTES = 64 * 1024 * 1024;
 const MAX_FAILURES = 50;
 
 /** Bytes in one INSERT; they travel as text of twice the size. */
@@ -26,9 +24,12 @@ export type LogWriter = {
   open(attempt: { taskInstanceId: string; number: number; token: string }): AttemptLog;
 };
 
-/** Gathers the output of all attempts and stores it in batches, in order. */
-export function createLogWriter(deps: EngineDeps): LogWriter {
-  let pending: LogChunk[] = [];
+/** A chunk that may still grow: a program that writes a line each millisecond makes no row of each. */
+type Growing = Omit<LogChunk, "bytes"> & { parts: Buffer[]; size: number; isTaken: boolean };
+
+/** Gathers the output of all attempts and stores it in batches, in order; `maxBytes` of each attempt. */
+export function createLogWriter(deps: EngineDeps, maxBytes: number): LogWriter {
+  let pending: Growing[] = [];
   let pendingBytes = 0;
   let timer: NodeJS.Timeout | undefined;
   let flushing: Promise<void> = Promise.resolve();
@@ -36,7 +37,7 @@ export function createLogWriter(deps: EngineDeps): LogWriter {
   const store = async (chunks: LogChunk[]): Promise<void> => {
     for (let failures = 0; failures < MAX_FAILURES; failures++) {
       try {
-        await insertLogChunks(deps.pool, chunks);
+        await deps.logs.append(chunks);
         deps.notifier.announce(
           "sluice_runs",
           chunks.map((chunk) => runIdOf(chunk.taskInstanceId)),
@@ -53,13 +54,14 @@ export function createLogWriter(deps: EngineDeps): LogWriter {
   const flush = (): Promise<void> => {
     clearTimeout(timer);
     timer = undefined;
-    for (const chunks of batches(pending)) {
+    for (const batch of batches(pending)) {
       flushing = flushing
-        .then(() => store(chunks))
+        .then(() => store(batch.map(joined)))
         .then(() => {
-          pendingBytes -= sizeOf(chunks);
+          pendingBytes -= batch.reduce((total, { size }) => total + size, 0);
         });
     }
+    for (const chunk of pending) chunk.isTaken = true;
     pending = [];
     return flushing;
   };
@@ -68,21 +70,28 @@ export function createLogWriter(deps: EngineDeps): LogWriter {
     open(attempt) {
       let seq = 0;
       let total = 0;
+      let last: Growing | undefined;
       const push = (stream: LogStream, bytes: Buffer): void => {
-        for (let at = 0; at < bytes.length; at += MAX_CHUNK_BYTES) {
-          pending.push({ ...attempt, seq: seq++, stream, bytes: bytes.subarray(at, at + MAX_CHUNK_BYTES) });
+        for (let at = 0; at < bytes.length;) {
+          if (last === undefined || last.isTaken || last.stream !== stream || last.size === MAX_CHUNK_BYTES) {
+            last = { ...attempt, seq: seq++, stream, parts: [], size: 0, isTaken: false };
+            pending.push(last);
+          }
+          const part = bytes.subarray(at, at + MAX_CHUNK_BYTES - last.size);
+          last.parts.push(part);
+          last.size += part.length;
+          at += part.length;
         }
         pendingBytes += bytes.length;
         timer ??= setTimeout(() => void flush(), FLUSH_MS);
       };
       return {
         async write(stream, bytes) {
-          if (total >= LOG_CAP_BYTES) return;
-          const kept = bytes.subarray(0, LOG_CAP_BYTES - total);
+          if (total >= maxBytes) return;
+          const kept = bytes.subarray(0, maxBytes - total);
           total += kept.length;
           push(stream, kept);
-          if (total >= LOG_CAP_BYTES)
-            push("system", Buffer.from(`\n[log cut here: ${LOG_CAP_BYTES} bytes are kept]\n`));
+          if (total >= maxBytes) push("system", Buffer.from(`\n[log cut here: ${maxBytes} bytes are kept]\n`));
           if (pendingBytes > MAX_PENDING_BYTES) await flush();
         },
         // Nothing of one's own is nothing to wait for, whatever others have written.
@@ -92,21 +101,21 @@ export function createLogWriter(deps: EngineDeps): LogWriter {
   };
 }
 
-function sizeOf(chunks: readonly LogChunk[]): number {
-  return chunks.reduce((total, chunk) => total + chunk.bytes.length, 0);
+function joined({ parts, size, isTaken: _, ...chunk }: Growing): LogChunk {
+  return { ...chunk, bytes: parts.length === 1 ? parts[0]! : Buffer.concat(parts, size) };
 }
 
 /** Consecutive chunks in as few batches as an INSERT's size allows. */
-function batches(chunks: readonly LogChunk[]): LogChunk[][] {
-  const result: LogChunk[][] = [];
+function batches(chunks: readonly Growing[]): Growing[][] {
+  const result: Growing[][] = [];
   let size = Number.POSITIVE_INFINITY;
   for (const chunk of chunks) {
-    if (size + chunk.bytes.length > MAX_INSERT_BYTES) {
+    if (size + chunk.size > MAX_INSERT_BYTES) {
       result.push([]);
       size = 0;
     }
     result.at(-1)!.push(chunk);
-    size += chunk.bytes.length;
+    size += chunk.size;
   }
   return result;
 }

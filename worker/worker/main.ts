@@ -35,6 +35,8 @@ type RunningSettings = Settings & { databaseUrl: string; workerName: string };
  */
 const GRACE_MS = { supervised: 2_500, alone: 30_000 };
 
+const MIB = 1024 * 1024;
+
 /** Repetitions are due at times that nobody announces. */
 const CALLBACKS_EVERY_MS = 5_000;
 
@@ -97,7 +99,7 @@ function workerService(
         worker,
         lanes,
         slots: { process: settings.processSlots, function: settings.functionSlots, inline: settings.inlineSlots },
-        logs: createLogWriter(deps),
+        logs: createLogWriter(deps, settings.logLimit * MIB),
         finisher: createFinisher(deps, `worker:${worker.id}`, unheard),
         duties,
         unheard,

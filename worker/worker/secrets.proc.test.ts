@@ -85,7 +85,7 @@ async function run(dagId: string, tasks: object[]): Promise<Record<string, { rea
   for (const slotClass of ["process", "function", "inline"] as const)
     claimed.push(...(await claim(deps, ref, { queue: "default", slotClass }, tasks.map(deps.newToken))).claimed);
   expect(claimed).toHaveLength(tasks.length);
-  const logs = createLogWriter(deps);
+  const logs = createLogWriter(deps, 1024 * 1024);
   for (const attempt of claimed) {
     const log = logs.open(attempt);
     const end = await runAttempt(tools, attempt, never, log);
@@ -104,13 +104,14 @@ async function run(dagId: string, tasks: object[]): Promise<Record<string, { rea
 }
 
 async function logs(): Promise<string> {
-  const { rows } = await database.pool.query<{ chunk: Buffer }>(
-    "select chunk from sluice.task_log order by task_instance_id, attempt, seq",
+  const { rows } = await database.pool.query<{ taskInstanceId: string; number: number }>(
+    `select distinct task_instance_id::text as "taskInstanceId", attempt as number from sluice.task_log order by 1, 2`,
   );
-  return Buffer.concat(rows.map(({ chunk }) => chunk)).toString();
+  const read = rows.map((attempt) => database.deps.logs.read(attempt, -1));
+  return Buffer.concat((await Promise.all(read)).flat().map(({ chunk }) => chunk)).toString();
 }
 
-/** Every row of every table, as text; bytes are hexadecimal there. */
+/** Every row of every table, as text; bytes are hexadecimal there, and logs compressed. */
 async function everything(): Promise<string> {
   const { rows: tables } = await database.pool.query<{ name: string }>(
     `select format('%I.%I', table_schema, table_name) as name from information_schema.tables
@@ -121,7 +122,7 @@ async function everything(): Promise<string> {
     const { rows } = await database.pool.query<{ row: string }>(`select t::text as row from ${name} t`);
     texts.push(...rows.map(({ row }) => row));
   }
-  return texts.join("\n");
+  return [...texts, await logs()].join("\n");
 }
 
 const env = { TOKEN: "${{ secrets.TOKEN }}", KEY: "${{ secrets.KEY }}" };

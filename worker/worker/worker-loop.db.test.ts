@@ -72,7 +72,7 @@ async function work(name: string, call: Call, registeredMsAgo = 0): Promise<Work
     heart,
     lanes: lanesOf(["default"]),
     slots: { process: 0, function: 2, inline: 0 },
-    logs: createLogWriter(deps),
+    logs: createLogWriter(deps, 1024 * 1024),
     finisher: createFinisher(deps, `worker:${name}`, unheard),
     duties: createDuties(),
     unheard,
