@@ -1,9 +1,11 @@
 /** The DAGs that are measured, as definition files. */
 
-type Body = "noop" | "fibo" | "process" | { command: string };
+type Body = "noop" | "fibo" | "process" | { command: string; queue?: string };
 const BODIES = { noop: "noop()", fibo: "fn(() => fibo(10))", process: 'bash("true")' };
 const textOf = (body: Body): string =>
   typeof body === "string" ? BODIES[body] : `bash({ command: ${JSON.stringify(body.command)} })`;
+const optionsOf = (body: Body): string =>
+  typeof body === "object" && body.queue !== undefined ? `{ queue: ${JSON.stringify(body.queue)} }, ` : "";
 const HEAD = `import { dag, bash, fn, http, noop } from "sluice";
 function fibo(n: number): number { return n < 2 ? n : fibo(n - 1) + fibo(n - 2); }
 const LIMITS = { limits: { maxActiveRuns: 100_000 } };
@@ -41,8 +43,8 @@ for (let l = 0; l < ${count}; l++) {
 }`,
   );
 
-export const independent = (id: string, count: number): string =>
-  file(id, `for (let n = 0; n < ${count}; n++) d = d.task("t" + n, noop());`);
+export const independent = (id: string, count: number, body: Body = "noop"): string =>
+  file(id, `for (let n = 0; n < ${count}; n++) d = d.task("t" + n, ${optionsOf(body)}${textOf(body)});`);
 
 /** Each task waits for up to three earlier ones, drawn by a generator with a fixed seed. */
 export const random = (id: string, count: number): string =>

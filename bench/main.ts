@@ -9,6 +9,7 @@ import { chainSteps, longChain } from "./measures/chain.ts";
 import { cost } from "./measures/cost.ts";
 import { fanOut } from "./measures/fan-out.ts";
 import { idleStart } from "./measures/idle-start.ts";
+import { kills } from "./measures/kills.ts";
 import { logs } from "./measures/logs.ts";
 import { manyRuns } from "./measures/many-runs.ts";
 import type { Measure } from "./measures/measure.ts";
@@ -30,6 +31,7 @@ const MEASURES: Record<string, Measure> = {
   B8: logs,
   B10: steady,
   cost,
+  kills,
 };
 
 const { values, positionals } = parseArgs({

@@ -28,6 +28,8 @@ export type System = {
   /** Adds a TypeScript definition and resolves when the scheduler has published it. */
   addDag(id: string, source: string): Promise<void>;
   trigger(dagId: string): Promise<string>;
+  /** One more worker, which ends with the system. */
+  startWorker(env: Record<string, string>): Promise<ChildProcess>;
   /** Resolves when no run is left open. */
   drained(timeoutMs?: number): Promise<void>;
   stop(): Promise<void>;
@@ -70,6 +72,11 @@ export async function startSystem(options: SystemOptions = {}): Promise<System> 
       async trigger(dagId) {
         const { runId } = await startRun(deps, { dagId, conf: {}, triggerKind: "manual", actor: "bench" });
         return runId;
+      },
+      async startWorker(env) {
+        const another = await startProcess("worker", server, folder, dagsDir, { ...options.env, ...env });
+        children.push(another);
+        return another;
       },
       drained: (timeoutMs = 300_000) => drained(deps.pool, timeoutMs),
       stop: () => stopAll(deps, children, server, folder),
@@ -119,6 +126,8 @@ async function stopAll(
   folder: string,
 ): Promise<void> {
   for (const child of children) {
+    // One that a measure has killed.
+    if (child.exitCode !== null || child.signalCode !== null) continue;
     const exited = once(child, "exit");
     child.kill("SIGTERM");
     await exited;
