@@ -57,12 +57,13 @@ describe.runIf(isRoot).each<SpawnerProgram>(["perl", "node"])("a task of another
     files: Record<string, string> = {},
     onText: (text: string) => void = () => undefined,
     signal = new AbortController().signal,
+    cwd?: string,
   ): Promise<Exit & { text: string; folder: string }> {
     let text = "";
     const own = path.join(folder, `${program}-${++processes}`);
     const env = { PATH: "/usr/bin:/bin", HOME: own };
     const outputs = [{ name: "out", maxBytes: 100 }];
-    const request = { file: "bash", args: ["-c", command], env, folder: own, files, outputs };
+    const request = { file: "bash", args: ["-c", command], env, folder: own, cwd, files, outputs };
     const exit = await spawner.run(request, signal, async (_, bytes) => {
       onText((text += bytes.toString()));
     });
@@ -73,6 +74,17 @@ describe.runIf(isRoot).each<SpawnerProgram>(["perl", "node"])("a task of another
     const { text, outputs } = await run("id -u; id -g; id -G; cat in; echo done > out; stat -c %u .", { in: "read\n" });
     expect(text).toMatch(/^6000[23]\n6000[23]\n6000[23]\nread\n6000[23]\n$/);
     expect(outputs).toEqual([{ size: 5, text: "done\n" }]);
+  });
+
+  test("works in a folder below its own that is its user's, and in no folder that is closed to it", async () => {
+    const at = (cwd: string): Promise<Exit & { text: string }> =>
+      run("pwd; stat -c %u . ..; touch made", {}, undefined, undefined, cwd);
+    const { code, text } = await at("a/b");
+    expect([code, text]).toEqual([0, expect.stringMatching(/\/a\/b\n(6000[23])\n\1\n$/)]);
+    const closed = path.join(folder, `closed-${program}`);
+    await mkdir(closed, { mode: 0o700 });
+    const refused = await at(closed);
+    expect(refused.error ?? refused.text).toMatch(/^chdir .* EACCES$|cd: .*closed/);
   });
 
   test("cannot keep its folder from being removed", async () => {

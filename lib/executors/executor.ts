@@ -9,8 +9,10 @@ export type SpawnRequest = {
   file: string;
   args: readonly string[];
   env: Record<string, string>;
-  /** Where it runs: made for it with `files` in it, by name, and removed when it has ended. */
+  /** Its own, where it runs: made for it with `files` in it, by name, and removed when it has ended. */
   folder: string;
+  /** Where it runs instead: absolute, or below `folder`, where it is made. */
+  cwd?: string | undefined;
   files: Record<string, string>;
   /** Files of the folder to hand back when it ended well, those with no more than so many bytes. */
   outputs?: readonly { name: string; maxBytes: number }[];

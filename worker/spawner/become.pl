@@ -21,12 +21,21 @@ sub become_task {
     syscall $calls->{prctl}, $PR_SET_PDEATHSIG, $SIGKILL, 0, 0, 0 if $calls;
     POSIX::_exit(127) if getppid != $self;
     chdir $task->{folder} or give_up("chdir $task->{folder}");
+    enter($task->{cwd}) if length $task->{cwd};
     $SIG{TERM} = 'DEFAULT';
     POSIX::sigprocmask(POSIX::SIG_SETMASK(), POSIX::SigSet->new);
     %ENV = @$env;
     no warnings 'exec';
     exec {$file} $file, @$args;
     give_up("spawn $file");
+}
+
+# A folder below the task's own is made; any other must be there.
+sub enter {
+    my ($cwd) = @_;
+    my $made = '';
+    if ($cwd !~ m{^/}) { mkdir($made .= "$_/") for split m{/}, $cwd }
+    chdir $cwd or give_up("chdir $cwd");
 }
 
 sub become_user {

@@ -1,6 +1,6 @@
 import { spawn } from "node:child_process";
 import { chownSync, closeSync, constants, fchownSync, fstatSync, lstatSync, mkdirSync, openSync } from "node:fs";
-import { readdirSync, readSync, rmdirSync, unlinkSync, writeFileSync } from "node:fs";
+import { readdirSync, readSync, rmdirSync, statSync, unlinkSync, writeFileSync } from "node:fs";
 import path from "node:path";
 import type { CollectedFile, ProcessUser } from "./protocol.ts";
 
@@ -27,6 +27,32 @@ export function makeFolder(
     }
   }
   if (user) chownSync(folder, user.uid, user.gid);
+}
+
+/** Where the process runs: a folder below its own is made, as its user's; any other must be there. */
+export function workingFolder(folder: string, cwd: string | undefined, user: ProcessUser | undefined): string {
+  if (cwd === undefined) return folder;
+  try {
+    if (path.isAbsolute(cwd)) return statSync(path.join(cwd, ".")).isDirectory() ? cwd : notAFolder(cwd);
+    let at = folder;
+    for (const name of path
+      .normalize(cwd)
+      .split("/")
+      .filter((part) => part !== "" && part !== ".")) {
+      if (name === "..") return notAFolder(cwd);
+      at = path.join(at, name);
+      mkdirSync(at);
+      if (user) chownSync(at, user.uid, user.gid);
+    }
+    return at;
+  } catch (error) {
+    // A start that fails for its folder looks to Node like one that found no program.
+    throw new Error(`chdir ${cwd} ${codeOf(error)}`, { cause: error });
+  }
+}
+
+function notAFolder(cwd: string): never {
+  throw Object.assign(new Error(cwd), { code: "ENOTDIR" });
 }
 
 /** A file of the folder, if it is the task's own and a plain one: a link would show what only this process may read. */

@@ -88,9 +88,9 @@ sub stop {
 
 sub start {
     my ($id, $payload) = @_;
-    my ($file, $folder, $uid, $gid, @lists) = unpack '(N/a)*', $payload;
+    my ($file, $folder, $cwd, $uid, $gid, @lists) = unpack '(N/a)*', $payload;
     my ($args, $env, $files, $procs) = map { [unpack '(N/a)*', $_] } @lists;
-    my $task = $tasks{$id} = {folder => $folder, procs => $procs, sources => 0};
+    my $task = $tasks{$id} = {folder => $folder, cwd => $cwd, procs => $procs, sources => 0};
     $task->{user} = [$uid, $gid] if length $uid;
     my $wrong = make_folder($task, @$files);
     return refuse($id, $wrong) if defined $wrong;

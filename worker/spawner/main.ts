@@ -7,7 +7,7 @@ import { type ChildProcess, spawn } from "node:child_process";
 import { constants } from "node:os";
 import type { Readable } from "node:stream";
 import { killGroup } from "../kill-group.ts";
-import { collectFile, makeFolder, removeFolder } from "./folder.ts";
+import { collectFile, makeFolder, removeFolder, workingFolder } from "./folder.ts";
 import { createFrameReader } from "./frames.ts";
 import { decodeToSpawner, encodeFromSpawner } from "./protocol.ts";
 import type { FromSpawner, ProcessUser, ToSpawner } from "./protocol.ts";
@@ -72,13 +72,23 @@ function forward(id: number, stream: "stdout" | "stderr", source: Readable): Out
   };
 }
 
+/** Node changes the folder before the user, and so would enter folders that are closed to it; a shell does it after. */
+function programIn(
+  { file, args, folder, user }: Run,
+  cwd: string,
+): { file: string; args: readonly string[]; from: string } {
+  if (user === undefined || cwd === folder) return { file, args, from: cwd };
+  return { file: "/bin/sh", args: ["-c", 'cd -- "$0" && exec "$@"', cwd, file, ...args], from: folder };
+}
+
 function start(run: Run): void {
-  const { id, file, args, folder, env, user } = run;
+  const { id, folder, env, user } = run;
   const task: Task = { folder: undefined, user };
   tasks.set(id, task);
   makeFolder(folder, run.files, user, () => (task.folder = folder));
+  const { file, args, from } = programIn(run, workingFolder(folder, run.cwd, user));
   const child = spawn(file, args, {
-    cwd: folder,
+    cwd: from,
     env: env as NodeJS.ProcessEnv,
     detached: true,
     stdio: ["ignore", "pipe", "pipe"],

@@ -18,6 +18,7 @@ const toSpawner = fc.oneof<fc.Arbitrary<ToSpawner>[]>(
     id,
     file: text,
     folder: text,
+    cwd: some,
     user: fc.option(fc.record({ uid: fc.nat(), gid: fc.nat() }), { nil: undefined }),
     args: fc.array(text),
     env: texts,

@@ -8,12 +8,14 @@ import { fields, type Frame, frame, list } from "./frames.ts";
 export type ProcessUser = { uid: number; gid: number };
 
 export type ToSpawner =
-  /** Makes `folder` with `files` in it, and starts `file` there, inside the control groups of `procs`. */
+  /** Makes `folder` with `files` in it, and starts `file` there or in `cwd`, inside the control groups of `procs`. */
   | {
       kind: "run";
       id: number;
       file: string;
       folder: string;
+      /** Absolute, or below `folder`, where it is made. */
+      cwd?: string | undefined;
       user: ProcessUser | undefined;
       args: readonly string[];
       env: Readonly<Record<string, string>>;
@@ -59,10 +61,10 @@ export type Collected = { kind: "collected"; id: number; files: CollectedFile[] 
 export function encodeToSpawner(message: ToSpawner): Buffer {
   switch (message.kind) {
     case "run": {
-      const { file, folder, user, args, env, files, procs } = message;
+      const { file, folder, cwd = "", user, args, env, files, procs } = message;
       const ids = user === undefined ? ["", ""] : [String(user.uid), String(user.gid)];
       const lists = [args, Object.entries(env).flat(), Object.entries(files).flat(), procs];
-      return frame("R", message.id, fields([file, folder, ...ids, ...lists.map(fields)]));
+      return frame("R", message.id, fields([file, folder, cwd, ...ids, ...lists.map(fields)]));
     }
     case "kill":
       return frame("K", message.id, Buffer.from(message.signal.slice(3)));
@@ -81,7 +83,7 @@ export function decodeToSpawner({ letter, id, payload }: Frame): ToSpawner {
   const text = (): string[] => list(payload).map(String);
   switch (letter) {
     case "R": {
-      const [file, folder, uid, gid, args, env, files, procs] = list(payload) as TupleOf8;
+      const [file, folder, cwd, uid, gid, args, env, files, procs] = list(payload) as TupleOf9;
       const user = uid.length === 0 ? undefined : { uid: Number(uid), gid: Number(gid) };
       const strings = (packed: Buffer): string[] => list(packed).map(String);
       return {
@@ -89,6 +91,7 @@ export function decodeToSpawner({ letter, id, payload }: Frame): ToSpawner {
         id,
         file: String(file),
         folder: String(folder),
+        cwd: textIn(cwd),
         user,
         args: strings(args),
         env: pairs(strings(env)),
@@ -167,7 +170,7 @@ export function decodeFromSpawner({ letter, id, payload }: Frame): FromSpawner {
   }
 }
 
-type TupleOf8 = [Buffer, Buffer, Buffer, Buffer, Buffer, Buffer, Buffer, Buffer];
+type TupleOf9 = [Buffer, Buffer, Buffer, Buffer, Buffer, Buffer, Buffer, Buffer, Buffer];
 
 function pairs(flat: readonly string[]): Record<string, string> {
   const entries: [string, string][] = [];

@@ -85,6 +85,18 @@ describe.each<SpawnerProgram>(["perl", "node"])("the spawner in %s", (program) =
     await expect.poll(() => readdir(folder)).toEqual([]);
   });
 
+  test("runs the process in another folder, which is made when it lies in the process's own", async () => {
+    const at = async (cwd: string): Promise<unknown> => {
+      const { text, error } = await run("pwd; stat -c %u .", undefined, undefined, { cwd });
+      return error ?? text.split("\n")[0];
+    };
+    expect(await at("/usr")).toBe("/usr");
+    expect(await at("a/b")).toBe(path.join(folder, `p-${processes}`, "a/b"));
+    expect(await at("/no such/folder")).toBe("chdir /no such/folder ENOENT");
+    expect(await at("/etc/passwd")).toBe("chdir /etc/passwd ENOTDIR");
+    await expect.poll(() => readdir(folder)).toEqual([]);
+  });
+
   test("does not follow a link that the process left for its output, and does not wait for a pipe", async () => {
     const more = { outputs: [{ name: "out.txt", maxBytes: 1_000 }] };
     expect(await run("ln -s /etc/passwd out.txt", undefined, undefined, more)).toMatchObject({
