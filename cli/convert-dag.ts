@@ -2,6 +2,8 @@ import { realpath } from "node:fs/promises";
 import path from "node:path";
 import { toJson, toYaml } from "#lib/domain/definition/to-yaml.ts";
 import type { DagSpec } from "#lib/domain/model/dag.ts";
+import type { TaskSpec } from "#lib/domain/model/task.ts";
+import { sourceOf } from "#lib/domain/model/task-types.ts";
 import { shownPath } from "./definition-files.ts";
 import type { ReadDag } from "./read-dag.ts";
 
@@ -14,18 +16,22 @@ export async function convertDag(
   const home = path.join(root, path.dirname(file));
   const folder = output === undefined ? home : await realpath(path.dirname(output)).catch(() => path.dirname(output));
   const spec = seenFrom(dag.spec, root, path.resolve(folder));
-  const away = spec.tasks.some((task) => task.type === "fn" && task.config.module.startsWith("../"));
+  const away = spec.tasks.some((task) => fileOf(task)?.startsWith("../"));
   const notes = notesOn(source, output);
-  if (away) notes.push("its functions' files are outside its folder: one DAGs folder must hold both");
+  if (away) notes.push("files that its tasks name are outside its folder: one DAGs folder must hold both");
   return { text: to === "yaml" ? toYaml(spec) : toJson(spec), notes };
 }
 
-/** The spec with its functions' modules as paths from `folder` instead of from the DAGs folder. */
+const fileOf = (task: TaskSpec): string | undefined => (task.type === "fn" ? task.config.module : sourceOf(task)?.file);
+
+/** The spec with the files of its tasks as paths from `folder` instead of from the DAGs folder. */
 export function seenFrom(spec: DagSpec, root: string, folder: string): DagSpec {
   const tasks = spec.tasks.map((task) => {
-    if (task.type !== "fn") return task;
-    const module = path.relative(folder, path.join(root, task.config.module)).split(path.sep).join("/");
-    return { ...task, config: { ...task.config, module } };
+    const named = fileOf(task);
+    if (named === undefined) return task;
+    const seen = path.relative(folder, path.join(root, named)).split(path.sep).join("/");
+    const member = task.type === "fn" ? "module" : sourceOf(task)!.member;
+    return { ...task, config: { ...task.config, [member]: seen } } as TaskSpec;
   });
   return { ...spec, tasks };
 }

@@ -40,6 +40,8 @@ test("modules are named as seen from another folder", () => {
     tasks: [{ id: "a", type: "fn", config: { module: "sub/code.ts", export: "x" } }, bash("b")],
   });
   const moduleFrom = (folder: string): unknown => seenFrom(spec, "/dags", folder).tasks[0]!.config;
+  const program = DagSpec.parse({ id: "d", tasks: [{ id: "a", type: "python", config: { file: "sub/load.py" } }] });
+  expect(seenFrom(program, "/dags", "/dags/other").tasks[0]!.config).toMatchObject({ file: "../sub/load.py" });
   expect(moduleFrom("/dags")).toMatchObject({ module: "sub/code.ts" });
   expect(moduleFrom("/dags/sub")).toMatchObject({ module: "code.ts" });
   expect(moduleFrom("/dags/other")).toMatchObject({ module: "../sub/code.ts" });

@@ -41,6 +41,11 @@ describe("the retry policy", () => {
     expect(retried({ reason: "TIMEOUT" })).toBe(true);
   });
 
+  test("retries nothing that says it is final, whatever retryOn names", () => {
+    const given = policy({ max: 9, retryOn: { exitCodes: [75] } });
+    expect(nextRetry(given, { ...exit(75), isFinal: true }, 1, 0)).toEqual({ retry: false });
+  });
+
   test("never waits longer than the maximum, nor a negative time", () => {
     fc.assert(
       fc.property(

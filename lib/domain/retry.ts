@@ -6,6 +6,8 @@ export type Failure = {
   reason: string;
   exitCode?: number | undefined;
   httpStatus?: number | undefined;
+  /** The task itself says that another attempt would end the same. */
+  isFinal?: boolean | undefined;
 };
 
 export type RetryVerdict = { retry: false } | { retry: true; delayMs: number };
@@ -18,7 +20,7 @@ export type RetryVerdict = { retry: false } | { retry: true; delayMs: number };
  * delay ("full jitter": https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/).
  */
 export function nextRetry(policy: Retries, failure: Failure, failures: number, random: number): RetryVerdict {
-  if (failures > policy.max || !isRetried(policy, failure)) return { retry: false };
+  if (failure.isFinal || failures > policy.max || !isRetried(policy, failure)) return { retry: false };
   const base = durationMs(policy.delay);
   // 2 ** 1023 is the largest power a number holds; beyond some fifty doublings the cap rules anyway.
   const grown = policy.backoff === "fixed" ? base : base * 2 ** Math.min(failures - 1, 50);

@@ -31,18 +31,20 @@ import type {
 export type { FnContext } from "./types.ts";
 
 /**
- * A shell command, run with `bash -euo pipefail`. JSON written to the file `$SLUICE_OUTPUT` is its output;
+ * A shell command, or a script beside the DAG's file, run with `bash -euo pipefail`. JSON written to the file `$SLUICE_OUTPUT` is its output;
  * `$SLUICE_INPUTS` is a file with the parents' outputs, `$SLUICE_PARAMS` one with the run's params.
  */
 export function bash<Out = unknown>(command: string | BashInput): TaskExecutor<Outputs, Out> {
-  const config = typeof command === "string" ? dedent(command) : { ...command, command: dedent(command.command) };
-  return { type: "bash", config };
+  if (typeof command === "string") return { type: "bash", config: dedent(command) };
+  if (command.command === undefined) return { type: "bash", config: command };
+  return { type: "bash", config: { ...command, command: dedent(command.command) } };
 }
 
-/** A Python program; its inputs and output are files, as for `bash`. Common indentation is taken off. */
+/** A Python program, its text or a file beside the DAG's; its inputs and output are files, as for `bash`. Common indentation is taken off. */
 export function python<Out = unknown>(code: string | PythonInput): TaskExecutor<Outputs, Out> {
-  const config = typeof code === "string" ? dedent(code) : { ...code, code: dedent(code.code) };
-  return { type: "python", config };
+  if (typeof code === "string") return { type: "python", config: dedent(code) };
+  if (code.code === undefined) return { type: "python", config: code };
+  return { type: "python", config: { ...code, code: dedent(code.code) } };
 }
 
 /** An HTTP request; its output is the response. */

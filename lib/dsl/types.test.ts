@@ -92,6 +92,18 @@ test("the compiler refuses an unknown parent, a doubled id, a wrong option and a
   base.task("d", sql({ query: "select 1" }));
   // @ts-expect-error -- no such option of a statement
   base.task("d", sql({ connection: "postgres://u@h/d", query: "select 1", maxRow: 1 }));
+  base.task("d", bash({ script: "./load.sh", args: ["x"], cwd: "/data", strict: false, failOn: [3] }));
+  base.task("d", python({ file: "./load.py", args: ["x"], venv: "/opt/venv" }));
+  // @ts-expect-error -- a command or a script
+  base.task("d", bash({ command: "true", script: "./load.sh" }));
+  // @ts-expect-error -- one of the two
+  base.task("d", bash({ strict: false }));
+  // @ts-expect-error -- only a script has arguments
+  base.task("d", bash({ command: "true", args: ["x"] }));
+  // @ts-expect-error -- the text or a file
+  base.task("d", python({ code: "pass", file: "./load.py" }));
+  // @ts-expect-error -- a virtual environment has its own interpreter
+  base.task("d", python({ code: "pass", venv: "/opt/venv", interpreter: "python3" }));
   // @ts-expect-error -- no such option of a DAG
   dag("x", { schedul: "@daily" });
   base.task(

@@ -72,8 +72,18 @@ export type FnContext<In = Record<string, never>, Params = Record<string, unknow
 
 export type TaskFunction<In, Out, Params> = (context: FnContext<In, Params>) => Out | Promise<Out>;
 
-export type BashInput = z.input<typeof BashConfig>;
-export type PythonInput = z.input<typeof PythonConfig>;
+type WrittenBash = z.input<typeof BashConfig>;
+type WrittenPython = z.input<typeof PythonConfig>;
+
+/** A command, or a script beside the DAG's file with its arguments. */
+export type BashInput = Omit<WrittenBash, "command" | "script" | "args"> &
+  ({ command: string; script?: never; args?: never } | { script: string; args?: string[]; command?: never });
+
+/** A program's text or a file beside the DAG's, under an interpreter or in a virtual environment. */
+export type PythonInput = Omit<WrittenPython, "code" | "file" | "interpreter" | "venv"> &
+  ({ code: string; file?: never } | { file: string; code?: never }) &
+  ({ interpreter?: string; venv?: never } | { venv: string; interpreter?: never });
+
 export type HttpInput = z.input<typeof HttpConfig>;
 export type SqlInput = z.input<typeof SqlConfig>;
 

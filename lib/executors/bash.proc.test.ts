@@ -3,6 +3,7 @@ import os from "node:os";
 import path from "node:path";
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import { createAddressGuard } from "./http-address.ts";
+import { BashConfig } from "#lib/domain/model/task-types.ts";
 import { bash } from "./bash.ts";
 import { plainEnv } from "#lib/env.ts";
 import { SILENT } from "#lib/testing/silent-log.ts";
@@ -26,7 +27,7 @@ beforeEach(() => {
   log = "";
 });
 
-function run(command: string, env: Record<string, string> = {}): Promise<Outcome> {
+function run(written: string | object, env: Record<string, string> = {}): Promise<Outcome> {
   const { signal } = new AbortController();
   const context: ExecutorContext = {
     attempt: {
@@ -47,11 +48,12 @@ function run(command: string, env: Record<string, string> = {}): Promise<Outcome
     timeoutMs: 60_000,
     workDir: path.join(folder, `a-${++attempts}`),
     network: createAddressGuard([]),
+    sourceOf: async (name) => `echo "${name}: $# $1"; echo "$unset_name"; false; echo end`,
     log: () => undefined,
     spawn: (request) => spawner.run(request, signal, async (_, bytes) => void (log += bytes.toString())),
     call: () => Promise.reject(new Error("a shell command calls no function")),
   };
-  return bash.run(context, { command, skipOn: [] });
+  return bash.run(context, BashConfig.parse(typeof written === "string" ? { command: written } : written));
 }
 
 describe("bash", () => {
@@ -65,6 +67,32 @@ describe("bash", () => {
     for (const command of ["echo $undefined_name", "false; true", "false | true"]) {
       expect(await run(command)).toMatchObject({ kind: "failed" });
     }
+  });
+
+  test("is not strict when it says so", async () => {
+    const command = 'echo "$undefined_name"; false; false | true; echo end';
+    expect(await run({ command, strict: false })).toMatchObject({ kind: "success" });
+    expect(log).toBe("\nend\n");
+  });
+
+  test("runs a script of the DAG's version with its arguments, strictly or not", async () => {
+    const script = { script: "jobs/load.sh", args: ["it's $HOME", "-x"] };
+    expect(await run(script)).toMatchObject({ error: "the script ended with exit code 1" });
+    expect(log).toMatch(/^jobs\/load.sh: 2 it's \$HOME\n.*\/script.sh: line 1: unset_name: unbound variable\n$/);
+    log = "";
+    expect(await run({ ...script, strict: false })).toMatchObject({ kind: "success" });
+    expect(log).toBe("jobs/load.sh: 2 it's $HOME\n\nend\n");
+  });
+
+  test("runs in the folder that it names, and finds its files from there", async () => {
+    const left = 'pwd; echo 1 > "$SLUICE_OUTPUT"; cat "$SLUICE_CONF" > /dev/null';
+    expect(await run({ command: left, cwd: "/" })).toMatchObject({ kind: "success", output: 1 });
+    expect(await run({ command: left, cwd: "a/./b" })).toMatchObject({ kind: "success", output: 1 });
+    expect(log).toMatch(/^\/\n.*\/a-\d+\/a\/b\n$/);
+    expect(await run({ command: left, cwd: "/no/such/place" })).toMatchObject({
+      reason: "SPAWN_ERROR",
+      error: "cwd /no/such/place: there is no such folder on this worker",
+    });
   });
 
   test("gets its values as environment and files, never as shell text", async () => {

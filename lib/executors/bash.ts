@@ -1,11 +1,27 @@
+import path from "node:path";
 import type { z } from "zod";
 import type { BashConfig } from "#lib/domain/model/task-types.ts";
 import type { Executor } from "./executor.ts";
 import { runProcessTask } from "./process-task.ts";
 
-/** A shell command as a process of its own. */
+const SCRIPT = "script.sh";
+
+/** A shell command or script as a process of its own. */
 export const bash: Executor<z.output<typeof BashConfig>> = {
   displayName: "Bash",
-  run: (context, { command, skipOn }) =>
-    runProcessTask(context, { file: "bash", args: ["-euo", "pipefail", "-c", command], what: "command" }, skipOn),
+  async run(context, { command, script, args, cwd, strict, ...codes }) {
+    const flags = strict ? ["-euo", "pipefail"] : [];
+    if (script === undefined) {
+      const program = { file: "bash", args: [...flags, "-c", command!], cwd, what: "command" };
+      return runProcessTask(context, program, codes);
+    }
+    const program = {
+      file: "bash",
+      args: [...flags, path.join(context.workDir, SCRIPT), ...args],
+      files: { [SCRIPT]: await context.sourceOf(script) },
+      cwd,
+      what: "script",
+    };
+    return runProcessTask(context, program, codes);
+  },
 };

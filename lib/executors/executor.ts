@@ -69,6 +69,8 @@ export type ExecutorContext = {
   workDir: string;
   /** Which addresses the task may reach. */
   network: AddressGuard;
+  /** The text of a file that belongs to the DAG's version. */
+  sourceOf(path: string): Promise<string>;
   /** Adds a line of the executor's own to the attempt's log. */
   log(stream: Stream, text: string): void;
   spawn(request: SpawnRequest): Promise<Exit>;
@@ -85,7 +87,15 @@ export type Outcome = (
       exitCode?: number | undefined;
     }
   | { kind: "skipped"; reason: string; exitCode?: number | undefined }
-  | { kind: "failed"; reason: string; error: string; exitCode?: number | undefined; httpStatus?: number }
+  | {
+      kind: "failed";
+      reason: string;
+      error: string;
+      exitCode?: number | undefined;
+      httpStatus?: number;
+      /** Another attempt would end the same. */
+      isFinal?: boolean;
+    }
 ) & { usage?: Usage | undefined };
 
 export type Executor<Config> = {

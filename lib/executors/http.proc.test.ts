@@ -44,6 +44,7 @@ function run(config: object, { allow = ["127.0.0.1"], signal, resolve }: Given =
     timeoutMs: 60_000,
     workDir: "/nonexistent",
     network: createAddressGuard(allow, resolve),
+    sourceOf: () => Promise.reject(new Error("it has no file")),
     log: () => undefined,
     spawn: () => Promise.reject(new Error("no process")),
     call: () => Promise.reject(new Error("no function")),

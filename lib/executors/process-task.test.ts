@@ -26,11 +26,12 @@ function verdictOn(exit: Partial<Exit>): Promise<Outcome> {
     timeoutMs: 60_000,
     workDir: "/work/a-1",
     network: createAddressGuard([]),
+    sourceOf: () => Promise.reject(new Error("it has no file")),
     log: () => undefined,
     spawn: async () => ({ code: null, signal: null, usage: USAGE, ...exit }),
     call: () => Promise.reject(new Error("a process calls no function")),
   };
-  return runProcessTask(context, { file: "x", args: [], what: "command" }, [99]);
+  return runProcessTask(context, { file: "x", args: [], what: "command" }, { skipOn: [99], failOn: [78] });
 }
 
 test("an end for want of memory is told as one, whoever in the task was killed", async () => {
@@ -51,11 +52,22 @@ test("an exit code that a signal would give is an exit code", async () => {
   expect(await verdictOn({ code: 137 })).toMatchObject({ reason: "EXIT", exitCode: 137 });
   expect(await verdictOn({ signal: "SIGKILL" })).toMatchObject({ reason: "SIGNAL" });
   expect(await verdictOn({ code: 99 })).toMatchObject({ kind: "skipped", usage: USAGE });
+  expect(await verdictOn({ code: 98 })).not.toHaveProperty("isFinal");
+  expect(await verdictOn({ code: 78 })).toMatchObject({ reason: "EXIT", exitCode: 78, isFinal: true });
 });
 
 test("a folder that finds no room on the disk is another end than a program that is not there", async () => {
   expect(await verdictOn({ error: "write /w/inputs.json ENOSPC" })).toMatchObject({ reason: "DISK_FULL" });
   expect(await verdictOn({ error: "spawn bash ENOENT" })).toMatchObject({ reason: "SPAWN_ERROR" });
+});
+
+test("a folder that the program cannot run in is told by its name", async () => {
+  const told = async (error: string): Promise<unknown> => ((await verdictOn({ error })) as { error: string }).error;
+  expect(await told("chdir /data/a b ENOENT")).toBe("cwd /data/a b: there is no such folder on this worker");
+  expect(await told("chdir /etc/passwd ENOTDIR")).toBe("cwd /etc/passwd: this is not a folder");
+  expect(await told("chdir /root EACCES")).toBe("cwd /root: the user that tasks run as may not enter it");
+  expect(await told("chdir /x ELOOP")).toBe("cwd /x: ELOOP");
+  expect(await told("spawn bash ENOENT")).toBe("spawn bash ENOENT");
 });
 
 test("an output that is a link is not read", async () => {

@@ -4,22 +4,30 @@ import { MAX_OUTPUT_BYTES } from "#lib/domain/output.ts";
 import type { ExecutorContext, Exit, HandedBack, Outcome } from "./executor.ts";
 
 /** All a task's process is given: nothing of the worker's own environment but these. */
-const INHERITED_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+export const INHERITED_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 const OUTPUT = "output.json";
 const PUSHED = "push.jsonl";
 /** Of all that a task pushes together; each value has its own bound. */
 const MAX_PUSHED_BYTES = 16 * MAX_OUTPUT_BYTES;
 
-/**
- * Runs one program as the task: inputs and conf in files, output from a file, an exit code as the verdict.
- * `skipOn` are the exit codes that mean "nothing to do".
- */
-export async function runProcessTask(
-  context: ExecutorContext,
-  program: { file: string; args: readonly string[]; files?: Record<string, string>; what: string },
-  skipOn: readonly number[],
-): Promise<Outcome> {
+export type Program = {
+  file: string;
+  args: readonly string[];
+  /** Beside those that every task finds in its folder. */
+  files?: Record<string, string>;
+  /** On top of the task's own variables. */
+  env?: Record<string, string>;
+  cwd?: string | undefined;
+  /** What people call it. */
+  what: string;
+};
+
+/** What exit codes mean beside success and failure: "nothing to do", and "not again". */
+type ExitCodes = { skipOn: readonly number[]; failOn: readonly number[] };
+
+/** Runs one program as the task: inputs and conf in files, output from a file, an exit code as the verdict. */
+export async function runProcessTask(context: ExecutorContext, program: Program, codes: ExitCodes): Promise<Outcome> {
   const { attempt, workDir: folder } = context;
   const { outputs, xcoms } = await context.inputs();
   const files = {
@@ -32,23 +40,25 @@ export async function runProcessTask(
   const exit = await context.spawn({
     file: program.file,
     args: program.args,
-    env: { ...environment(context), ...context.env, ...fileNames(folder) },
+    env: { ...environment(context), ...context.env, ...program.env, ...fileNames(folder) },
     folder,
+    cwd: program.cwd,
     files,
     outputs: [
       { name: OUTPUT, maxBytes: MAX_OUTPUT_BYTES },
       { name: PUSHED, maxBytes: MAX_PUSHED_BYTES },
     ],
   });
-  return { ...verdict(exit, program.what, skipOn), usage: exit.usage };
+  return { ...verdict(exit, program.what, codes), usage: exit.usage };
 }
 
-function verdict(exit: Exit, what: string, skipOn: readonly number[]): Outcome {
+function verdict(exit: Exit, what: string, { skipOn, failOn }: ExitCodes): Outcome {
   // Control groups of version 1 kill one process of several, and what the others then make of it is not to be trusted.
   if (exit.outOfMemory !== undefined && exit.outOfMemory > 0) return failure(exit, what);
   if (exit.code === 0) return withLeft(exit.outputs ?? []);
   if (exit.code !== null && skipOn.includes(exit.code)) return { kind: "skipped", reason: "EXIT", exitCode: exit.code };
-  return failure(exit, what);
+  const failed = failure(exit, what);
+  return exit.code !== null && failOn.includes(exit.code) ? { ...failed, isFinal: true } : failed;
 }
 
 function fileNames(folder: string): Record<string, string> {
@@ -76,9 +86,13 @@ function environment({ attempt, workDir }: ExecutorContext): Record<string, stri
   };
 }
 
-function failure({ code, signal, error, outOfMemory }: Exit, what: string): Outcome {
-  if (error !== undefined)
-    return { kind: "failed", reason: error.includes("ENOSPC") ? "DISK_FULL" : "SPAWN_ERROR", error };
+type Failed = Extract<Outcome, { kind: "failed" }>;
+
+function failure({ code, signal, error, outOfMemory }: Exit, what: string): Failed {
+  if (error !== undefined) {
+    const reason = error.includes("ENOSPC") ? "DISK_FULL" : "SPAWN_ERROR";
+    return { kind: "failed", reason, error: folderTrouble(error) ?? error };
+  }
   if (outOfMemory !== undefined) {
     // The code is kept when it was not the process itself that was killed but something that it ran.
     const error = outOfMemory > 0 ? `killed at ${outOfMemory} MiB` : "killed: the machine had no memory left";
@@ -86,6 +100,18 @@ function failure({ code, signal, error, outOfMemory }: Exit, what: string): Outc
   }
   if (code === null) return { kind: "failed", reason: "SIGNAL", error: `the ${what} was killed by ${signal}` };
   return { kind: "failed", reason: "EXIT", exitCode: code, error: `the ${what} ended with exit code ${code}` };
+}
+
+const FOLDER_TROUBLES: Record<string, string> = {
+  ENOENT: "there is no such folder on this worker",
+  ENOTDIR: "this is not a folder",
+  EACCES: "the user that tasks run as may not enter it",
+};
+
+/** In words, when it was the folder that kept the program from starting. */
+function folderTrouble(error: string): string | undefined {
+  const [, folder, code = ""] = /^chdir (.*) (E[A-Z]+)$/s.exec(error) ?? [];
+  return folder === undefined ? undefined : `cwd ${folder}: ${FOLDER_TROUBLES[code] ?? code}`;
 }
 
 function withLeft([output, pushed]: readonly HandedBack[]): Outcome {

@@ -49,6 +49,7 @@ function run(config: object, inputs: Record<string, Json> = {}): Promise<Outcome
     timeoutMs: 60_000,
     workDir: path.join(folder, `a-${++attempts}`),
     network: createAddressGuard([]),
+    sourceOf: async (name) => `import os, sys\nprint("${name}", sys.prefix, os.environ.get("VIRTUAL_ENV"))`,
     log: () => undefined,
     spawn: (request) => spawner.run(request, signal, async (_, bytes) => void (log += bytes.toString())),
     call: () => Promise.reject(new Error("a program calls no function of ours")),
@@ -88,6 +89,32 @@ sluice.output(sluice.pull("extract") + sluice.params()["limit"])
   expect(log).toBe("WARNING careful\n");
   expect(await run({ code: 'import sluice; sluice.push("../x", 1)' })).toMatchObject({ kind: "failed", exitCode: 1 });
   expect(await run({ code: 'import sluice; sluice.output(float("nan"))' })).toMatchObject({ kind: "failed" });
+});
+
+test("a file of the DAG's version runs like code", async () => {
+  expect(await run({ file: "jobs/load.py" })).toMatchObject({ kind: "success" });
+  expect(log).toMatch(/^jobs\/load.py \/\S+ None\n$/);
+});
+
+test("a virtual environment is as if it were activated", async () => {
+  const venv = path.join(folder, "venv");
+  await run({ code: `import sys, venv; venv.create(${JSON.stringify(venv)}, symlinks=True)` });
+  expect(await run({ file: "load.py", venv })).toMatchObject({ kind: "success" });
+  expect(log).toBe(`load.py ${venv} ${venv}\n`);
+  log = "";
+  const code = "import os, shutil; print(shutil.which('python')); os.system('command -v bash')";
+  expect(await run({ code, venv })).toMatchObject({ kind: "success" });
+  expect(log).toMatch(new RegExp(`^${venv}/bin/python\n/.*/bash\n$`));
+  expect(await run({ code, venv: "/no/venv" })).toMatchObject({
+    reason: "SPAWN_ERROR",
+    error: expect.stringContaining("/no/venv/bin/python"),
+  });
+});
+
+test("a program finds the helper wherever it runs", async () => {
+  expect(await run({ code: "import os, sluice; sluice.output(os.getcwd())", cwd: "/" })).toMatchObject({ output: "/" });
+  expect(await run({ code: "import os; print(os.listdir())", cwd: "data" })).toMatchObject({ kind: "success" });
+  expect(log).toBe("[]\n");
 });
 
 test("its exit code is the verdict, and a traceback shows the line", async () => {

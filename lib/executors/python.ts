@@ -3,26 +3,34 @@ import path from "node:path";
 import type { z } from "zod";
 import type { PythonConfig } from "#lib/domain/model/task-types.ts";
 import type { Executor } from "./executor.ts";
-import { runProcessTask } from "./process-task.ts";
+import { INHERITED_PATH, runProcessTask } from "./process-task.ts";
 
 /** The module "sluice" that programs may import: the standard library and nothing else. */
 const HELPER = new URL("./python/sluice.py", import.meta.url);
 let helperText: Promise<string> | undefined;
 const helper = (): Promise<string> => (helperText ??= readFile(HELPER, "utf8"));
 
+const PROGRAM = "task.py";
+
+/** What the `activate` of a virtual environment sets, for the programs that this one starts. */
+function activated(venv: string, before: string): Record<string, string> {
+  return { VIRTUAL_ENV: venv, PATH: `${path.join(venv, "bin")}:${before}` };
+}
+
 /** A Python program as a process of its own. */
 export const python: Executor<z.output<typeof PythonConfig>> = {
   displayName: "Python",
-  async run(context, { code, args, interpreter, skipOn }) {
-    // A file and not -c: a traceback shows the line that failed.
-    const file = path.join(context.workDir, "task.py");
-    // -u: what the program prints is in the log at once.
+  async run(context, { code, file, args, interpreter = "python3", venv, cwd, ...codes }) {
+    const text = file === undefined ? code! : await context.sourceOf(file);
     const program = {
-      file: interpreter,
-      args: ["-u", file, ...args],
-      files: { "task.py": code, "sluice.py": await helper() },
+      file: venv === undefined ? interpreter : path.join(venv, "bin/python"),
+      // A file and not -c: a traceback shows the line that failed. -u: what the program prints is in the log at once.
+      args: ["-u", path.join(context.workDir, PROGRAM), ...args],
+      files: { [PROGRAM]: text, "sluice.py": await helper() },
+      env: venv === undefined ? {} : activated(venv, context.env["PATH"] ?? INHERITED_PATH),
+      cwd,
       what: "program",
     };
-    return runProcessTask(context, program, skipOn);
+    return runProcessTask(context, program, codes);
   },
 };

@@ -40,6 +40,7 @@ function run(
     workDir: "/nonexistent",
     // Nothing private is allowed: the guard is not for databases.
     network: createAddressGuard([]),
+    sourceOf: () => Promise.reject(new Error("it has no file")),
     log: (stream, text) => (log += `${stream}: ${text}`),
     spawn: () => Promise.reject(new Error("no process")),
     call: () => Promise.reject(new Error("no function")),

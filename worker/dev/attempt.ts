@@ -95,6 +95,7 @@ function contextOf(
     timeoutMs: durationMs(task.timeout),
     workDir,
     network: tools.network,
+    sourceOf: (name) => tools.bundles.textOf(bundle, name),
     log: (stream, text) => write(stream, Buffer.from(text)),
     spawn: (request) => tools.spawner.run(request, signal, (stream, bytes) => Promise.resolve(write(stream, bytes))),
     call: (call) =>

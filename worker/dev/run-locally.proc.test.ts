@@ -72,6 +72,15 @@ test("outputs travel between processes and functions, and the run's facts with t
   expect(endOf(result, "b")).toMatchObject({ state: "success", output: ["2026-01-31T06:00:00.000Z", "local"] });
 });
 
+test("programs in files are those of the version", async () => {
+  const result = await run(
+    `  - { id: a, bash: { script: sub/a.sh, args: [x] } }
+  - { id: b, python: { file: b.py } }`,
+    { files: { "sub/a.sh": 'echo "a $1"', "b.py": "print('b')" } },
+  );
+  expect(result.output.replaceAll("stdout:", "")).toBe("a x\nb\n");
+});
+
 test("a function's failure is told by its own files' names", async () => {
   const result = await run(`  - { id: a, fn: './sub/code.ts#fails' }`, {
     files: { "sub/code.ts": "export function fails() { throw new Error('no'); }" },

@@ -2,7 +2,7 @@ import { mkdir, mkdtemp, realpath, rm } from "node:fs/promises";
 import os from "node:os";
 import path from "node:path";
 import { type AddressGuard, createAddressGuard } from "#lib/executors/http-address.ts";
-import { createBundleStore } from "../functions/bundle-store.ts";
+import { type BundleStore, createBundleStore } from "../functions/bundle-store.ts";
 import { createFunctionPool, type FunctionPool } from "../functions/pool.ts";
 import type { SecretProvider } from "../secrets/provider.ts";
 import { createSpawner, type Spawner } from "../spawner/client.ts";
@@ -12,6 +12,7 @@ import type { LocalRunOptions } from "./local-run.ts";
 export type DevTools = {
   spawner: Spawner;
   functions: FunctionPool;
+  bundles: BundleStore;
   network: AddressGuard;
   secrets: SecretProvider;
   /** Where attempts have their work folders. */
@@ -39,6 +40,7 @@ export async function openTools({ dag, dagsDir, env, httpAllow, secrets }: Local
   return {
     spawner,
     functions,
+    bundles,
     network: createAddressGuard(httpAllow),
     secrets,
     workFolder,

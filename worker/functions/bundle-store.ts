@@ -1,5 +1,12 @@
-import { chmod, mkdir, mkdtemp, rename, rm, stat, writeFile } from "node:fs/promises";
+import { chmod, mkdir, mkdtemp, readFile, rename, rm, stat, writeFile } from "node:fs/promises";
 import path from "node:path";
+
+export type BundleStore = {
+  /** Where its files are. */
+  folderOf(hash: string): Promise<string>;
+  /** The text of one of its files. */
+  textOf(hash: string | undefined, name: string): Promise<string>;
+};
 
 /**
  * Code bundles as folders, one per hash, made when first needed. A folder appears by rename, whole or not at all;
@@ -8,7 +15,7 @@ import path from "node:path";
 export function createBundleStore(
   folder: string,
   read: (hash: string) => Promise<Record<string, string> | undefined>,
-): { folderOf(hash: string): Promise<string> } {
+): BundleStore {
   const known = new Map<string, Promise<string>>();
 
   const materialise = async (hash: string): Promise<string> => {
@@ -38,13 +45,19 @@ export function createBundleStore(
     return target;
   };
 
+  const folderOf = (hash: string): Promise<string> => {
+    const found = known.get(hash) ?? materialise(hash);
+    known.set(hash, found);
+    // A failure is not kept: the next call tries again.
+    found.catch(() => known.delete(hash));
+    return found;
+  };
+
   return {
-    folderOf(hash) {
-      const found = known.get(hash) ?? materialise(hash);
-      known.set(hash, found);
-      // A failure is not kept: the next call tries again.
-      found.catch(() => known.delete(hash));
-      return found;
+    folderOf,
+    async textOf(hash, name) {
+      if (hash === undefined) throw new Error(`this DAG version holds no files, and so not ${name}`);
+      return readFile(path.join(await folderOf(hash), name), "utf8");
     },
   };
 }

@@ -4,6 +4,7 @@ import { canonicalJson, sha256 } from "#lib/domain/canonical.ts";
 import type { DagSpec } from "#lib/domain/model/dag.ts";
 import { type FileProblem, parseDefinition } from "#lib/domain/definition/parse.ts";
 import type { Evaluator } from "./evaluator.ts";
+import { type Marks, problemsInFile, readProgramFiles } from "./program-files.ts";
 
 /** `source` is the text of the definition file, `files` the code of its functions by path. */
 export type LoadedDag = {
@@ -13,26 +14,30 @@ export type LoadedDag = {
   /** Files of the folder that it was made from, beside its own. */
   imports: string[];
 };
+/** `programs` are the files with programs of its tasks, with a mark of each from before it was read. */
 export type LoadResult =
-  | { kind: "dag"; dag: LoadedDag }
+  | { kind: "dag"; dag: LoadedDag; programs: Marks }
   | { kind: "none" }
-  | { kind: "broken"; problems: FileProblem[] };
+  | { kind: "broken"; problems: FileProblem[]; programs?: Marks };
 
 /** Reads one definition file. `file` is relative to the DAGs folder; functions are named the same way. */
 export async function loadFile(dagsDir: string, file: string, evaluator: Evaluator): Promise<LoadResult> {
   const text = await readFile(path.join(dagsDir, file), "utf8");
-  return file.endsWith(".ts") ? loadTypeScript(file, text, evaluator) : loadData(file, text, evaluator);
+  const source = { dagsDir, file, text };
+  return file.endsWith(".ts") ? loadTypeScript(source, evaluator) : loadData(source, evaluator);
 }
 
-async function loadTypeScript(file: string, text: string, evaluator: Evaluator): Promise<LoadResult> {
+type Source = { dagsDir: string; file: string; text: string };
+
+async function loadTypeScript({ dagsDir, file, text }: Source, evaluator: Evaluator): Promise<LoadResult> {
   // A module that never mentions the package can hold no DAG: helpers beside definitions are not evaluated.
   if (!/["']sluice["']/.test(text)) return { kind: "none" };
   const result = await evaluator.evaluate({ kind: "typescript", file });
   if (!result.ok) return broken(file, result.message);
-  return result.spec ? { kind: "dag", dag: withBundle(result.spec, text, result.files) } : { kind: "none" };
+  return result.spec ? withPrograms({ dagsDir, file, text }, result.spec, result.files) : { kind: "none" };
 }
 
-async function loadData(file: string, text: string, evaluator: Evaluator): Promise<LoadResult> {
+async function loadData({ dagsDir, file, text }: Source, evaluator: Evaluator): Promise<LoadResult> {
   const parsed = parseDefinition(text, file);
   if (!parsed.ok) return { kind: "broken", problems: parsed.problems };
   const folder = path.posix.dirname(file);
@@ -43,18 +48,30 @@ async function loadData(file: string, text: string, evaluator: Evaluator): Promi
   );
   const spec = { ...parsed.spec, tasks };
   const references = tasks.flatMap((task) => (task.type === "fn" ? [task.config] : []));
-  if (references.length === 0) return { kind: "dag", dag: { spec, source: text, files: {}, imports: [] } };
+  if (references.length === 0) return withPrograms({ dagsDir, file, text }, spec, {});
   const outside = references.find(({ module }) => module.startsWith("../"));
   if (outside) return broken(file, `the module ${outside.module} is outside the DAGs folder`);
   const result = await evaluator.evaluate({ kind: "modules", file, references });
-  return result.ok ? { kind: "dag", dag: withBundle(spec, text, result.files) } : broken(file, result.message);
+  if (!result.ok) return broken(file, result.message);
+  return withPrograms({ dagsDir, file, text }, spec, result.files);
 }
 
-/** Code is part of the version: its hash goes into the spec when the DAG has functions. */
-function withBundle(spec: DagSpec, source: string, files: Record<string, string>): LoadedDag {
-  const imports = Object.keys(files);
-  if (!spec.tasks.some((task) => task.type === "fn")) return { spec, source, files: {}, imports };
-  return { spec: { ...spec, bundle: sha256(canonicalJson(files)) }, source, files, imports };
+/**
+ * Code is part of the version: the hash of it goes into the spec when the DAG has functions, or programs in files of
+ * their own.
+ */
+async function withPrograms(
+  { dagsDir, file, text }: Source,
+  written: DagSpec,
+  code: Record<string, string>,
+): Promise<LoadResult> {
+  const { spec, texts, marks, problems } = await readProgramFiles(dagsDir, file, written);
+  if (problems.length > 0) return { kind: "broken", problems: problemsInFile(file, text, problems), programs: marks };
+  const hasFunctions = spec.tasks.some((task) => task.type === "fn");
+  const files = { ...(hasFunctions ? code : {}), ...texts };
+  const bundle = Object.keys(files).length === 0 ? {} : { bundle: sha256(canonicalJson(files)) };
+  const imports = Object.keys(code);
+  return { kind: "dag", dag: { spec: { ...spec, ...bundle }, source: text, files, imports }, programs: marks };
 }
 
 /** At the place in the file that the message or its trace names; else at its beginning. */

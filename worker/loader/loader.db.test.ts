@@ -1,4 +1,4 @@
-import { mkdir, mkdtemp, rename, rm, writeFile } from "node:fs/promises";
+import { mkdir, mkdtemp, rename, rm, symlink, writeFile } from "node:fs/promises";
 import os from "node:os";
 import path from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
@@ -112,6 +112,70 @@ describe("the loader", () => {
       ["f", 2],
       ["g", 2],
     ]);
+  });
+
+  test("takes the programs of tasks into the version, and sees when they change", async () => {
+    await write("jobs/load.sh", "echo 1\n");
+    await write("jobs/load", "print(1)\n");
+    await write(
+      "jobs/s.yaml",
+      "id: s\ntasks:\n  - id: a\n    bash: { script: ./load.sh }\n  - id: b\n    python: { file: load }\n",
+    );
+    await write(
+      "t.ts",
+      'import { bash, dag } from "sluice";\nexport default dag("t").task("a", bash({ script: "jobs/load.sh" }));\n',
+    );
+    await loader.pass();
+    expect(await importErrors()).toEqual({});
+    const texts = { "jobs/load.sh": "echo 1\n", "jobs/load": "print(1)\n" };
+    expect(await versions()).toMatchObject([
+      { id: "s", number: 1, files: texts },
+      { id: "t", number: 1, files: { "jobs/load.sh": "echo 1\n" } },
+    ]);
+    const { rows } = await database.pool.query("select spec from sluice.dag_task order by 1");
+    expect(JSON.stringify(rows)).toContain('{"script":"jobs/load.sh"}');
+    await write("jobs/load", "print(22)\n");
+    await loader.pass();
+    expect((await versions()).map(({ id, number }) => [id, number])).toEqual([
+      ["s", 2],
+      ["t", 1],
+    ]);
+    await rm(path.join(dagsDir, "jobs/load.sh"));
+    await loader.pass();
+    expect(await importErrors()).toEqual({
+      "jobs/s.yaml": '4: task "a": bash.script: there is no file jobs/load.sh in the DAGs folder; did you mean "load"?',
+      "t.ts": '2: task "a": bash.script: there is no file jobs/load.sh in the DAGs folder; did you mean "load"?',
+    });
+    await write("jobs/load.sh", "echo 3\n");
+    await loader.pass();
+    expect(await importErrors()).toEqual({});
+    expect((await versions()).map(({ id, number }) => [id, number])).toEqual([
+      ["s", 3],
+      ["t", 2],
+    ]);
+  });
+
+  test("refuses programs outside the folder, and what is no text or too much of it", async () => {
+    const script = (file: string): string =>
+      `id: ${path.basename(file, ".sh")}\ntasks:\n  - id: a\n    bash: { script: ${file} }\n`;
+    await write("latin.sh", "");
+    await writeFile(path.join(dagsDir, "latin.sh"), Buffer.from([0x23, 0xe4, 0x0a]));
+    await write("nul.sh", "a\0b");
+    await write("large.sh", `#${"x".repeat(1024 * 1024)}`);
+    await mkdir(path.join(dagsDir, "folder.sh"));
+    await symlink("/etc/passwd", path.join(dagsDir, "link.sh"));
+    const files = ["../outside.sh", "latin.sh", "nul.sh", "large.sh", "folder.sh", "link.sh"];
+    for (const file of files) await write(`${path.basename(file, ".sh")}.yaml`, script(file));
+    await loader.pass();
+    const at = '4: task "a": bash.script:';
+    expect(await importErrors()).toEqual({
+      "outside.yaml": `${at} the file ../outside.sh is outside the DAGs folder`,
+      "latin.yaml": `${at} the file latin.sh is not text in UTF-8`,
+      "nul.yaml": `${at} the file nul.sh holds a NUL character`,
+      "large.yaml": `${at} the file large.sh has 1048577 bytes; at most 1048576 are kept`,
+      "folder.yaml": `${at} folder.sh is not a file`,
+      "link.yaml": `${at} the file link.sh is outside the DAGs folder, where its link leads`,
+    });
   });
 
   test("refuses a function that is not there and code outside the folder", async () => {

@@ -15,7 +15,8 @@ import {
 import type { EngineDeps } from "#lib/engine/deps.ts";
 import { createEvaluator, type Evaluator } from "./evaluator.ts";
 import { loadFile, type LoadedDag, type LoadResult } from "./load-file.ts";
-import { findSources, isDefinition } from "./source-files.ts";
+import type { Marks } from "./program-files.ts";
+import { findSources, isDefinition, markOf } from "./source-files.ts";
 
 /** Children that evaluate at once; each costs a Node process while there is something to evaluate. */
 const EVALUATORS = 2;
@@ -45,9 +46,11 @@ export function createLoader(options: { deps: EngineDeps; dagsDir: string; env: 
   let running: Promise<void> | undefined;
 
   const look = async (): Promise<void> => {
-    const sources = await findSources(dagsDir);
-    const signature = JSON.stringify([...sources]);
-    if (signature === seen) return;
+    const listed = await findSources(dagsDir);
+    const programs = await marksOf(dagsDir, known);
+    const signature = JSON.stringify([...listed]);
+    if (signature === seen && [...known.values()].every((loaded) => hasItsPrograms(loaded, programs))) return;
+    const sources = new Map([...listed, ...programs]);
     const files = [...sources.keys()].filter(isDefinition);
     const kept = files.flatMap((file): [string, Loaded][] => {
       const before = known.get(file);
@@ -59,7 +62,10 @@ export function createLoader(options: { deps: EngineDeps; dagsDir: string; env: 
       env,
       files.filter((file) => !next.has(file)),
     );
-    for (const [file, result] of fresh) next.set(file, { result, sources: sourcesOf(file, result, sources) });
+    for (const [file, result] of fresh) {
+      const loaded = { result, sources: sourcesOf(file, result, sources) };
+      next.set(file, { ...loaded, sources: new Map([...loaded.sources, ...programsOf(loaded)]) });
+    }
     await publish(deps, files, next);
     known = next;
     seen = signature;
@@ -73,6 +79,18 @@ export function createLoader(options: { deps: EngineDeps; dagsDir: string; env: 
       return running;
     },
   };
+}
+
+const programsOf = ({ result }: Loaded): Marks => (result.kind === "none" ? undefined : result.programs) ?? new Map();
+
+/** Programs of tasks have any name, so they are looked at by those that name them. */
+async function marksOf(dagsDir: string, known: ReadonlyMap<string, Loaded>): Promise<Marks> {
+  const names = new Set([...known.values()].flatMap((loaded) => [...programsOf(loaded).keys()]));
+  return new Map(await Promise.all([...names].map(async (name) => [name, await markOf(dagsDir, name)] as const)));
+}
+
+function hasItsPrograms(loaded: Loaded, now: Marks): boolean {
+  return [...programsOf(loaded)].every(([name, mark]) => now.get(name) === mark);
 }
 
 function isCurrent({ sources }: Loaded, now: ReadonlyMap<string, string>): boolean {

@@ -22,8 +22,14 @@ export async function findSources(dagsDir: string): Promise<Map<string, string>>
     .filter((name) => !name.split("/").some((part) => part === "node_modules" || part.startsWith(".")));
   const marked = names.toSorted().map(async (name): Promise<[string, string] | undefined> => {
     // Gone since it was listed: the next look finds the folder as it is then.
-    const found = await stat(path.join(dagsDir, name)).catch(() => undefined);
-    return found && [name, `${found.size} ${found.mtimeMs} ${found.ino}`];
+    const mark = await markOf(dagsDir, name);
+    return mark === "" ? undefined : [name, mark];
   });
   return new Map((await Promise.all(marked)).filter((entry) => entry !== undefined));
+}
+
+/** A mark of a file that changes with its content; empty when there is none. */
+export async function markOf(dagsDir: string, name: string): Promise<string> {
+  const found = await stat(path.join(dagsDir, name)).catch(() => undefined);
+  return found === undefined ? "" : `${found.size} ${found.mtimeMs} ${found.ino}`;
 }

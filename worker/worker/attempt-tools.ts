@@ -58,6 +58,7 @@ export async function openAttemptTools(
     secrets: secretsOf(settings.secretsFile),
     spawner,
     functions,
+    bundles,
     network: createAddressGuard(settings.httpAllow),
     workFolder,
     diskTrouble: createDiskCheck({ folder: workFolder, minFreeMib: settings.minFreeDisk }),

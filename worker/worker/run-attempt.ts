@@ -16,6 +16,7 @@ import type { AddressGuard } from "#lib/executors/http-address.ts";
 import { EXECUTORS } from "#lib/executors/registry.ts";
 import { needsResolving, type Resolved, resolveTask } from "../resolve-task.ts";
 import { isDatabaseUnreachable } from "../database-errors.ts";
+import type { BundleStore } from "../functions/bundle-store.ts";
 import type { FunctionPool } from "../functions/pool.ts";
 import { maskedOutcome, maskedOutput } from "../secrets/masked-output.ts";
 import type { SecretProvider } from "../secrets/provider.ts";
@@ -34,6 +35,7 @@ export type AttemptTools = {
   inputs: Inputs;
   spawner: Spawner;
   functions: FunctionPool;
+  bundles: Pick<BundleStore, "textOf">;
   /** Where attempts have their folders. */
   workFolder: string;
   /** Why no process should start now, when there is no room for its files. */
@@ -121,13 +123,14 @@ function runByType(context: ExecutorContext, task: TaskSpec): Promise<Outcome> {
 }
 
 function contextOf(
-  { inputs, spawner, functions, network, workFolder }: AttemptTools,
+  { inputs, spawner, functions, bundles, network, workFolder }: AttemptTools,
   claimed: Claimed,
   task: TaskSpec,
   signal: AbortSignal,
   write: AttemptLog["write"],
 ): ExecutorContext {
   const { attemptId, number, taskInstanceId, taskId, runId, dagId, conf, params } = claimed;
+  const bundle = claimed.bundle ?? undefined;
   return {
     attempt: {
       attemptId,
@@ -139,7 +142,7 @@ function contextOf(
       conf,
       params,
       logicalDate: claimed.logicalDate.toISOString(),
-      bundle: claimed.bundle ?? undefined,
+      bundle,
     },
     inputs: () => untilReachable(signal, () => inputs.of(claimed)),
     env: task.env,
@@ -147,6 +150,7 @@ function contextOf(
     timeoutMs: durationMs(task.timeout),
     workDir: path.join(workFolder, attemptId),
     network,
+    sourceOf: (name) => bundles.textOf(bundle, name),
     log: (stream, text) => void write(stream, Buffer.from(text)),
     spawn: (request) => spawner.run(request, signal, write, resourceAmount(task.resources)),
     call: (call) => functions.call(call, signal, (stream, bytes) => void write(stream, bytes)),

@@ -50,6 +50,7 @@ beforeAll(async () => {
     inputs: createInputs(database.deps),
     diskTrouble: async () => undefined,
     spawner,
+    bundles,
     functions: createFunctionPool({
       dagsDir: folder,
       env: plainEnv(),

@@ -57,6 +57,7 @@ async function work(name: string, call: Call, registeredMsAgo = 0): Promise<Work
     tools: {
       deps,
       inputs: createInputs(deps),
+      bundles: { textOf: () => Promise.reject(new Error("there is no file")) },
       functions: { call, stop: async () => undefined },
       spawner: {
         run: () => Promise.reject(new Error("no process")),

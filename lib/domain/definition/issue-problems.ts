@@ -1,7 +1,6 @@
 import type { z } from "zod";
 import { nearestName } from "../nearest.ts";
 import { taskOptions } from "../model/task.ts";
-import { ONE_EXECUTOR } from "./schema.ts";
 import { keysAt } from "./schema-keys.ts";
 
 type Issue = z.core.$ZodIssue;
@@ -20,9 +19,9 @@ export type DataProblem = {
 /** Zod's issues in the words of the file they are about. `data` is what was parsed. */
 export function issueProblems(schema: z.ZodType, data: unknown, issues: readonly Issue[]): DataProblem[] {
   const problems = issues.flatMap((issue) => flatten(issue, [])).flatMap((issue) => describe(schema, data, issue));
-  // A task whose executor is misspelt is told so once, and not also that it has none.
+  // Who misspells the one key that must be there is told so once, and not also that it is missing.
   const withUnknownKey = new Set(problems.flatMap(({ path, key }) => (key === undefined ? [] : [path.join()])));
-  return problems.filter(({ path, message }) => !(message.endsWith(ONE_EXECUTOR) && withUnknownKey.has(path.join())));
+  return problems.filter(({ path, message }) => !(/ exactly one of /.test(message) && withUnknownKey.has(path.join())));
 }
 
 type Flat = { issue: Issue; path: Path; alternatives?: string[] };

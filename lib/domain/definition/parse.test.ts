@@ -52,6 +52,45 @@ describe("a definition file", () => {
     expect(problems("")[0]).toMatch(/^1:1 /);
   });
 
+  test("with a program takes its text or a file, and every other choice that excludes another", () => {
+    const told = (executor: string): string[] => problems(`id: a\ntasks:\n  - id: x\n    ${executor}\n`);
+    const good = [
+      "bash: { script: ./load.sh, args: ['${{ run.id }}'], cwd: '/data/${{ run.id }}', strict: false, failOn: [3] }",
+      "bash: { command: 'true', cwd: build/out, skipOn: [3], failOn: [4] }",
+      "python: { file: ./load.py, venv: '${{ run.id }}' }",
+      "python: { code: pass, interpreter: /usr/bin/pypy3, cwd: /data }",
+    ];
+    expect(good.map(told)).toEqual(good.map(() => []));
+    const wrong: [string, string][] = [
+      ["bash: {}", "bash takes exactly one of command, script"],
+      ["bash: { command: 'true', script: ./a.sh }", "bash takes exactly one of command, script"],
+      ["bash: { scrpit: ./a.sh }", 'unknown key "scrpit"; did you mean "script"?'],
+      ["bash: { script: /a.sh }", "must be a path relative to the DAG's own file, like ./load.sh"],
+      [
+        "bash: { script: '${{ run.id }}' }",
+        "an expression cannot choose the file, which is read when the DAG is loaded",
+      ],
+      ["bash: { command: a, args: [b] }", "args are those of a script; a command reads variables, which env sets"],
+      ["bash: { script: a, skipOn: [3], failOn: [3] }", "an exit code stands in skipOn or in failOn, not in both"],
+      ["bash: { script: a, cwd: ../b }", "must be an absolute path, or a folder of the attempt's own without .. in it"],
+      ["bash: { script: a, strict: yes }", 'expected true or false, found "yes"; write true'],
+      ["python: { code: a, file: b }", "python takes exactly one of code, file"],
+      ["python: { file: a, venv: b }", "must be an absolute path, like /opt/venvs/etl"],
+      [
+        "python: { file: a, venv: /b, interpreter: python3 }",
+        "python takes an interpreter or a venv, not both: a venv has its own interpreter",
+      ],
+    ];
+    for (const [executor, message] of wrong) expect(told(executor)).toEqual([expect.stringContaining(message)]);
+    const visible = [
+      "bash: { script: a, cwd: '/${{ secrets.S }}' }",
+      "bash: { script: a, args: ['${{ secrets.S }}'] }",
+      "python: { file: a, venv: '/${{ secrets.S }}' }",
+    ];
+    for (const executor of visible)
+      expect(told(executor)).toEqual([expect.stringContaining("a secret cannot stand in")]);
+  });
+
   test("with a query takes values as params only, and no password", () => {
     const told = (sql: string): string[] => problems(`id: a\ntasks:\n  - id: x\n    sql: ${sql}\n`);
     const good = [

@@ -23,16 +23,33 @@ export function parseDefinition(text: string, file: string): DefinitionResult {
   const lines = new LineCounter();
   const read = readText(text, lines);
   if (read.ok) return { ok: true, spec: read.spec };
-  const problems = read.problems.slice(0, MAX_PROBLEMS).map((problem): FileProblem => {
-    const { offset, message, found, expected } = problem;
-    const at = lines.linePos(offset);
-    const line = Math.max(1, at.line);
-    const column = Math.max(1, at.col);
-    const extra = { ...(found === undefined ? {} : { found }), ...(expected === undefined ? {} : { expected }) };
-    const snippet = problem.hidesLine ? `${line} | (not shown)` : snippetAt(text, line, column);
-    return { file, line, column, message, snippet, ...extra };
-  });
-  return { ok: false, problems };
+  return {
+    ok: false,
+    problems: read.problems.slice(0, MAX_PROBLEMS).map((problem) => inFile(file, text, lines, problem)),
+  };
+}
+
+/**
+ * Mistakes that only show beside the file, in its own words and at their places in it. `text` is a definition that was
+ * read well.
+ */
+export function placedProblems(text: string, file: string, problems: readonly DataProblem[]): FileProblem[] {
+  const lines = new LineCounter();
+  const document = parseDocument(text, { lineCounter: lines, prettyErrors: false });
+  const data: unknown = document.toJS({ maxAliasCount: MAX_ALIASES });
+  return problems
+    .slice(0, MAX_PROBLEMS)
+    .map((problem) => inFile(file, text, lines, locate(document, withPlace(data, problem))));
+}
+
+function inFile(file: string, text: string, lines: LineCounter, problem: TextProblem): FileProblem {
+  const { offset, message, found, expected } = problem;
+  const at = lines.linePos(offset);
+  const line = Math.max(1, at.line);
+  const column = Math.max(1, at.col);
+  const extra = { ...(found === undefined ? {} : { found }), ...(expected === undefined ? {} : { expected }) };
+  const snippet = problem.hidesLine ? `${line} | (not shown)` : snippetAt(text, line, column);
+  return { file, line, column, message, snippet, ...extra };
 }
 
 type Read = { ok: true; spec: DagSpec } | { ok: false; problems: TextProblem[] };

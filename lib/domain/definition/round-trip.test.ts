@@ -28,12 +28,29 @@ const http = fc
   })
   .filter(({ json }) => !JSON.stringify(json ?? null).includes("__proto__"));
 
+const args = fc.array(text, { maxLength: 2 });
+const file = id.map((name) => `./${name}.sh`);
+const ofProcess = {
+  cwd: maybe(fc.constantFrom("/data", "build/out")),
+  skipOn: fc.array(fc.integer({ min: 1, max: 99 }), { maxLength: 2 }),
+  failOn: fc.array(fc.integer({ min: 100, max: 255 }), { maxLength: 2 }),
+};
+
 const executor = fc.oneof(
   fc.record({
     type: fc.constant("bash"),
-    config: fc.record({ command: line, skipOn: fc.array(fc.integer({ min: 1, max: 255 }), { maxLength: 2 }) }),
+    config: fc.oneof(
+      fc.record({ command: line, ...ofProcess, strict: fc.boolean() }),
+      fc.record({ script: file, args, ...ofProcess, strict: fc.boolean() }),
+    ),
   }),
-  fc.record({ type: fc.constant("python"), config: fc.record({ code: line, args: fc.array(text, { maxLength: 2 }) }) }),
+  fc.record({
+    type: fc.constant("python"),
+    config: fc.oneof(
+      fc.record({ code: line, args, ...ofProcess, interpreter: maybe(fc.constantFrom("python3", "/usr/bin/pypy")) }),
+      fc.record({ file, args, ...ofProcess, venv: maybe(fc.constant("/opt/venvs/a")) }),
+    ),
+  }),
   fc.record({ type: fc.constant("fn"), config: fc.record({ module: id.map((name) => `${name}.ts`), export: id }) }),
   fc.record({ type: fc.constant("http"), config: http }),
   fc.record({

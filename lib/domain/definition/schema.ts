@@ -1,5 +1,6 @@
 import { z } from "zod";
 import { checkDates, dagFields } from "../model/dag.ts";
+import { ProgramText } from "../model/names.ts";
 import { taskFields, taskOptions } from "../model/task.ts";
 import {
   BashConfig,
@@ -23,13 +24,13 @@ const FnReference = z
   .describe(TASK_TYPES.fn.about);
 
 /** Said of a task with none or several. */
-export const ONE_EXECUTOR = `a task has exactly one of the keys ${TASK_TYPE_NAMES.join(", ")}`;
+const ONE_EXECUTOR = `a task has exactly one of the keys ${TASK_TYPE_NAMES.join(", ")}`;
 
 export const FileTask = z
   .strictObject({
     ...taskFields,
-    bash: z.union([BashConfig.shape.command, BashConfig]).optional().describe(TASK_TYPES.bash.about),
-    python: z.union([PythonConfig.shape.code, PythonConfig]).optional().describe(TASK_TYPES.python.about),
+    bash: z.union([ProgramText, BashConfig]).optional().describe(TASK_TYPES.bash.about),
+    python: z.union([ProgramText, PythonConfig]).optional().describe(TASK_TYPES.python.about),
     fn: FnReference.optional(),
     http: z.union([HttpConfig.shape.url, HttpConfig]).optional().describe(TASK_TYPES.http.about),
     sql: SqlConfig.optional().describe(TASK_TYPES.sql.about),

@@ -65,3 +65,26 @@ export const ProgramText = Argument.min(1).refine(
   (text) => !text.includes("${{"),
   "an expression cannot stand in program text, where its value would run as code; put it into env and read the variable",
 );
+
+const withoutExpression = (text: string): boolean => !text.includes("${{");
+const segmentsOf = (path: string): string[] => path.split("/");
+
+/** A file of the DAGs folder. It is read with the DAG and belongs to its version, so no run can choose it. */
+export const SourcePath = Text(1_024)
+  .min(1)
+  .refine(withoutExpression, "an expression cannot choose the file, which is read when the DAG is loaded")
+  .refine((path) => !path.startsWith("/"), "must be a path relative to the DAG's own file, like ./load.sh");
+
+/** Absolute, or below the attempt's own folder. */
+export const WorkingFolder = Text(1_024)
+  .min(1)
+  .refine(
+    (path) => path.startsWith("/") || !segmentsOf(path).includes(".."),
+    "must be an absolute path, or a folder of the attempt's own without .. in it",
+  );
+
+/** Of the worker's machine. An expression may give it. */
+export const AbsolutePath = Text(1_024).refine(
+  (path) => path.startsWith("/") || !withoutExpression(path),
+  "must be an absolute path, like /opt/venvs/etl",
+);

@@ -1,27 +1,78 @@
 import { z } from "zod";
 import type { SlotClass } from "../states.ts";
 import { Duration } from "./duration.ts";
-import { Argument, ProgramText, QueryText, StorableData, Text } from "./names.ts";
+import {
+  AbsolutePath,
+  Argument,
+  ProgramText,
+  QueryText,
+  SourcePath,
+  StorableData,
+  Text,
+  WorkingFolder,
+} from "./names.ts";
 
 /**
  * What each type of task takes as its config. In a file and in the builder the type is the key that holds the
  * config; a text there is the member named in `shorthand`.
  */
 
-export const BashConfig = z.strictObject({
-  command: ProgramText.describe("The shell text; runs with `bash -euo pipefail`."),
-  skipOn: z.array(z.int().min(1).max(255)).max(16).default([]).describe("Exit codes that end the task `skipped`."),
-});
+const exitCodes = (about: string) => z.array(z.int().min(1).max(255)).max(16).default([]).describe(about);
 
-export const PythonConfig = z.strictObject({
-  code: ProgramText.describe("The program text."),
+/** What a program that is a process of its own takes, whatever its language. */
+const processFields = {
   args: z.array(Argument).max(256).default([]).describe("Arguments of the program."),
-  interpreter: Text(1_024)
-    .min(1)
-    .default("python3")
-    .describe("The interpreter, for example one in a virtual environment."),
-  skipOn: z.array(z.int().min(1).max(255)).max(16).default([]).describe("Exit codes that end the task `skipped`."),
-});
+  cwd: WorkingFolder.optional().describe(
+    "The folder it runs in: an absolute one of the worker's machine, or one below the attempt's private folder, where it is made. Without it, the private folder.",
+  ),
+  skipOn: exitCodes("Exit codes that end the task `skipped`."),
+  failOn: exitCodes("Exit codes that end the task `failed` at once, whatever its retries."),
+};
+
+type ExitCodes = { skipOn: readonly number[]; failOn: readonly number[] };
+const areApart = ({ skipOn, failOn }: ExitCodes): boolean => !skipOn.some((code) => failOn.includes(code));
+const CODES_APART = "an exit code stands in skipOn or in failOn, not in both";
+
+const isOne = (...values: unknown[]): boolean => values.filter((value) => value !== undefined).length === 1;
+
+export const BashConfig = z
+  .strictObject({
+    command: ProgramText.optional().describe("The shell text."),
+    script: SourcePath.optional().describe(
+      "A file with the shell text, relative to the DAG's own file. It is part of the version.",
+    ),
+    ...processFields,
+    args: processFields.args.describe("Arguments of the script: `$1`, `$2` and so on."),
+    strict: z.boolean().default(true).describe("Run with `-euo pipefail`."),
+  })
+  .refine(({ command, script }) => isOne(command, script), "bash takes exactly one of command, script")
+  .refine(
+    ({ command, args }) => command === undefined || args.length === 0,
+    "args are those of a script; a command reads variables, which env sets",
+  )
+  .refine(areApart, CODES_APART);
+
+export const PythonConfig = z
+  .strictObject({
+    code: ProgramText.optional().describe("The program text."),
+    file: SourcePath.optional().describe(
+      "A file with the program text, relative to the DAG's own file. It is part of the version.",
+    ),
+    ...processFields,
+    interpreter: Text(1_024)
+      .min(1)
+      .optional()
+      .describe("The interpreter, a program's name or path; `python3` without it."),
+    venv: AbsolutePath.optional().describe(
+      "The folder of a virtual environment on the worker's machine: its interpreter runs the program, as if it were activated.",
+    ),
+  })
+  .refine(({ code, file }) => isOne(code, file), "python takes exactly one of code, file")
+  .refine(
+    ({ interpreter, venv }) => interpreter === undefined || venv === undefined,
+    "python takes an interpreter or a venv, not both: a venv has its own interpreter",
+  )
+  .refine(areApart, CODES_APART);
 
 export const FnConfig = z.strictObject({
   module: z.string().min(1).describe("The module's path, relative to the DAG's own file."),
@@ -88,6 +139,8 @@ type TaskTypeEntry = {
   slotClass: SlotClass;
   /** The member that a plain text stands for. */
   shorthand: string | undefined;
+  /** The member that names a file beside the DAG's own, which is part of the version. */
+  source?: string;
   /** Members with expressions that other users of the machine can read while the task runs: no place for a secret. */
   visible: readonly string[];
   about: string;
@@ -99,14 +152,16 @@ export const TASK_TYPES = {
     config: BashConfig,
     slotClass: "process",
     shorthand: "command",
-    visible: [],
+    source: "script",
+    visible: ["args", "cwd"],
     about: "A shell command, as a process.",
   },
   python: {
     config: PythonConfig,
     slotClass: "process",
     shorthand: "code",
-    visible: ["args", "interpreter"],
+    source: "file",
+    visible: ["args", "cwd", "interpreter", "venv"],
     about: "A Python program, as a process.",
   },
   fn: {
@@ -138,6 +193,13 @@ export const TASK_TYPES = {
     about: "Does nothing: a point to wait for.",
   },
 } as const satisfies Record<string, TaskTypeEntry>;
+
+/** The file that a task's program is in, and the member that names it. */
+export function sourceOf(task: { type: TaskType; config: object }): { member: string; file: string } | undefined {
+  const { source: member }: TaskTypeEntry = TASK_TYPES[task.type];
+  const file = member === undefined ? undefined : (task.config as Record<string, unknown>)[member];
+  return member === undefined || typeof file !== "string" ? undefined : { member, file };
+}
 
 export type TaskType = keyof typeof TASK_TYPES;
 export const TASK_TYPE_NAMES = Object.keys(TASK_TYPES) as [TaskType, ...TaskType[]];
