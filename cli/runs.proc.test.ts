@@ -7,6 +7,7 @@ import { patrolAdmission } from "#lib/engine/admit.ts";
 import { finish } from "#lib/engine/finish.ts";
 import type { WorkerRef } from "#lib/db/claims.ts";
 import { plainEnv } from "#lib/env.ts";
+import { createLogWriter } from "#worker/worker/log-writer.ts";
 
 const database = testDatabase();
 const SLUICE = path.resolve(import.meta.dirname, "sluice.mjs");
@@ -72,6 +73,26 @@ describe("runs and tasks from the command line", () => {
       { taskId: "extract", output: { rows: 3 }, attempts: [{ number: 1, state: "success" }] },
       { taskId: "load", output: null, attempts: [{ number: 1, state: "queued" }] },
     ]);
+    await sluice("runs", "cancel", runId);
+  });
+
+  test("a log is printed whole, or its lines from a level on", async () => {
+    const runId = await trigger();
+    const [extract] = await claimAll(database.deps, w);
+    const log = createLogWriter(database.deps).open(extract!);
+    for (const text of ["ERR", "OR no luck\n  at load\nDEBUG x\nplain\n", "[warn] half"])
+      await log.write("stdout", Buffer.from(text));
+    await log.stored();
+    await finish(database.deps, [success(extract!)], "worker:w");
+    const logs = async (...args: string[]): Promise<string> =>
+      (await sluice("tasks", "logs", runId, "extract", ...args)).stdout;
+    expect(await logs()).toBe("ERROR no luck\n  at load\nDEBUG x\nplain\n[warn] half");
+    expect(await logs("--level", "info", "--follow")).toBe("ERROR no luck\n  at load\nplain\n[warn] half");
+    expect(await logs("--level", "error")).toBe("ERROR no luck\n  at load\n");
+    expect(await sluice("tasks", "logs", runId, "extract", "--level", "wran")).toMatchObject({
+      code: 2,
+      stderr: expect.stringContaining("error, warn, info, debug"),
+    });
     await sluice("runs", "cancel", runId);
   });
 

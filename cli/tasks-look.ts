@@ -1,5 +1,7 @@
 import { setTimeout as delay } from "node:timers/promises";
 import { Command, InvalidArgumentError, Option } from "commander";
+import { type LevelFilter, levelFilter } from "#lib/domain/log-lines/level-filter.ts";
+import { LOG_LEVELS, type LogLevel } from "#lib/domain/log-lines/level-words.ts";
 import { TASK_STATES, type TaskState } from "#lib/domain/states.ts";
 import type { EngineDeps } from "#lib/engine/deps.ts";
 import { withEngine } from "./engine.ts";
@@ -75,6 +77,8 @@ export function showCommand(): Command {
     );
 }
 
+type LogOptions = { attempt?: number; follow?: boolean; level?: LogLevel };
+
 /** `sluice tasks logs` */
 export function logsCommand(): Command {
   return usageIsTrouble(new Command("logs"))
@@ -83,7 +87,12 @@ export function logsCommand(): Command {
     .argument("<task>", "the task's id")
     .option("--attempt <number>", "the latest when absent", parseAttempt)
     .option("--follow", "go on until the attempt ends")
-    .action((runId: string, taskId: string, options: { attempt?: number; follow?: true }) =>
+    .addOption(
+      new Option("--level <level>", "only lines at least as grave; what says no level counts as info").choices([
+        ...LOG_LEVELS,
+      ]),
+    )
+    .action((runId: string, taskId: string, options: LogOptions) =>
       withEngine("tasks-logs", async (deps) => {
         const id = await taskOrExit(deps, runId, taskId);
         const { listAttempts } = await import("#lib/db/attempt-reads.ts");
@@ -92,28 +101,32 @@ export function logsCommand(): Command {
         if (options.attempt !== undefined && !attempts.some((attempt) => attempt.number === number))
           return trouble(`${taskId} of run ${runId} has no attempt ${number}; it had ${attempts.length}`);
         if (number === undefined && !options.follow) return;
-        await print(deps, { taskInstanceId: id, number: number ?? 1 }, options.follow === true);
+        await print(deps, { taskInstanceId: id, number: number ?? 1 }, options);
       }),
     );
 }
 
+const UNFILTERED: LevelFilter = { write: (_, bytes) => [bytes], end: () => [] };
+
 async function print(
   { pool, logs }: EngineDeps,
   attempt: { taskInstanceId: string; number: number },
-  follow: boolean,
+  { follow = false, level }: LogOptions,
 ): Promise<void> {
+  const lines = level === undefined ? UNFILTERED : levelFilter(level);
+  const write = (pieces: readonly Uint8Array[]): void => pieces.forEach((piece) => void process.stdout.write(piece));
   const { listAttempts } = await import("#lib/db/attempt-reads.ts");
   for (let after = -1; ;) {
     const known = (await listAttempts(pool, attempt.taskInstanceId)).find(({ number }) => number === attempt.number);
     // Looked at before the log is read: what it wrote last is stored before it ends.
     const ended = known !== undefined && known.endedAt !== null;
     const chunks = await logs.read(attempt, after);
-    for (const { chunk, seq } of chunks) {
-      process.stdout.write(chunk);
+    for (const { chunk, seq, stream } of chunks) {
+      write(lines.write(stream, chunk));
       after = seq;
     }
     if (chunks.length > 0) continue;
-    if (ended || !follow) return;
+    if (ended || !follow) return write(lines.end());
     await delay(LOOK_MS);
   }
 }

@@ -24,7 +24,9 @@ export const taskInstanceHandlers: Handlers<Operations> = {
     const task = await requireTaskInstance(deps, params.taskInstanceId);
     const number = query.attempt ?? Math.max(task.attempt, 1);
     const follow = query.follow === undefined ? headers.accept?.includes(EVENT_STREAM) : query.follow === "true";
-    if (!follow) return wholeLog(deps, { taskInstanceId: task.id, number });
+    if (!follow) return wholeLog(deps, { taskInstanceId: task.id, number }, query.level);
+    if (query.level !== undefined)
+      throw new AppError("invalid_request", "level is for a log that is not followed: add follow=false.");
     const afterSeq = Number(headers["last-event-id"] ?? -1);
     return followLog(deps, { taskInstanceId: task.id, runId: task.runId, number, afterSeq }, signal, actor);
   },

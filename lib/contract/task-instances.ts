@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { LOG_LEVELS } from "#lib/domain/log-lines/level-words.ts";
 import { ATTEMPT_STATES, TASK_STATES } from "#lib/domain/states.ts";
 import { Id, Time } from "./fields.ts";
 import { EVENT_STREAM, op, PLAIN_TEXT } from "./op.ts";
@@ -81,6 +82,12 @@ export const readTaskLog = op({
       .optional()
       .describe("The latest one when absent."),
     follow: z.enum(["true", "false"]).optional(),
+    level: z
+      .enum(LOG_LEVELS)
+      .optional()
+      .describe(
+        "Of a log that is not followed, only the lines at least as grave. A line that says no level counts as `info`.",
+      ),
   }),
   headers: z.object({
     accept: z.string().optional(),
