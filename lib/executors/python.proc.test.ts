@@ -91,6 +91,39 @@ sluice.output(sluice.pull("extract") + sluice.params()["limit"])
   expect(await run({ code: 'import sluice; sluice.output(float("nan"))' })).toMatchObject({ kind: "failed" });
 });
 
+test("what Python's loggers say arrives with its level, further lines indented", async () => {
+  const code = `
+import logging, sluice
+logging.basicConfig(handlers=[sluice.handler], level=1)
+logging.addLevelName(35, "NOTABLE")
+log = logging.getLogger("a.b")
+log.log(5, "trace")
+log.debug("d")
+log.info("i %s", 1)
+log.log(35, "w")
+log.critical("c")
+logging.error("root")
+try:
+    1 / 0
+except ZeroDivisionError:
+    log.exception("no\\nluck")
+print(sluice.logger.handlers == logging.getLogger().handlers)
+`;
+  expect(await run({ code })).toMatchObject({ kind: "success" });
+  const [before, trace] = log.split("ERROR a.b: no\n");
+  expect(before!.split("\n").filter((line) => line !== "")).toEqual(
+    expect.arrayContaining([
+      "DEBUG a.b: trace",
+      "DEBUG a.b: d",
+      "INFO a.b: i 1",
+      "WARNING a.b: w",
+      "CRITICAL a.b: c",
+      "ERROR root",
+    ]),
+  );
+  expect(trace).toMatch(/^ {2}luck\n {2}Traceback[^]*\n {2}ZeroDivisionError: division by zero\n/);
+});
+
 test("a file of the DAG's version runs like code", async () => {
   expect(await run({ file: "jobs/load.py" })).toMatchObject({ kind: "success" });
   expect(log).toMatch(/^jobs\/load.py \/\S+ None\n$/);

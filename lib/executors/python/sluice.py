@@ -57,9 +57,23 @@ def _write(path, value):
         file.write(text)
 
 
+class _Lines(logging.Formatter):
+    """The level first, and every further line indented: it goes on with the first and has its level."""
+
+    LEVELS = ((50, "CRITICAL"), (40, "ERROR"), (30, "WARNING"), (20, "INFO"))
+
+    def format(self, record):
+        level = next((name for least, name in self.LEVELS if record.levelno >= least), "DEBUG")
+        source = "" if record.name in ("root", "sluice") else record.name + ": "
+        return f"{level} {source}" + "\n  ".join(super().format(record).splitlines())
+
+
+handler = logging.StreamHandler(sys.stderr)
+"""For `logging.basicConfig(handlers=[sluice.handler])`: what all loggers say arrives with its level."""
+handler.setFormatter(_Lines())
+
 logger = logging.getLogger("sluice")
+"""A logger that needs no setting up."""
 logger.setLevel(logging.DEBUG)
 logger.propagate = False
-_handler = logging.StreamHandler(sys.stderr)
-_handler.setFormatter(logging.Formatter("%(levelname)s %(message)s"))
-logger.addHandler(_handler)
+logger.addHandler(handler)
