@@ -8,7 +8,7 @@ import {
   freePort,
   logHolds,
   makeFolder,
-  makeSharedFolder,
+  makeTaskFolder,
   removeFolder,
   runEnd,
   type Sluice,
@@ -45,7 +45,7 @@ async function childPids(sluice: Sluice): Promise<number[]> {
 async function hold(
   sluice: Sluice,
 ): Promise<{ runId: string; held: string; pid: (attempt: number) => Promise<number> }> {
-  const held = await makeSharedFolder(folder);
+  const held = await makeTaskFolder(folder);
   const runId = await triggerRun(sluice, "held", { conf: { folder: held } });
   const pid = async (attempt: number): Promise<number> => {
     const file = path.join(held, `pid.${attempt}`);

@@ -1,18 +1,11 @@
-import { expect, type Page, test } from "@playwright/test";
+import { expect, test } from "@playwright/test";
 import { writeFile } from "node:fs/promises";
 import path from "node:path";
-import { ADMIN_PASSWORD, makeSharedFolder, triggerRun, type Sluice } from "./sluice.ts";
+import { signIn } from "./sign-in.ts";
+import { makeTaskFolder, triggerRun, type Sluice } from "./sluice.ts";
 
 const url = process.env.E2E_URL!;
 const sluice = { url } as Sluice;
-
-async function signIn(page: Page, target = "/dags"): Promise<void> {
-  await page.goto(`${url}${target}`);
-  await page.getByLabel("Name").fill("admin");
-  await page.getByLabel("Password").fill(ADMIN_PASSWORD);
-  await page.getByRole("button", { name: "Sign in" }).click();
-  await page.waitForURL(`${url}${target}`);
-}
 
 test("every page asks for the sign-in and a wrong password does not open the door", async ({ page }) => {
   for (const target of ["/", "/dags", "/dags/hello", "/runs/1"]) {
@@ -47,7 +40,7 @@ for (const dag of ["hello", "etl"]) {
 }
 
 test("log lines are there while the task runs", async ({ page }) => {
-  const folder = await makeSharedFolder(process.env.E2E_FOLDER!);
+  const folder = await makeTaskFolder(process.env.E2E_FOLDER!);
   const runId = await triggerRun(sluice, "held", { conf: { folder } });
   await signIn(page, `/runs/${runId}?task=hold`);
   await expect(page.getByTestId("log")).toContainText("attempt 1 is waiting");

@@ -37,11 +37,11 @@ export async function makeFolder(): Promise<string> {
   return folder;
 }
 
-/** A folder in `folder` that tasks share with the test; where root tests, they run as another user. */
-export async function makeSharedFolder(folder: string): Promise<string> {
-  const shared = await mkdtemp(path.join(folder, "held-"));
-  await chmod(shared, 0o777);
-  return shared;
+/** A folder that tasks may use: those of a worker that is root are somebody else's. */
+export async function makeTaskFolder(parent: string): Promise<string> {
+  const folder = await mkdtemp(path.join(parent, "held-"));
+  await chmod(folder, 0o777);
+  return folder;
 }
 
 export async function removeFolder(folder: string): Promise<void> {
