@@ -36,7 +36,7 @@ async function sendUntilEnd(
   stop: AbortSignal,
   nextChange: (maxMs: number) => Promise<void>,
 ): Promise<void> {
-  const decode = logDecoder();
+  const decoder = logDecoder();
   let seq = Math.max(-1, followed.afterSeq - REREAD_CHUNKS);
   while (!stop.aborted) {
     // Asked before the read: an ended attempt writes nothing more, so this read then has the rest.
@@ -45,12 +45,15 @@ async function sendUntilEnd(
       const rows = await logs.read(followed, seq);
       if (rows.length === 0 || stop.aborted) break;
       for (const row of rows) {
-        const chunk = decode(row);
+        const chunk = decoder.text(row);
         seq = row.seq;
         if (seq > followed.afterSeq) await send({ event: "chunk", data: chunk, id: String(seq) });
       }
     }
-    if (end !== undefined) return send({ event: "end", data: end });
+    if (end !== undefined) {
+      for (const chunk of decoder.end()) await send({ event: "chunk", data: chunk });
+      return send({ event: "end", data: end });
+    }
     await nextChange(POLL_MS);
   }
 }
