@@ -17,6 +17,8 @@ let w: WorkerRef;
 beforeAll(async () => {
   await publish(database.deps, "etl", { extract: [], load: ["extract"] });
   w = await worker(database.deps, "w");
+  // Nobody renews its lease, and a slow machine takes longer for all the commands than it lasts.
+  await database.pool.query("update sluice.worker set lease_until = sluice.clock() + interval '1 hour'");
 });
 
 type Ended = { code: number; stdout: string; stderr: string };
@@ -79,7 +81,7 @@ describe("runs and tasks from the command line", () => {
   test("a log is printed whole, or its lines from a level on", async () => {
     const runId = await trigger();
     const [extract] = await claimAll(database.deps, w);
-    const log = createLogWriter(database.deps).open(extract!);
+    const log = createLogWriter(database.deps, 1024 * 1024).open(extract!);
     for (const text of ["ERR", "OR no luck\n  at load\nDEBUG x\nplain\n", "[warn] half"])
       await log.write("stdout", Buffer.from(text));
     await log.stored();

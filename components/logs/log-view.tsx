@@ -1,19 +1,23 @@
-import { memo, useLayoutEffect, useRef, useState } from "react";
+import { memo, useLayoutEffect, useMemo, useRef, useState } from "react";
 import { Button } from "#components/ui/button.tsx";
 import { cn } from "#components/ui/cn.ts";
+import type { LogLevel } from "#lib/domain/log-lines/level-words.ts";
 import { ansiSpans } from "./ansi.ts";
-import type { LogLine, LogLines, Stream } from "./log-lines.ts";
+import { linesAtLeast, type LogLine, type LogLines, type Stream } from "./log-lines.ts";
 
 /** This near the end counts as the end. */
 const END_PX = 24;
 
-/** The lines; it stays at the end until somebody scrolls up. */
-export function LogView({ log, empty }: { log: LogLines; empty: string }) {
+type Props = { log: LogLines; least: LogLevel | undefined; empty: string };
+
+/** The lines from a level on; it stays at the end until somebody scrolls up. */
+export function LogView({ log, least, empty }: Props) {
+  const shown = useMemo(() => linesAtLeast(log, least), [log, least]);
   const box = useRef<HTMLDivElement>(null);
   const [following, setFollowing] = useState(true);
   useLayoutEffect(() => {
     if (following && box.current !== null) box.current.scrollTop = box.current.scrollHeight;
-  }, [following, log]);
+  }, [following, shown]);
   const onScroll = (): void => {
     const { scrollHeight, scrollTop, clientHeight } = box.current!;
     setFollowing(scrollHeight - scrollTop - clientHeight < END_PX);
@@ -33,7 +37,10 @@ export function LogView({ log, empty }: { log: LogLines; empty: string }) {
       >
         {hidden > 0 ? <p className="px-3 pb-1 text-log-soft">{hidden} earlier lines are in the whole log.</p> : null}
         {log.lines.length === 0 ? <p className="px-3 text-log-soft">{empty}</p> : null}
-        {log.lines.map((line) => (
+        {log.lines.length > 0 && shown.length === 0 ? (
+          <p className="px-3 text-log-soft">No line is as grave as that. Choose All to see the others.</p>
+        ) : null}
+        {shown.map((line) => (
           <Line key={line.number} line={line} />
         ))}
       </div>
@@ -46,24 +53,29 @@ export function LogView({ log, empty }: { log: LogLines; empty: string }) {
   );
 }
 
+const LEVEL_LOOKS: Partial<Record<LogLevel, string>> = {
+  error: "border-log-err bg-log-err/10",
+  warn: "border-log-warn bg-log-warn/10",
+  debug: "text-log-soft",
+};
+
 const MARKS: Record<Stream, string> = { stdout: "", stderr: "err", system: "sys" };
 
 const Line = memo(function Line({ line }: { line: LogLine }) {
   return (
     <div
       data-stream={line.stream}
+      data-level={line.level}
       className={cn(
         "grid grid-cols-[3.25rem_2rem_1fr] border-l-2 border-transparent pr-3 hover:bg-white/5 [contain-intrinsic-size:auto_1.25rem] [content-visibility:auto]",
-        line.stream === "stderr" && "border-log-err/70",
         line.stream === "system" && "text-log-soft italic",
+        line.level !== undefined && LEVEL_LOOKS[line.level],
       )}
     >
       <span aria-hidden className="pr-2 text-right text-log-soft tabular-nums select-none">
         {line.number}
       </span>
-      <span className={cn("select-none", line.stream === "stderr" ? "text-log-err" : "text-log-soft")}>
-        {MARKS[line.stream]}
-      </span>
+      <span className="text-log-soft select-none">{MARKS[line.stream]}</span>
       <span className="min-w-0 break-words whitespace-pre-wrap">
         {ansiSpans(line.text).map((span, index) => (
           // The pieces of a line have no identity beyond their place.
@@ -71,6 +83,12 @@ const Line = memo(function Line({ line }: { line: LogLine }) {
             {span.text}
           </span>
         ))}
+        {line.cut > 0 ? (
+          <span className="text-log-soft italic">
+            {" "}
+            … {line.cut.toLocaleString("en")} more characters in the whole log
+          </span>
+        ) : null}
       </span>
     </div>
   );

@@ -1,19 +1,28 @@
 import { Download } from "lucide-react";
+import { useMemo } from "react";
 import { ConnectionDot } from "#components/run/connection-dot.tsx";
 import { LOST_LOOK, STATE_LOOKS } from "#components/state/state-looks.ts";
 import { Button } from "#components/ui/button.tsx";
 import { Card, CardHeader, CardTitle } from "#components/ui/card.tsx";
 import { cn } from "#components/ui/cn.ts";
 import type { Attempt, LogEnd, TaskInstance } from "#lib/contract/task-instances.ts";
+import type { LogLevel } from "#lib/domain/log-lines/level-words.ts";
 import { AttemptTabs } from "./attempt-tabs.tsx";
+import { LevelChips } from "./level-chips.tsx";
+import { countGrave } from "./log-lines.ts";
 import { LogView } from "./log-view.tsx";
 import { emptyLog } from "./empty-log.ts";
 import { useLog } from "./use-log.ts";
 
-type Props = { task: TaskInstance | undefined; attempt: number | undefined; onAttempt: (attempt: number) => void };
+type Level = { level: LogLevel | undefined; onLevel: (level: LogLevel | undefined) => void };
+type Props = Level & {
+  task: TaskInstance | undefined;
+  attempt: number | undefined;
+  onAttempt: (attempt: number) => void;
+};
 
 /** The log of the selected task: its latest attempt, or the one that was asked for. */
-export function TaskLog({ task, attempt, onAttempt }: Props) {
+export function TaskLog({ task, attempt, onAttempt, level, onLevel }: Props) {
   if (task === undefined) {
     return (
       <Card>
@@ -41,20 +50,22 @@ export function TaskLog({ task, attempt, onAttempt }: Props) {
           </a>
         </Button>
       </CardHeader>
-      <AttemptLog key={`${task.id}.${shown}`} task={task} attempt={shown} />
+      <AttemptLog key={`${task.id}.${shown}`} task={task} attempt={shown} level={level} onLevel={onLevel} />
     </Card>
   );
 }
 
-function AttemptLog({ task, attempt }: { task: TaskInstance; attempt: number }) {
+function AttemptLog({ task, attempt, level, onLevel }: Level & { task: TaskInstance; attempt: number }) {
   const { lines, connection, ended } = useLog(task.id, attempt);
+  const counts = useMemo(() => countGrave(lines), [lines]);
   return (
     <>
       <div className="flex flex-wrap items-center gap-x-4 gap-y-1 border-b border-line px-3 py-1.5 text-xs">
         <ConnectionDot connection={connection} />
         <Ending end={ended} />
+        <LevelChips shown={level} counts={counts} onSelect={onLevel} />
       </div>
-      <LogView log={lines} empty={emptyLog(task, ended)} />
+      <LogView log={lines} least={level} empty={emptyLog(task, ended)} />
     </>
   );
 }

@@ -16,7 +16,7 @@ type Props = { initial: RunSnapshot; graph: readonly GraphTask[]; serverNow: str
 /** One run, live: header, graph, tasks, and the log of the selected task. */
 export function RunView({ initial, graph, serverNow }: Props) {
   const { snapshot, connection } = useRun(initial);
-  const { taskId, attempt, selectTask, selectAttempt } = useSelection();
+  const { taskId, attempt, level, selectTask, selectAttempt, selectLevel } = useSelection();
   const instances = useMemo(() => new Map(snapshot.tasks.map((task) => [task.taskId, task])), [snapshot.tasks]);
   const selected = taskId === undefined ? undefined : instances.get(taskId);
   // Who opens a failed run wants to know why.
@@ -41,7 +41,7 @@ export function RunView({ initial, graph, serverNow }: Props) {
           </CardHeader>
           <TaskTable tasks={snapshot.tasks} selected={selected?.taskId} serverNow={serverNow} onSelect={selectTask} />
         </Card>
-        <TaskLog task={shown} attempt={attempt} onAttempt={selectAttempt} />
+        <TaskLog task={shown} attempt={attempt} onAttempt={selectAttempt} level={level} onLevel={selectLevel} />
       </div>
     </div>
   );
