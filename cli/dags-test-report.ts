@@ -33,6 +33,11 @@ export function liveReport(taskIds: readonly string[], write: (text: string) => 
       const wait = `${waits ? "waiting" : "would wait"} ${jitter ? "up to " : ""}${formatDuration(waitMs)}`;
       write(`✗ ${taskId}: attempt ${attempt} failed: ${error}; trying again (${wait})\n`);
     },
+    deferred(taskId, { reason, waitMs, waits }) {
+      lines.end(taskId);
+      const wait = `${waits ? "waiting" : "would wait"} ${formatDuration(waitMs)}`;
+      write(`◷ ${taskId}: not yet: ${reason}; looking again (${wait})\n`);
+    },
     ended(end) {
       lines.end(end.id);
       write(`${endLine(end)}\n`);

@@ -35,7 +35,7 @@ export function testCommand(): Command {
     )
     .option("--task <id>", "run only this task, the others count as succeeded; repeatable", addTo, [])
     .option("--date <time>", "the run's logical date (default: now)", parseDate)
-    .option("--wait", "wait before retries as long as a worker would")
+    .option("--wait", "wait before retries and between looks as long as a worker would")
     .option("--json", "print the run as JSON on stdout, and what happens meanwhile on stderr")
     .addHelpText(
       "after",

@@ -20,6 +20,8 @@ const running: TaskInstance = {
   lostAttempts: 0,
   workerId: "w1",
   readyAt: null,
+  notBefore: null,
+  waitsFor: null,
   startedAt: "2026-11-23T12:00:00.000Z",
   endedAt: null,
 };

@@ -15,6 +15,8 @@ export const TaskInstance = z.strictObject({
   lostAttempts: z.number().int(),
   workerId: z.string().nullable(),
   readyAt: Time.nullable(),
+  notBefore: Time.nullable().describe("When it goes on, of one that is retrying or deferred."),
+  waitsFor: z.string().nullable().describe("What a deferred one waits for, as it said itself."),
   startedAt: Time.nullable(),
   endedAt: Time.nullable(),
 });
@@ -28,6 +30,10 @@ export const Attempt = z.strictObject({
   error: z.string().nullable(),
   peakMemoryBytes: z.number().nullable().describe("The most memory that its process had; null where nobody counted."),
   cpuMs: z.number().int().nullable().describe("Time of processors that its process took."),
+  deferrals: z
+    .number()
+    .int()
+    .describe("How often it said that it is to look again; usage and log are of all its looks."),
   workerId: z.string().nullable(),
   queuedAt: Time,
   startedAt: Time.nullable(),

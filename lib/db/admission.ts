@@ -195,7 +195,10 @@ export type Admitted = Delivery & {
   assignedTo: string | null;
 };
 
-/** `ready` → `queued` for these task instances; one that somebody else holds or has moved is left out. */
+/**
+ * `ready` → `queued` for these task instances, with a new attempt or the one that goes on with a look; one that somebody
+ * else holds or has moved is left out.
+ */
 export async function admitReady(
   tx: Tx,
   ids: readonly string[],
@@ -210,16 +213,17 @@ export async function admitReady(
          where t.admissible
          order by t.id for update of t skip locked),
       moved as (
-        update sluice.task_instance t set state = 'queued', attempts = t.attempts + 1
+        update sluice.task_instance t
+           set state = 'queued', attempts = t.attempts + case when t.deferred_id is null then 1 else 0 end
           from pick where t.id = pick.id
-        returning t.id, t.run_id, t.attempts, t.workload_id, pick.assigned_to),
+        returning t.id, t.run_id, t.attempts, t.workload_id, t.deferred_id, pick.assigned_to),
       born as (
         insert into sluice.live_attempt (task_instance_id, number, id, state, workload_id, assigned_to)
-        select id, attempts, gen_random_uuid(), 'queued', workload_id, assigned_to from moved
+        select id, attempts, coalesce(deferred_id, gen_random_uuid()), 'queued', workload_id, assigned_to from moved
         returning task_instance_id, id, workload_id, assigned_to),
       e as (
         insert into sluice.event (run_id, task_instance_id, attempt, from_state, to_state, actor)
-        select run_id, id, attempts, 'ready', 'queued', 'admission' from moved)
+        select run_id, id, attempts, 'ready', 'queued', 'admission' from moved where deferred_id is null)
       select b.task_instance_id as "taskInstanceId", b.id as "attemptId", coalesce('@' || b.assigned_to, w.queue) || '.' || w.slot_class as lane,
              (b.task_instance_id >> 20)::text as "runId", b.assigned_to as "assignedTo"
         from born b join sluice.workload w on w.id = b.workload_id
@@ -229,21 +233,29 @@ export async function admitReady(
   return rows;
 }
 
-/** `retrying` → `ready` for tasks whose time has come; answers how many. Several callers at once are safe. */
-export async function readyRetries(db: Db): Promise<number> {
+/**
+ * `retrying` and `deferred` → `ready` for tasks whose time has come, the longest due first; answers how many. Several
+ * callers at once are safe.
+ */
+export async function readyDue(db: Db): Promise<number> {
   const { rowCount } = await db.query({
-    name: "ready-retries",
+    name: "ready-due",
     text: `
       with due as materialized (
-        select id from sluice.task_instance
-         where retry_at is not null and retry_at <= (select sluice.clock())
-         order by id limit 1000 for update skip locked),
+        select id, state from sluice.task_instance
+         where id in (select id from sluice.task_instance
+                       where not_before is not null and not_before <= (select sluice.clock())
+                       order by not_before limit 1000)
+           and not_before <= (select sluice.clock())
+         order by id for update skip locked),
       moved as (
-        update sluice.task_instance t set state = 'ready', ready_at = sluice.clock(), retry_at = null
-          from due where t.id = due.id and t.state = 'retrying'
-        returning t.id, t.run_id, t.attempts)
-      insert into sluice.event (run_id, task_instance_id, attempt, from_state, to_state, actor)
-      select run_id, id, attempts, 'retrying', 'ready', 'retry' from moved`,
+        update sluice.task_instance t set state = 'ready', ready_at = sluice.clock(), not_before = null
+          from due where t.id = due.id
+        returning t.id, t.run_id, t.attempts, due.state as before),
+      e as (
+        insert into sluice.event (run_id, task_instance_id, attempt, from_state, to_state, actor)
+        select run_id, id, attempts, before, 'ready', 'retry' from moved where before = 'retrying')
+      select from moved`,
   });
   return rowCount ?? 0;
 }

@@ -14,6 +14,7 @@ const AttemptRows = z.array(
     error: z.string().nullable(),
     peakMemoryBytes: z.number().nullable(),
     cpuMs: z.number().int().nullable(),
+    deferrals: z.number().int(),
     workerId: z.string().nullable(),
     queuedAt: isoTime,
     startedAt: isoTime.nullable(),
@@ -21,13 +22,21 @@ const AttemptRows = z.array(
   }),
 );
 
+/** The last part: an attempt between two looks. While it looks, it is the live one, since its first look began. */
 const selectAttempts = (where: string): string => `
   select task_instance_id::text as "taskInstanceId", number, state, reason, exit_code as "exitCode", error,
-         peak_memory::float8 as "peakMemoryBytes", cpu_ms::float8 as "cpuMs", worker_id as "workerId", queued_at as "queuedAt", started_at as "startedAt", ended_at as "endedAt"
+         peak_memory::float8 as "peakMemoryBytes", cpu_ms::float8 as "cpuMs", coalesce(deferrals, 0) as deferrals,
+         worker_id as "workerId", queued_at as "queuedAt", started_at as "startedAt", ended_at as "endedAt"
     from sluice.attempt where ${where}
   union all
-  select task_instance_id::text, number, state, null, null, null, null, null, worker_id, queued_at, started_at, null
-    from sluice.live_attempt where ${where}
+  select task_instance_id::text, a.number, a.state, null, null, null, d.peak_memory::float8, d.cpu_ms::float8,
+         coalesce(d.times, 0), a.worker_id, coalesce(d.queued_at, a.queued_at), coalesce(d.started_at, a.started_at), null
+    from sluice.live_attempt a left join sluice.deferral d using (task_instance_id) where ${where}
+  union all
+  select task_instance_id::text, number, 'deferred', reason, null, null, peak_memory::float8, cpu_ms::float8, times, worker_id,
+         queued_at, started_at, null
+    from sluice.deferral d
+   where ${where} and not exists (select from sluice.live_attempt a where a.task_instance_id = d.task_instance_id)
    order by number`;
 
 /** Every attempt of a task instance, oldest first; the live one is last. */

@@ -24,6 +24,16 @@ export type Claimed = {
   failures: number;
   logicalDate: Date;
   triggerKind: string;
+  /** What earlier looks of this attempt have left; null at its first. */
+  look: Look | null;
+};
+
+export type Look = {
+  /** Since its first look began. */
+  waitedMs: number;
+  /** Its log goes on with this `seq`, and so many bytes are there. */
+  logSeq: number;
+  logBytes: number;
 };
 
 /**
@@ -36,7 +46,7 @@ export async function claimQueued(
   attempts: readonly (Delivery & { token: string })[],
   leaseMs: number,
 ): Promise<Claimed[]> {
-  const { rows } = await tx.query<Claimed>({
+  const { rows } = await tx.query<Omit<Claimed, "look"> & { isLook: boolean }>({
     name: "claim-queued",
     text: `
       with f as (select * from unnest($1::bigint[], $2::uuid[], $6::uuid[]) f(id, attempt_id, token)),
@@ -51,12 +61,14 @@ export async function claimQueued(
            and exists (select from sluice.worker w where w.id = $3 and w.epoch = $4 and w.state = 'active')
         returning a.task_instance_id, a.id, a.number, a.token, a.started_at),
       taken as (
-        update sluice.task_instance t set state = 'running', started_at = got.started_at
+        update sluice.task_instance t
+           set state = 'running',
+               started_at = case when t.deferred_id is null then got.started_at else t.started_at end
           from got where t.id = got.task_instance_id
-        returning t.id, got.id as attempt_id, got.token, got.number, t.failures),
+        returning t.id, got.id as attempt_id, got.token, got.number, t.failures, t.deferred_id is not null as is_look),
       e as (
         insert into sluice.event (run_id, task_instance_id, attempt, from_state, to_state, actor)
-        select task_instance_id >> 20, task_instance_id, number, 'queued', 'running', 'worker:' || $3 from got),
+        select id >> 20, id, number, 'queued', 'running', 'worker:' || $3 from taken where not is_look),
       -- The run first, materialized: only then does the planner look a task up by version and ordinal together.
       held as materialized (
         select taken.*, (taken.id & 1048575)::int as ord, r.id as run_id, r.version_id, r.dag_id, v.bundle, r.conf, r.params,
@@ -66,7 +78,7 @@ export async function claimQueued(
           join sluice.dag_version v on v.id = r.version_id)
       select h.id as "taskInstanceId", h.run_id as "runId", h.attempt_id as "attemptId", h.token, h.number,
              h.dag_id as "dagId", t.task_id as "taskId", t.spec as task, h.bundle, h.conf, h.params, h.failures,
-             h.logical_date as "logicalDate", h.trigger_kind as "triggerKind"
+             h.logical_date as "logicalDate", h.trigger_kind as "triggerKind", h.is_look as "isLook"
         from held h join sluice.dag_task t on t.version_id = h.version_id and t.ord = h.ord
        order by h.id`,
     values: [
@@ -78,7 +90,24 @@ export async function claimQueued(
       attempts.map((a) => a.token),
     ],
   });
-  return rows;
+  const again = rows.filter(({ isLook }) => isLook).map(({ taskInstanceId }) => taskInstanceId);
+  const looks = again.length === 0 ? undefined : await readLooks(tx, again);
+  return rows.map(({ isLook: _, ...claimed }) => ({ ...claimed, look: looks?.get(claimed.taskInstanceId) ?? null }));
+}
+
+/** A query of its own, so that claims of first looks need not open every day of the logs. */
+async function readLooks(tx: Tx, taskInstanceIds: readonly string[]): Promise<Map<string, Look>> {
+  const { rows } = await tx.query<Look & { id: string }>({
+    name: "read-looks",
+    text: `
+      select d.task_instance_id as id, (extract(epoch from sluice.clock() - d.started_at) * 1000)::float8 as "waitedMs",
+             coalesce((select max(l.seq) + 1 from sluice.task_log l
+                        where l.task_instance_id = d.task_instance_id and l.attempt = d.number), 0) as "logSeq",
+             d.log_bytes::float8 as "logBytes"
+        from sluice.deferral d where d.task_instance_id = any ($1::bigint[])`,
+    values: [taskInstanceIds],
+  });
+  return new Map(rows.map(({ id, ...look }) => [id, look]));
 }
 
 /** False when the worker drains, has stopped or was replaced by a newer process of its name. */

@@ -4,12 +4,13 @@ import type { Db } from "./pool.ts";
 
 /**
  * How an attempt ended, as its worker saw it. `output` is JSON text or undefined. With `retryInMs`, which only a
- * failed attempt has, the task is not over: another attempt may start after that time.
+ * failed attempt has, the task is not over: another attempt may start after that time. A deferred one has not ended:
+ * it looks again after `lookInMs`, and `reason` says for people what it waits for.
  */
 export type Finish = {
   taskInstanceId: string;
   token: string;
-  state: "success" | "failed" | "skipped";
+  state: "success" | "failed" | "skipped" | "deferred";
   reason: string;
   exitCode?: number | undefined;
   error?: string | undefined;
@@ -21,6 +22,9 @@ export type Finish = {
   /** How long all of that is kept; without it, as long as the run. */
   xcomTtlMs?: number | undefined;
   retryInMs?: number | undefined;
+  lookInMs?: number | undefined;
+  /** What it has written to its log in this look. */
+  logBytes?: number | undefined;
   /** With it the worker takes a child that this end unlocks, where admission would give it that very slot. */
   next?: { attemptId: string; token: string } | undefined;
 };
@@ -28,7 +32,7 @@ export type Finish = {
 /** A child that goes on, as far as it is not the same as its parent: they are of one run. */
 export type Continued = Pick<
   Claimed,
-  "taskInstanceId" | "attemptId" | "token" | "number" | "failures" | "taskId" | "task"
+  "taskInstanceId" | "attemptId" | "token" | "number" | "failures" | "taskId" | "task" | "look"
 >;
 
 export type Finished = {
@@ -63,7 +67,7 @@ export async function finishRunning(
     text: `
       select accepted, unsettled as "unsettledRuns", dags_with_room as "dagsWithRoom",
              calls_for_admission as "callsForAdmission", has_callbacks as "hasCallbacks", continued
-        from sluice.finish($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)`,
+        from sluice.finish($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)`,
     values: [
       batch.map((f) => f.taskInstanceId),
       batch.map((f) => f.token),
@@ -75,7 +79,8 @@ export async function finishRunning(
       batch.map((f) => f.usage?.cpuMs ?? null),
       xcoms.every((left) => left === null) ? null : xcoms,
       batch.map((f) => f.xcomTtlMs ?? null),
-      batch.map((f) => f.retryInMs ?? null),
+      batch.map((f) => f.lookInMs ?? f.retryInMs ?? null),
+      batch.map((f) => f.logBytes ?? null),
       batch.map((f) => f.next?.attemptId ?? null),
       batch.map((f) => f.next?.token ?? null),
       actor,
@@ -83,7 +88,10 @@ export async function finishRunning(
     ],
   });
   const { continued, ...summary } = rows[0]!;
-  return { ...summary, continued: new Map((continued ?? []).map(({ afterId, ...next }) => [afterId, next])) };
+  return {
+    ...summary,
+    continued: new Map((continued ?? []).map(({ afterId, ...next }) => [afterId, { ...next, look: null }])),
+  };
 }
 
 /** All that the task leaves as one JSON object by key, put together from texts; null when it is nothing. */
@@ -93,4 +101,6 @@ function xcomsOf({ output, pushed = {} }: Finish): string | null {
   return members.length === 0 ? null : `{${members.join(",")}}`;
 }
 
-type FinishedRow = Omit<Finished, "continued"> & { continued: (Continued & { afterId: string })[] | null };
+type FinishedRow = Omit<Finished, "continued"> & {
+  continued: (Omit<Continued, "look"> & { afterId: string })[] | null;
+};

@@ -43,10 +43,23 @@ const CHECKS: readonly (Invariant & { sql: string })[] = [
       select t.id::text as "taskInstance", t.attempts, count(a.*)::int as known
         from recent r join sluice.task_instance t on t.run_id = r.id and t.id >= r.id << 20 and t.id < (r.id + 1) << 20
         left join (select task_instance_id, number from sluice.attempt
-                   union all select task_instance_id, number from sluice.live_attempt) a on a.task_instance_id = t.id
+                   union all (select task_instance_id, number from sluice.live_attempt
+                              union select task_instance_id, number from sluice.deferral)) a on a.task_instance_id = t.id
        group by t.id
       having t.attempts <> count(a.*) or t.attempts <> count(distinct a.number)
              or t.attempts <> coalesce(max(a.number), 0)`,
+  },
+  {
+    id: "deferrals",
+    says: 'an attempt that said "not yet" is that of its task, and goes on until it ends',
+    sql: `${RECENT}
+      select coalesce(t.id, d.task_instance_id)::text as "taskInstance", t.state, t.deferred_id as "goesOn", d.id as deferral,
+             a.id as "liveAttempt"
+        from (select t.* from recent r join sluice.task_instance t on t.id >= r.id << 20 and t.id < (r.id + 1) << 20
+               where t.deferred_id is not null) t
+        full join sluice.deferral d on d.task_instance_id = t.id
+        left join sluice.live_attempt a on a.task_instance_id = d.task_instance_id
+       where t.deferred_id is distinct from d.id or t.attempts <> d.number or a.id <> d.id or a.number <> d.number`,
   },
   {
     id: "open-tasks",

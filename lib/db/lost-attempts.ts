@@ -27,7 +27,8 @@ export type Released = {
 };
 
 /**
- * Ends running attempts without a worker as `lost` and makes their tasks `ready` again, at most 200 a call.
+ * Ends running attempts without a worker as `lost` and makes their tasks `ready` again, at most 200 a call. One that has
+ * said "not yet" before goes on with another look: only this look is lost.
  * A drained attempt does not count against
  * `allowance`, nor does one that its worker never began. Several callers at once are safe (SKIP LOCKED).
  */
@@ -46,7 +47,7 @@ async function release(
                          where a.state = 'running' and ${LOST_WHEN[reason]})
          order by r.id for key share),
       lk as materialized (
-        select t.id, t.lost_attempts from sluice.task_instance t
+        select t.id, t.lost_attempts, t.deferred_id from sluice.task_instance t
          where t.id in (select a.task_instance_id from sluice.live_attempt a
                          where a.state = 'running' and ${LOST_WHEN[reason]} order by 1 limit 200)
            and (select count(*) from run) >= 0
@@ -55,16 +56,17 @@ async function release(
         delete from sluice.live_attempt a using lk
          where a.task_instance_id = lk.id and a.state = 'running' and ${LOST_WHEN[reason]}
            and lk.lost_attempts < $3
-        returning a.*),
+        returning a.*, lk.deferred_id),
       moved as (
         update sluice.task_instance t
-           set state = 'ready', ready_at = sluice.clock(), started_at = null,
+           set state = 'ready', ready_at = sluice.clock(),
+               started_at = case when t.deferred_id is null then null else t.started_at end,
                lost_attempts = t.lost_attempts + case when $4 in ('DRAINED', 'REPLY_LOST', 'NOT_BEGUN') then 0 else 1 end
           from gone where t.id = gone.task_instance_id
         returning t.id),
       history as (
         insert into sluice.attempt (task_instance_id, number, id, state, reason, worker_id, queued_at, started_at)
-        select task_instance_id, number, id, 'lost', $4, worker_id, queued_at, started_at from gone),
+        select task_instance_id, number, id, 'lost', $4, worker_id, queued_at, started_at from gone where deferred_id is null),
       e as (
         insert into sluice.event (run_id, task_instance_id, attempt, from_state, to_state, reason, actor)
         select task_instance_id >> 20, task_instance_id, number, 'running', 'ready', $4, 'sweep' from gone)

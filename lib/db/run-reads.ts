@@ -68,6 +68,8 @@ const TaskRow = z.object({
   lostAttempts: z.number().int(),
   workerId: z.string().nullable(),
   readyAt: isoTime.nullable(),
+  notBefore: isoTime.nullable(),
+  waitsFor: z.string().nullable(),
   startedAt: isoTime.nullable(),
   endedAt: isoTime.nullable(),
 });
@@ -76,13 +78,14 @@ const TaskRow = z.object({
 const SELECT_TASKS = `
   select t.id::text, t.run_id::text as "runId", k.task_id as "taskId", k.type, w.queue, t.state,
          greatest(t.attempts, l.number) as attempt, t.lost_attempts as "lostAttempts",
-         coalesce(l.worker_id, a.worker_id) as "workerId",
-         t.ready_at as "readyAt", t.started_at as "startedAt", t.ended_at as "endedAt"
+         coalesce(l.worker_id, a.worker_id) as "workerId", t.ready_at as "readyAt", t.not_before as "notBefore",
+         case t.state when 'deferred' then d.reason end as "waitsFor", t.started_at as "startedAt", t.ended_at as "endedAt"
   from sluice.task_instance t
   join sluice.dag_run r on r.id = t.run_id
   join sluice.dag_task k on k.version_id = r.version_id and k.ord = (t.id & 1048575)::int
   join sluice.workload w on w.id = t.workload_id
   left join sluice.live_attempt l on l.task_instance_id = t.id
+  left join sluice.deferral d on d.task_instance_id = t.id
   left join sluice.attempt a on a.task_instance_id = t.id and a.number = t.attempts
     and a.day >= (r.created_at at time zone 'UTC')::date - 1`;
 

@@ -82,8 +82,8 @@ export async function readVersionGraph(db: Db, versionId: string): Promise<Versi
 export type StateChange = { ord: number; to: TaskState; openParents?: number | undefined };
 
 /**
- * Gives tasks of a locked run other states. A live attempt of such a task ends `cancelled`, and its worker is
- * fenced; a task that may run again forgets its times, failures and output.
+ * Gives tasks of a locked run other states. An attempt of such a task that is live or between two looks ends
+ * `cancelled`, and its worker is fenced; a task that may run again forgets its times, failures and output.
  */
 export async function writeStates(
   tx: Tx,
@@ -112,15 +112,21 @@ export async function writeStates(
          order by t.id),
       gone as (
         delete from sluice.live_attempt a using lk where a.task_instance_id = lk.id returning a.*),
+      looked as (
+        delete from sluice.deferral d using lk where d.task_instance_id = lk.id returning d.*),
       history as (
-        insert into sluice.attempt (task_instance_id, number, id, state, reason, worker_id, queued_at, started_at)
-        select task_instance_id, number, id, 'cancelled', coalesce($6, 'CANCELLED'), worker_id, queued_at, started_at
-          from gone),
+        insert into sluice.attempt
+          (task_instance_id, number, id, state, reason, worker_id, queued_at, started_at, peak_memory, cpu_ms, deferrals)
+        select task_instance_id, coalesce(d.number, a.number), coalesce(d.id, a.id), 'cancelled', coalesce($6, 'CANCELLED'),
+               coalesce(a.worker_id, d.worker_id), coalesce(d.queued_at, a.queued_at), coalesce(d.started_at, a.started_at),
+               d.peak_memory, d.cpu_ms, d.times
+          from gone a full join looked d using (task_instance_id)),
       moved as (
         update sluice.task_instance t
            set state = c.state,
                open_parents = coalesce(c.open_parents, t.open_parents),
-               retry_at = null,
+               not_before = null,
+               deferred_id = null,
                held = (select r.paused_by is not null or d.paused_by is not null
                          from sluice.dag_run r join sluice.dag d on d.id = r.dag_id where r.id = $1::bigint),
                ready_at = case c.state when 'ready' then sluice.clock() when 'waiting' then null else t.ready_at end,

@@ -23,7 +23,8 @@ const Row = z.object({
   readyAt: isoTime,
   startedAt: isoTime,
   endedAt: isoTime,
-  retryAt: isoTime,
+  notBefore: isoTime,
+  deferrals: z.number(),
   workerId: z.string().nullable(),
   reason: z.string().nullable(),
   error: z.string().nullable(),
@@ -31,8 +32,9 @@ const Row = z.object({
 
 const SELECT_SITUATIONS = `
       select t.id::text as id, k.task_id as "taskId", t.state, t.attempts as attempt, t.ready_at as "readyAt", t.started_at as "startedAt",
-             t.ended_at as "endedAt", t.retry_at as "retryAt", d.paused_by as "dagPausedBy", r.paused_by as "runPausedBy",
-             l.worker_id as "workerId", a.reason, a.error,
+             t.ended_at as "endedAt", t.not_before as "notBefore", d.paused_by as "dagPausedBy", r.paused_by as "runPausedBy",
+             l.worker_id as "workerId", case t.state when 'deferred' then f.reason else a.reason end as reason, a.error,
+             coalesce(f.times, 0) as deferrals,
              case when w.code is not null then
                w.detail || jsonb_build_object('code', w.code, 'since', to_char(w.since at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"'))
              end as wait,
@@ -47,6 +49,7 @@ const SELECT_SITUATIONS = `
         join sluice.dag_task k on k.version_id = r.version_id and k.ord = (t.id & 1048575)::int
         left join sluice.workload_wait w on w.workload_id = t.workload_id
         left join sluice.live_attempt l on l.task_instance_id = t.id
+        left join sluice.deferral f on f.task_instance_id = t.id
         left join lateral (select a.reason, a.error from sluice.attempt a
                             where a.task_instance_id = t.id order by a.number desc limit 1) a on true`;
 

@@ -37,7 +37,8 @@ async function unadmit(
         delete from sluice.live_attempt a using lk where a.task_instance_id = lk.id and a.state = 'queued'
         returning a.task_instance_id, a.number),
       moved as (
-        update sluice.task_instance t set state = 'ready', attempts = t.attempts - 1
+        update sluice.task_instance t
+           set state = 'ready', attempts = t.attempts - case when t.deferred_id is null then 1 else 0 end
           from gone where t.id = gone.task_instance_id and t.state = 'queued'
         returning t.run_id),
       e as (

@@ -70,7 +70,7 @@ export async function setWorkerAhead(
 export type Heartbeat = {
   /** Undefined: another process has taken this worker's name. */
   workerState: "active" | "draining" | "stopped" | undefined;
-  /** Ids of the attempts that are still ours; the others were fenced and must stop now. */
+  /** Tokens of the attempts that are still ours; the others were fenced and must stop now. */
   held: string[];
   /** Slot classes of attempts that wait for this very worker. */
   assigned: SlotClass[];
@@ -100,8 +100,8 @@ export async function renewLeases(
       renewed as (
         update sluice.live_attempt a set lease_until = sluice.clock() + $3 * interval '1 ms'
           from lk where a.task_instance_id = lk.task_instance_id and a.id = lk.id and a.state = 'running'
-        returning a.id)
-      select (select state from w) as state, array(select id::text from renewed) as held,
+        returning a.token)
+      select (select state from w) as state, array(select token::text from renewed) as held,
              array(select distinct w.slot_class from sluice.live_attempt a join sluice.workload w on w.id = a.workload_id
                     where a.state = 'queued' and a.assigned_to = $1) as assigned`,
     values: [worker.id, worker.epoch, leaseMs, attempts.map((a) => a.taskInstanceId), attempts.map((a) => a.token)],

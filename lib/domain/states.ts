@@ -21,8 +21,17 @@ export const TASK_STATES = [
 ] as const;
 export type TaskState = (typeof TASK_STATES)[number];
 
-/** Live states first; the rest are the ways an attempt can end. */
-export const ATTEMPT_STATES = ["queued", "running", "success", "failed", "skipped", "lost", "cancelled"] as const;
+/** Live states first, then that between two looks; the rest are the ways an attempt can end. */
+export const ATTEMPT_STATES = [
+  "queued",
+  "running",
+  "deferred",
+  "success",
+  "failed",
+  "skipped",
+  "lost",
+  "cancelled",
+] as const;
 export type AttemptState = (typeof ATTEMPT_STATES)[number];
 
 /** Which state may follow which without a person asking for it. A final state has no entry. */
@@ -42,7 +51,7 @@ export const TASK_MOVES = {
   // `running` → `ready` is a lost worker: the next attempt starts without waiting and without using a retry.
   running: ["success", "failed", "skipped", "cancelled", "retrying", "deferred", "ready"],
   retrying: ["ready", "cancelled"],
-  deferred: ["ready", "success", "failed", "skipped", "cancelled"],
+  deferred: ["ready", "cancelled"],
   success: [],
   failed: [],
   skipped: [],
@@ -52,7 +61,8 @@ export const TASK_MOVES = {
 
 export const ATTEMPT_MOVES = {
   queued: ["running", "cancelled"],
-  running: ["success", "failed", "skipped", "lost", "cancelled"],
+  running: ["success", "failed", "skipped", "lost", "cancelled", "deferred"],
+  deferred: ["queued", "cancelled"],
   success: [],
   failed: [],
   skipped: [],

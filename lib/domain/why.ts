@@ -14,9 +14,12 @@ export type TaskSituation = {
   readyAt: string | null;
   startedAt: string | null;
   endedAt: string | null;
-  retryAt: string | null;
+  /** When it goes on, of one that is retrying or deferred. */
+  notBefore: string | null;
+  /** How often its attempt has said "not yet". */
+  deferrals: number;
   workerId: string | null;
-  /** How the latest attempt ended. */
+  /** How the latest attempt ended, or what a deferred one waits for. */
   reason: string | null;
   error: string | null;
 };
@@ -33,9 +36,10 @@ const SENTENCES: Record<TaskState, (task: TaskSituation) => string> = {
     `it was handed to the workers of its queue, and the next free one takes it; attempt ${attempt}`,
   running: ({ workerId, startedAt, attempt }) =>
     `it runs on worker ${workerId ?? "?"} since ${startedAt ?? "?"}, attempt ${attempt}`,
-  retrying: ({ attempt, reason, retryAt }) =>
-    `attempt ${attempt} failed (${reason ?? "?"}); the next one starts at ${retryAt ?? "?"}`,
-  deferred: () => "it looks again later",
+  retrying: ({ attempt, reason, notBefore }) =>
+    `attempt ${attempt} failed (${reason ?? "?"}); the next one starts at ${notBefore ?? "?"}`,
+  deferred: ({ deferrals, reason, notBefore }) =>
+    `it looks again at ${notBefore ?? "?"}: ${reason ?? "?"}${deferrals > 1 ? ` (looked ${deferrals} times)` : ""}`,
   upstream_failed: ({ parents }) => `it never ran, because of ${named(parents)}`,
   skipped: ({ attempt, reason }) =>
     attempt === 0 ? "its trigger rule skipped it" : `it was skipped (${reason ?? "?"})`,

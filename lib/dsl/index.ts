@@ -10,6 +10,7 @@ import { toYaml } from "../domain/definition/to-yaml.ts";
 import type { DagSpec } from "../domain/model/dag.ts";
 import type { TriggerRule } from "../domain/model/task.ts";
 import { dedent } from "./dedent.ts";
+import type { NotYet } from "./not-yet.ts";
 import type {
   BashInput,
   DagOptions,
@@ -28,6 +29,7 @@ import type {
   TaskOptions,
 } from "./types.ts";
 
+export { notYet, type NotYet } from "./not-yet.ts";
 export type { FnContext } from "./types.ts";
 
 /**
@@ -65,9 +67,14 @@ export function noop(): TaskExecutor<Outputs, undefined> {
   return { type: "noop", config: {} };
 }
 
-/** A TypeScript function, called in a warm child process of the worker; what it returns is its output (JSON). */
-export function fn<In, Out, Params>(run: TaskFunction<In, Out, Params>): TaskExecutor<In, Awaited<Out>, Params> {
-  return { type: "fn", run: run as TaskFunction<In, Awaited<Out>, Params> };
+/**
+ * A TypeScript function, called in a warm child process of the worker; what it returns is its output (JSON), unless that
+ * is `notYet`: then it is called again later.
+ */
+export function fn<In, Out, Params>(
+  run: TaskFunction<In, Out, Params>,
+): TaskExecutor<In, Exclude<Awaited<Out>, NotYet>, Params> {
+  return { type: "fn", run: run as TaskFunction<In, Exclude<Awaited<Out>, NotYet>, Params> };
 }
 
 /** Marks a builder across copies of this module: a DAG file may have loaded its own. */

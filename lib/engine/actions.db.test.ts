@@ -1,5 +1,5 @@
 import { beforeEach, describe, expect, test } from "vitest";
-import { readyRetries } from "#lib/db/admission.ts";
+import { readyDue } from "#lib/db/admission.ts";
 import { inTx } from "#lib/db/tx.ts";
 import { publishVersion } from "#lib/db/versions.ts";
 import type { Claimed } from "#lib/db/claims.ts";
@@ -19,7 +19,7 @@ import {
   worker,
   forgetRuns,
 } from "#lib/testing/engine.ts";
-import { admit, admitRetries } from "./admit.ts";
+import { admit, admitDue } from "./admit.ts";
 import { finish } from "./finish.ts";
 import { pauseDag, pauseRun, resumeRun, unpauseDag } from "./pause.ts";
 import { cancelRun, clearRun, clearTask, killTask, markTask } from "./run-actions.ts";
@@ -119,11 +119,11 @@ describe("retries", () => {
     expect(first).toMatchObject({ number: 1, failures: 0 });
     await finish(deps, [{ ...failed(first!), retryInMs: 60_000 }], "worker:w");
     expect(await states(deps, runId)).toEqual(["retrying", "waiting"]);
-    await admitRetries(deps);
+    await admitDue(deps);
     expect(await claimAll(deps, w)).toEqual([]);
     await moveClock(deps, "61 s");
     await worker(deps, "w2");
-    await admitRetries(deps);
+    await admitDue(deps);
     const [second] = await claimAll(deps, w);
     expect(second).toMatchObject({ number: 2, failures: 1 });
     await finish(deps, [{ ...failed(second!), retryInMs: 0 }], "worker:w");
@@ -150,7 +150,7 @@ describe("retries", () => {
       "worker:w",
     );
     await moveClock(deps, "2 s");
-    const counts = await Promise.all([readyRetries(deps.pool), readyRetries(deps.pool)]);
+    const counts = await Promise.all([readyDue(deps.pool), readyDue(deps.pool)]);
     expect(counts[0] + counts[1]).toBe(3);
   });
 });
@@ -258,7 +258,7 @@ describe("what people do", () => {
     expect(await states(deps, runId)).toEqual(["success", "retrying", "success", "waiting"]);
     await moveClock(deps, "61 s");
     await worker(deps, "w2");
-    await admitRetries(deps);
+    await admitDue(deps);
     await finishAll();
     await finishAll();
     expect(await runState(deps, runId)).toBe("success");

@@ -1,7 +1,7 @@
 import { messageOf } from "#lib/domain/errors.ts";
 import { decideAdmission } from "#lib/domain/admission.ts";
 import { withHolders, type WaitReason } from "#lib/domain/wait-reason.ts";
-import { admitReady, lockAdmission, readDemand, readyRetries } from "#lib/db/admission.ts";
+import { admitReady, lockAdmission, readDemand, readyDue } from "#lib/db/admission.ts";
 import { inTx, retried } from "#lib/db/tx.ts";
 import { readOccupancy, replaceWaits } from "#lib/db/waits.ts";
 import { coalescing } from "./coalesce.ts";
@@ -16,9 +16,9 @@ export async function admit(deps: EngineDeps): Promise<number> {
   return passes(deps, "all");
 }
 
-/** Makes what waits for its next attempt ready when its time has come, and hands it out. */
-export async function admitRetries(deps: EngineDeps): Promise<void> {
-  if ((await retried(() => readyRetries(deps.pool))) > 0) await admit(deps);
+/** Makes what waits for its next attempt or look ready when its time has come, and hands it out. */
+export async function admitDue(deps: EngineDeps): Promise<void> {
+  if ((await retried(() => readyDue(deps.pool))) > 0) await admit(deps);
 }
 
 /**
@@ -26,7 +26,7 @@ export async function admitRetries(deps: EngineDeps): Promise<void> {
  * written down. While nothing is ready it costs three statements and writes nothing.
  */
 export async function patrolAdmission(deps: EngineDeps): Promise<void> {
-  await retried(() => readyRetries(deps.pool));
+  await retried(() => readyDue(deps.pool));
   let decided = decideAdmission(await readDemand(deps.pool));
   if (decided.admitted.length > 0) {
     await admit(deps);

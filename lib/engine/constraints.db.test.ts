@@ -23,6 +23,10 @@ const born = (columns: string, values: string): string =>
   `insert into sluice.live_attempt (task_instance_id, number, id, workload_id, ${columns})
    select t.id, 1, gen_random_uuid(), t.workload_id, ${values} from sluice.task_instance t where t.state = 'waiting'`;
 
+const deferral = (times: string): string =>
+  `insert into sluice.deferral (task_instance_id, number, id, times, reason, worker_id, queued_at, started_at, log_bytes)
+   select task_instance_id, number, id, ${times}, 'no file', 'w', queued_at, queued_at, 0 from sluice.live_attempt`;
+
 /** By the constraint that refuses it. */
 const REFUSED: Record<string, Record<string, string>> = {
   running_is_leased: {
@@ -35,16 +39,30 @@ const REFUSED: Record<string, Record<string, string>> = {
     "an attempt that starts to run with nobody": live("state = 'running'", "queued"),
     "an attempt that is born running with nobody": born("state", "'running'"),
   },
-  live_attempt_state_check: { "a live attempt that has ended": live("state = 'success'", "running") },
+  live_attempt_state_check: {
+    "a live attempt that has ended": live("state = 'success'", "running"),
+    "a live attempt that holds a slot between two looks": live("state = 'deferred'", "running"),
+  },
   attempt_state_check: {
     "history of an attempt that is still going": attempt("running"),
     "history of an attempt that was only handed over": attempt("queued"),
+    "history of an attempt that goes on": attempt("deferred"),
   },
   task_instance_state_check: { "a task in a state that there is not": task("state = 'paused'", "waiting") },
-  retrying_has_its_time: {
+  waits_for_its_time: {
     "a retry at no time": task("state = 'retrying'", "running"),
-    "a time of a retry that there is not": task("retry_at = sluice.clock()", "running"),
+    "a look at no time": task("state = 'deferred', deferred_id = gen_random_uuid()", "running"),
+    "a time of a retry that there is not": task("not_before = sluice.clock()", "running"),
   },
+  goes_on_while_open: {
+    "a look of no attempt": task("state = 'deferred', not_before = sluice.clock()", "running"),
+    "an attempt that goes on before the task has begun": task("deferred_id = gen_random_uuid()", "waiting"),
+    "an attempt that goes on after a failure": task(
+      "state = 'retrying', not_before = sluice.clock(), deferred_id = gen_random_uuid()",
+      "running",
+    ),
+  },
+  deferral_times_check: { 'an attempt that said "not yet" never': deferral("0") },
   task_instance_open_parents_check: { "fewer than no parents to wait for": task("open_parents = -1", "waiting") },
   in_its_run: { "a task in a run that is not its own": task("run_id = run_id + 1", "waiting") },
   ended_iff_final: {

@@ -176,7 +176,7 @@ describe("a result counts once, and only from the holder", () => {
     const refs = [a!, b!];
     expect(await renewLeases(deps.pool, w, refs, 30_000)).toEqual({
       workerState: "active",
-      held: [b!.attemptId],
+      held: [b!.token],
       assigned: [],
     });
     await worker(deps, "w");

@@ -193,7 +193,7 @@ describe("a lease", () => {
       taskInstanceId,
       token,
     }));
-    expect((await renewLeases(pool, w, refs, LEASE_MS)).held).toEqual([a!.attemptId]);
+    expect((await renewLeases(pool, w, refs, LEASE_MS)).held).toEqual([a!.token]);
   });
 
   test("that has run out and is swept first fences the end", async () => {
@@ -240,7 +240,7 @@ describe("a lease", () => {
     const swept = release();
     await waitsForLock(deps);
     await beat.commit();
-    expect([beat.result.held, await swept]).toEqual([[a!.attemptId], { runs: [], exhausted: [] }]);
+    expect([beat.result.held, await swept]).toEqual([[a!.token], { runs: [], exhausted: [] }]);
     expect(await states(deps, runId)).toEqual(["running"]);
   });
 

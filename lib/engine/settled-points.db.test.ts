@@ -1,6 +1,6 @@
 import { randomUUID } from "node:crypto";
 import { beforeEach, describe, expect, test } from "vitest";
-import { readyRetries } from "#lib/db/admission.ts";
+import { readyDue } from "#lib/db/admission.ts";
 import type { Claimed } from "#lib/db/claims.ts";
 import { type Finish, finishRunning } from "#lib/db/finishes.ts";
 import { lockRun, writeStates } from "#lib/db/run-states.ts";
@@ -122,10 +122,10 @@ describe("a cancel", () => {
     const lock = await held(deps, (tx) => tx.query("select from sluice.run_progress for update"));
     const cancel = cancelRun(deps, runId, anna);
     await waitsForLock(deps);
-    expect(await readyRetries(pool)).toBe(0);
+    expect(await readyDue(pool)).toBe(0);
     await lock.commit();
     await cancel;
-    expect(await readyRetries(pool)).toBe(0);
+    expect(await readyDue(pool)).toBe(0);
     expect(await states(deps, runId)).toEqual(["cancelled"]);
   });
 

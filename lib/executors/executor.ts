@@ -1,4 +1,5 @@
 import type { Json } from "#lib/domain/canonical.ts";
+import type { Deferral } from "#lib/domain/deferral.ts";
 import type { ParentXcoms } from "#lib/domain/xcom.ts";
 import type { AddressGuard } from "./http-address.ts";
 
@@ -40,7 +41,8 @@ export type Exit = {
 export type FunctionCall = { bundle: string; module: string; export: string; argument: Record<string, Json> };
 export type CallResult =
   | { ok: true; value: unknown; pushed?: Record<string, unknown> | undefined }
-  | { ok: false; error: string };
+  | { ok: false; error: string }
+  | ({ ok: "not yet" } & Deferral);
 
 /** One attempt, as its executor sees it. An executor knows nothing of runs' states, queues or the database. */
 export type ExecutorContext = {
@@ -96,6 +98,11 @@ export type Outcome = (
       /** Another attempt would end the same. */
       isFinal?: boolean;
     }
+  /**
+   * Not ended: it is to look again, in the same attempt and under the same id, and holds nothing meanwhile. How soon that
+   * may be, and for how long it goes on, is decided by `nextLook`.
+   */
+  | ({ kind: "deferred" } & Deferral)
 ) & { usage?: Usage | undefined };
 
 export type Executor<Config> = {

@@ -26,6 +26,7 @@ export const fn: Executor<z.infer<typeof FnConfig>> = {
         attemptId: attempt.attemptId,
       },
     });
+    if (result.ok === "not yet") return { kind: "deferred", afterMs: result.afterMs, reason: result.reason };
     if (!result.ok) return { kind: "failed", reason: "EXCEPTION", error: result.error };
     return { kind: "success", output: result.value, pushed: result.pushed };
   },

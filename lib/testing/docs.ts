@@ -8,14 +8,10 @@ import { ROOMS } from "./rooms-table.ts";
 export const REFERENCE = path.resolve(import.meta.dirname, "../../docs/reference.md");
 export const DOCUMENT = path.resolve(import.meta.dirname, "../../ARCHITECTURE.md");
 
-/** Placed in the tables for what is to come; nothing enters it yet, so the drawings leave it out. */
-const NOT_ENTERED_YET = new Set(["deferred"]);
-
 function stateDrawing(moves: Record<string, readonly string[]>, first: string): string {
   const lines = ["```mermaid", "stateDiagram-v2", `  [*] --> ${first}`];
   for (const [from, targets] of Object.entries(moves)) {
-    if (NOT_ENTERED_YET.has(from)) continue;
-    for (const to of targets.filter((state) => !NOT_ENTERED_YET.has(state))) lines.push(`  ${from} --> ${to}`);
+    for (const to of targets) lines.push(`  ${from} --> ${to}`);
     if (targets.length === 0) lines.push(`  ${from} --> [*]`);
   }
   return [...lines, "```"].join("\n");

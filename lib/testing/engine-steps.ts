@@ -5,7 +5,7 @@ import type { WorkerRef } from "#lib/db/claims.ts";
 import { type Continued, type Finish, finishRunning } from "#lib/db/finishes.ts";
 import { releaseExpired } from "#lib/db/lost-attempts.ts";
 import { renewLeases, setWorkerState } from "#lib/db/workers.ts";
-import { admit, admitRetries, patrolAdmission } from "#lib/engine/admit.ts";
+import { admit, admitDue, patrolAdmission } from "#lib/engine/admit.ts";
 import { claim } from "#lib/engine/claim.ts";
 import type { EngineDeps } from "#lib/engine/deps.ts";
 import { finish } from "#lib/engine/finish.ts";
@@ -251,7 +251,7 @@ export const retries = step(
   {},
   () => true,
   async (model, deps) => {
-    await admitRetries(deps);
+    await admitDue(deps);
     await retriesAreReady(model, deps);
   },
 );

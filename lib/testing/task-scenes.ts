@@ -65,9 +65,9 @@ async function running(deps: EngineDeps): Promise<Scene> {
   return { ...scene, last: await claimOne(deps, scene.worker) };
 }
 
-async function ended(deps: EngineDeps, state: Finish["state"], retryInMs?: number): Promise<Scene> {
+async function ended(deps: EngineDeps, end: Partial<Finish>): Promise<Scene> {
   const scene = await running(deps);
-  await finish(deps, [{ ...success(scene.last), state, retryInMs }], "worker:w");
+  await finish(deps, [{ ...success(scene.last), ...end }], "worker:w");
   return scene;
 }
 
@@ -90,10 +90,11 @@ export const REACH: Record<TaskState, (deps: EngineDeps) => Promise<Scene>> = {
     return scene;
   },
   running,
-  success: (deps) => ended(deps, "success"),
-  failed: (deps) => ended(deps, "failed"),
-  skipped: (deps) => ended(deps, "skipped"),
-  retrying: (deps) => ended(deps, "failed", 60_000),
+  success: (deps) => ended(deps, { state: "success" }),
+  failed: (deps) => ended(deps, { state: "failed" }),
+  skipped: (deps) => ended(deps, { state: "skipped" }),
+  retrying: (deps) => ended(deps, { state: "failed", retryInMs: 60_000 }),
+  deferred: (deps) => ended(deps, { state: "deferred", reason: "no file", lookInMs: 60_000 }),
   upstream_failed: async (deps) => {
     const scene = await waiting(deps);
     await finish(deps, [failed(scene.parent)], "worker:w");
@@ -103,19 +104,6 @@ export const REACH: Record<TaskState, (deps: EngineDeps) => Promise<Scene>> = {
     const scene = await running(deps);
     await cancelRun(deps, scene.runId, by);
     await clearRun(deps, scene.runId, { tasks: ["other"] }, by);
-    return scene;
-  },
-  // Nothing defers a task yet; here is what it will look like.
-  deferred: async (deps) => {
-    const scene = await running(deps);
-    await deps.pool.query(
-      `with gone as (delete from sluice.live_attempt where task_instance_id = $1 returning *),
-            history as (
-              insert into sluice.attempt (task_instance_id, number, id, state, reason, worker_id, queued_at, started_at)
-              select task_instance_id, number, id, 'cancelled', 'DEFERRED', worker_id, queued_at, started_at from gone)
-       update sluice.task_instance set state = 'deferred' where id = $1`,
-      [scene.last.taskInstanceId],
-    );
     return scene;
   },
 };

@@ -22,7 +22,7 @@ export type LocalRunOptions = {
   /** Private addresses that HTTP tasks may reach. */
   httpAllow: readonly string[];
   secrets: SecretProvider;
-  /** Wait before a retry as long as a worker would. */
+  /** Wait before a retry or the next look as long as a worker would. */
   waits: boolean;
   /** Ends what runs and cancels the rest. */
   signal: AbortSignal;
@@ -33,11 +33,15 @@ export type LocalRunEvents = {
   started(taskId: string): void;
   output(taskId: string, stream: Stream, bytes: Buffer): void;
   retrying(taskId: string, retry: Retrying): void;
+  deferred(taskId: string, look: Deferred): void;
   ended(end: TaskEnd): void;
 };
 
 /** An attempt failed and another follows after `waitMs`: at most, with `jitter`; and only if it `waits` at all. */
 export type Retrying = { attempt: number; error: string; waitMs: number; jitter: boolean; waits: boolean };
+
+/** A task said "not yet", and looks again after `waitMs` if it `waits`, else soon. */
+export type Deferred = { reason: string; waitMs: number; waits: boolean };
 
 /** How a task came to its end: by running, or without. */
 export type EndedBy = "run" | "mock" | "not selected" | "condition" | "rule" | "stop";

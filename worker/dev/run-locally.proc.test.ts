@@ -7,7 +7,7 @@ import type { DagSpec } from "#lib/domain/model/dag.ts";
 import { plainEnv } from "#lib/env.ts";
 import { allEnded } from "#lib/testing/processes.ts";
 import { NO_SECRETS, type SecretProvider } from "../secrets/provider.ts";
-import type { LocalRunOptions, LocalRunResult, Retrying, TaskEnd } from "./local-run.ts";
+import type { Deferred, LocalRunOptions, LocalRunResult, Retrying, TaskEnd } from "./local-run.ts";
 import { runLocally } from "./run-locally.ts";
 
 let dagsDir: string;
@@ -16,7 +16,7 @@ beforeAll(async () => {
 });
 afterAll(() => rm(dagsDir, { recursive: true, force: true }));
 
-type Heard = { output: string; retries: Retrying[] };
+type Heard = { output: string; retries: Retrying[]; looks: Deferred[] };
 
 /** Runs the tasks of a YAML text. `onOutput` hears everything written so far. */
 async function run(
@@ -32,7 +32,7 @@ async function run(
   if (!parsed.ok) throw new Error(parsed.problems[0]!.message);
   const bundle = Object.keys(files).length === 0 ? {} : { bundle: "0".repeat(64) };
   const spec: DagSpec = { ...parsed.spec, ...bundle };
-  const heard: Heard = { output: "", retries: [] };
+  const heard: Heard = { output: "", retries: [], looks: [] };
   const result = await runLocally({
     dag: { spec, source: "", files, imports: [] },
     dagsDir,
@@ -49,6 +49,7 @@ async function run(
       started: () => undefined,
       ended: () => undefined,
       retrying: (_, retry) => heard.retries.push(retry),
+      deferred: (_, look) => heard.looks.push(look),
       output(_, stream, bytes) {
         heard.output += `${stream}:${bytes.toString()}`;
         onOutput?.(heard.output);

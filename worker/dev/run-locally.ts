@@ -1,6 +1,7 @@
 import type { ParentXcoms } from "#lib/domain/xcom.ts";
 import { setTimeout as delay } from "node:timers/promises";
 import type { Json } from "#lib/domain/canonical.ts";
+import { MIN_LOOK_MS, nextLook } from "#lib/domain/deferral.ts";
 import { buildGraph, type Graph, topologicalOrder } from "#lib/domain/graph.ts";
 import type { TaskSpec } from "#lib/domain/model/task.ts";
 import { nearestName } from "#lib/domain/nearest.ts";
@@ -107,21 +108,10 @@ async function endOf(walk: Walk, task: TaskSpec, decided: TaskState, isSelected:
 }
 
 /** Attempts until one does not fail or the policy has no more. */
-async function attemptAll(walk: Walk, task: TaskSpec): Promise<{ outcome: Outcome; attempts: number }> {
-  const { options, tools, params } = walk;
-  const { spec } = options.dag;
+async function attemptAll(walk: Walk, task: TaskSpec): Promise<{ outcome: Ended; attempts: number }> {
+  const { options } = walk;
   for (let number = 1; ; number++) {
-    const outcome = await runAttempt(tools, task, {
-      number,
-      dagId: spec.id,
-      bundle: spec.bundle,
-      conf: options.conf,
-      params,
-      logicalDate: options.logicalDate,
-      inputs: inputsOf(walk, task),
-      signal: options.signal,
-      write: (stream, bytes) => options.on.output(task.id, stream, bytes),
-    });
+    const outcome = await lookUntilEnd(walk, task, number);
     // An expression that fails would fail again, and a secret that is missing stays so.
     const isFinal = outcome.kind !== "failed" || ["EXPRESSION", "SECRET_MISSING"].includes(outcome.reason);
     if (outcome.kind === "success") walk.pushed.set(task.id, (outcome.pushed ?? {}) as Record<string, Json>);
@@ -133,6 +123,35 @@ async function attemptAll(walk: Walk, task: TaskSpec): Promise<{ outcome: Outcom
     const jitter = task.retries.jitter && !waits;
     options.on.retrying(task.id, { attempt: number, error: outcome.error, waitMs: next.delayMs, jitter, waits });
     if (waits) await delay(next.delayMs, undefined, { signal: options.signal }).catch(() => undefined);
+  }
+}
+
+type Ended = Exclude<Outcome, { kind: "deferred" }>;
+
+/** One attempt with all its looks. Without waiting, the next look is after the least time there is between two. */
+async function lookUntilEnd(walk: Walk, task: TaskSpec, number: number): Promise<Ended> {
+  const { options, tools, params } = walk;
+  const { spec } = options.dag;
+  const startedAt = performance.now();
+  for (;;) {
+    const outcome = await runAttempt(tools, task, {
+      number,
+      dagId: spec.id,
+      bundle: spec.bundle,
+      conf: options.conf,
+      params,
+      logicalDate: options.logicalDate,
+      inputs: inputsOf(walk, task),
+      signal: options.signal,
+      write: (stream, bytes) => options.on.output(task.id, stream, bytes),
+    });
+    if (outcome.kind !== "deferred") return outcome;
+    const verdict = nextLook(task.timeout, performance.now() - startedAt, outcome);
+    if (!verdict.again) return { kind: "failed", reason: "TIMEOUT", error: verdict.error };
+    const { waits, signal } = options;
+    options.on.deferred(task.id, { reason: verdict.reason, waitMs: verdict.afterMs, waits });
+    await delay(waits ? verdict.afterMs : MIN_LOOK_MS, undefined, { signal }).catch(() => undefined);
+    if (signal.aborted) return { kind: "failed", reason: "STOPPED", error: verdict.reason };
   }
 }
 

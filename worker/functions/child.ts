@@ -4,6 +4,7 @@
  */
 import { pathToFileURL } from "node:url";
 import { isDag } from "#lib/dsl/index.ts";
+import { isNotYet } from "#lib/dsl/not-yet.ts";
 import type { XcomAccess } from "#lib/dsl/types.ts";
 import { keyTrouble, type ParentXcoms, RETURN_VALUE, storableXcoms } from "#lib/domain/xcom.ts";
 import type { FromFunctionChild, ToFunctionChild } from "./protocol.ts";
@@ -56,7 +57,9 @@ async function call({ file, export: name, argument }: ToFunctionChild): Promise<
     const { outputs, xcoms, ...facts } = argument;
     const pushed: Record<string, unknown> = {};
     const xcom = xcomOf({ outputs, xcoms } as ParentXcoms, pushed);
-    const left = storableXcoms(await run({ ...facts, outputs, xcom, signal: stopping.signal }), pushed);
+    const answer = await run({ ...facts, outputs, xcom, signal: stopping.signal });
+    if (isNotYet(answer)) return { kind: "deferred", afterMs: answer.afterMs, reason: answer.reason };
+    const left = storableXcoms(answer, pushed);
     if (!left.ok) return { kind: "unstorable", reason: left.reason, error: left.error };
     return { kind: "returned", json: left.output, pushed: left.pushed };
   } catch (error) {

@@ -113,6 +113,8 @@ async function exchange(
       const pushed = Object.entries(answer.pushed ?? {}).map(([key, json]) => [key, parsed(json)] as const);
       const left = pushed.length === 0 ? {} : { pushed: Object.fromEntries(pushed) };
       done.resolve({ ok: true, value: parsed(answer.json), ...left });
+    } else if (answer.kind === "deferred") {
+      done.resolve({ ok: "not yet", afterMs: answer.afterMs, reason: answer.reason });
     } else {
       // The log shows where a function failed; the attempt's error is the first line of it.
       onData("stderr", Buffer.from(`${answer.error}\n`));

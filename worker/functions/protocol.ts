@@ -7,6 +7,7 @@ export type FromFunctionChild =
   | { kind: "log"; stream: "stdout" | "stderr"; bytes: Buffer }
   /** `json` is absent when the function returned nothing; what it pushed is JSON texts by key. */
   | { kind: "returned"; json: string | undefined; pushed?: Record<string, string> | undefined }
+  | { kind: "deferred"; afterMs: number; reason: string }
   | { kind: "unstorable"; reason: string; error: string }
   | { kind: "threw"; error: string };
 
@@ -17,6 +18,7 @@ const messages = z.discriminatedUnion("kind", [
     json: z.string().optional(),
     pushed: z.record(z.string(), z.string()).optional(),
   }),
+  z.object({ kind: z.literal("deferred"), afterMs: z.number(), reason: z.string() }),
   z.object({ kind: z.literal("unstorable"), reason: z.string(), error: z.string() }),
   z.object({ kind: z.literal("threw"), error: z.string() }),
 ]);

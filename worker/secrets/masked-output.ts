@@ -25,6 +25,7 @@ export function maskedOutput(mask: Mask, write: Write): { write: Write; end(): P
 /** How an attempt ended, without secrets in what is kept of it. */
 export function maskedOutcome(mask: Mask, outcome: Outcome): Outcome {
   if (outcome.kind === "failed") return { ...outcome, error: mask.text(outcome.error) };
+  if (outcome.kind === "deferred") return { ...outcome, reason: mask.text(outcome.reason) };
   if (outcome.kind === "success") {
     const pushed = outcome.pushed && Object.entries(outcome.pushed).map(([key, value]) => [key, mask.json(value)]);
     return {

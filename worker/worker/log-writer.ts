@@ -1,5 +1,6 @@
 import { runIdOf } from "#lib/domain/ids.ts";
 import { messageOf } from "#lib/domain/errors.ts";
+import type { Claimed } from "#lib/db/claims.ts";
 import type { LogChunk, LogStream } from "#lib/db/task-logs.ts";
 import type { EngineDeps } from "#lib/engine/deps.ts";
 
@@ -18,10 +19,13 @@ export type AttemptLog = {
   write(stream: LogStream, bytes: Buffer): Promise<void>;
   /** Resolves when everything written before the call is stored (or its attempt is fenced). */
   stored(): Promise<void>;
+  /** How many bytes were written by this look. */
+  written(): number;
 };
 
 export type LogWriter = {
-  open(attempt: { taskInstanceId: string; number: number; token: string }): AttemptLog;
+  /** The log of an attempt that looks again goes on behind what its earlier looks have written. */
+  open(attempt: Pick<Claimed, "taskInstanceId" | "number" | "token" | "look">): AttemptLog;
 };
 
 /** A chunk that may still grow: a program that writes a line each millisecond makes no row of each. */
@@ -67,14 +71,17 @@ export function createLogWriter(deps: EngineDeps, maxBytes: number): LogWriter {
   };
 
   return {
-    open(attempt) {
-      let seq = 0;
-      let total = 0;
+    open({ taskInstanceId, number, token, look }) {
+      const of = { taskInstanceId, number, token };
+      const first = look?.logSeq ?? 0;
+      const before = look?.logBytes ?? 0;
+      let total = before;
+      let seq = first;
       let last: Growing | undefined;
       const push = (stream: LogStream, bytes: Buffer): void => {
         for (let at = 0; at < bytes.length;) {
           if (last === undefined || last.isTaken || last.stream !== stream || last.size === MAX_CHUNK_BYTES) {
-            last = { ...attempt, seq: seq++, stream, parts: [], size: 0, isTaken: false };
+            last = { ...of, seq: seq++, stream, parts: [], size: 0, isTaken: false };
             pending.push(last);
           }
           const part = bytes.subarray(at, at + MAX_CHUNK_BYTES - last.size);
@@ -95,7 +102,8 @@ export function createLogWriter(deps: EngineDeps, maxBytes: number): LogWriter {
           if (pendingBytes > MAX_PENDING_BYTES) await flush();
         },
         // Nothing of one's own is nothing to wait for, whatever others have written.
-        stored: () => (seq === 0 ? Promise.resolve() : flush()),
+        stored: () => (seq === first ? Promise.resolve() : flush()),
+        written: () => total - before,
       };
     },
   };

@@ -1,5 +1,6 @@
 import path from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
+import { nextLook } from "#lib/domain/deferral.ts";
 import { messageOf } from "#lib/domain/errors.ts";
 import { TaskSpec } from "#lib/domain/model/task.ts";
 import { TASK_TYPES } from "#lib/domain/model/task-types.ts";
@@ -52,6 +53,7 @@ export async function runAttempt(
   log: AttemptLog,
 ): Promise<Finish> {
   let mask = NO_MASK;
+  const beganAt = performance.now();
   try {
     const written = TaskSpec.parse(claimed.task);
     const resolved = await resolve(tools, claimed, written, signal);
@@ -65,11 +67,12 @@ export async function runAttempt(
     const context = contextOf(tools, claimed, task, AbortSignal.any([signal, limit]), output.write);
     const outcome = await execute(context, task, output.end);
     const end = limit.aborted && outcome.kind === "failed" ? timedOut(task) : outcome;
-    return toFinish(claimed, task, maskedOutcome(mask, end));
+    const kept = maskedOutcome(mask, end);
+    if (kept.kind !== "deferred") return toFinish(claimed, task, kept);
+    return lookEnd(claimed, task, kept, { lookMs: performance.now() - beganAt, logBytes: log.written() });
   } catch (error) {
     const reason = error instanceof InputsTooLarge ? "INPUTS_TOO_LARGE" : "EXECUTOR_ERROR";
-    const end: Outcome = { kind: "failed", reason, error: messageOf(error) };
-    return toFinish(claimed, undefined, maskedOutcome(mask, end));
+    return toFinish(claimed, undefined, { kind: "failed", reason, error: mask.text(messageOf(error)) });
   }
 }
 
@@ -123,13 +126,13 @@ function runByType(context: ExecutorContext, task: TaskSpec): Promise<Outcome> {
 }
 
 function contextOf(
-  { inputs, spawner, functions, bundles, network, workFolder }: AttemptTools,
+  { deps, inputs, spawner, functions, bundles, network, workFolder }: AttemptTools,
   claimed: Claimed,
   task: TaskSpec,
   signal: AbortSignal,
   write: AttemptLog["write"],
 ): ExecutorContext {
-  const { attemptId, number, taskInstanceId, taskId, runId, dagId, conf, params } = claimed;
+  const { attemptId, number, taskInstanceId, taskId, runId, dagId, conf, params, look } = claimed;
   const bundle = claimed.bundle ?? undefined;
   return {
     attempt: {
@@ -148,7 +151,8 @@ function contextOf(
     env: task.env,
     signal,
     timeoutMs: durationMs(task.timeout),
-    workDir: path.join(workFolder, attemptId),
+    // A look that was lost may still be ending here, in a folder of the same attempt.
+    workDir: path.join(workFolder, look === null ? attemptId : `${attemptId}.${deps.newToken().slice(0, 8)}`),
     network,
     sourceOf: (name) => bundles.textOf(bundle, name),
     log: (stream, text) => void write(stream, Buffer.from(text)),
@@ -184,11 +188,30 @@ function failedEnd({ taskInstanceId, token, failures }: Claimed, task: TaskSpec 
   return { taskInstanceId, token, state: "failed", reason, exitCode, error, retryInMs };
 }
 
-function toFinish(claimed: Claimed, task: TaskSpec | undefined, outcome: Outcome): Finish {
+type Deferred = Extract<Outcome, { kind: "deferred" }>;
+type Over = Exclude<Outcome, Deferred>;
+
+/** The end of a look, unless it was the last one that the task's timeout leaves. */
+function lookEnd(
+  claimed: Claimed,
+  task: TaskSpec,
+  deferred: Deferred,
+  { lookMs, logBytes }: { lookMs: number; logBytes: number },
+): Finish {
+  const { taskInstanceId, token, look } = claimed;
+  const { usage } = deferred;
+  const verdict = nextLook(task.timeout, (look?.waitedMs ?? 0) + lookMs, deferred);
+  if (!verdict.again)
+    return toFinish(claimed, task, { kind: "failed", reason: "TIMEOUT", error: verdict.error, usage });
+  const { afterMs: lookInMs, reason } = verdict;
+  return { taskInstanceId, token, state: "deferred", reason, lookInMs, logBytes, usage };
+}
+
+function toFinish(claimed: Claimed, task: TaskSpec | undefined, outcome: Over): Finish {
   return { ...endOfOutcome(claimed, task, outcome), usage: outcome.usage };
 }
 
-function endOfOutcome(claimed: Claimed, task: TaskSpec | undefined, outcome: Outcome): Finish {
+function endOfOutcome(claimed: Claimed, task: TaskSpec | undefined, outcome: Over): Finish {
   const attempt = { taskInstanceId: claimed.taskInstanceId, token: claimed.token };
   if (outcome.kind === "failed") return failedEnd(claimed, task, outcome);
   if (outcome.kind === "skipped")

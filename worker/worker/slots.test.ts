@@ -19,6 +19,7 @@ const claimed = (n: number): Claimed => ({
   failures: 0,
   logicalDate: new Date(0),
   triggerKind: "manual",
+  look: null,
 });
 
 /** Slots of a worker whose ends are always accepted; `submitted` are the task instances whose end was handed in. */
@@ -36,7 +37,7 @@ function slots(): { slots: Slots; submitted: string[] } {
       // Of all that attempts may need, a noop needs this much.
     } as unknown as AttemptTools,
     slots: { process: 1, function: 1, inline: 1 },
-    logs: { open: () => ({ write: async () => undefined, stored: async () => undefined }) },
+    logs: { open: () => ({ write: async () => undefined, stored: async () => undefined, written: () => 0 }) },
     finisher: {
       submit: async ({ taskInstanceId }) => {
         submitted.push(taskInstanceId);

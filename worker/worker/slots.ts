@@ -10,7 +10,7 @@ import { type AttemptTools, runAttempt } from "./run-attempt.ts";
 export type Held = { claimed: Claimed; slotClass: SlotClass; stop: AbortController; claimedAt: number };
 
 export type Slots = {
-  /** By attempt id. All of them have leases to renew. */
+  /** By token: one attempt may be looked at twice here, the first time in vain. All of them have leases to renew. */
   held: ReadonlyMap<string, Held>;
   /** How many attempts of the class to claim now; 0 while there is enough to do. */
   room(slotClass: SlotClass): number;
@@ -87,7 +87,7 @@ export function createSlots(options: {
 
   const hold = (claimed: Claimed, slotClass: SlotClass): Held => {
     const attempt = { claimed, slotClass, stop: new AbortController(), claimedAt: performance.now() };
-    held.set(claimed.attemptId, attempt);
+    held.set(claimed.token, attempt);
     // Claimed while everything was being stopped: it goes back with the rest.
     if (stopped !== undefined) attempt.stop.abort(new Error(stopped));
     return attempt;
@@ -111,7 +111,7 @@ export function createSlots(options: {
         })
         .then((child) => {
           const next = child && hold(child, slotClass);
-          held.delete(claimed.attemptId);
+          held.delete(claimed.token);
           tools.inputs.forget(claimed);
           if (next === undefined) options.onRoom();
           return next;
@@ -125,7 +125,7 @@ export function createSlots(options: {
     // What was fenced while it waited is not begun.
     for (let next = waiting[slotClass].shift(); next !== undefined; next = waiting[slotClass].shift()) {
       if (!next.stop.signal.aborted) return next;
-      held.delete(next.claimed.attemptId);
+      held.delete(next.claimed.token);
       tools.inputs.forget(next.claimed);
     }
     return undefined;
@@ -170,7 +170,7 @@ export function createSlots(options: {
         waiting[slotClass] = waiting[slotClass].filter((attempt) => attempt.claimedAt >= claimedBefore);
         lookaheads[slotClass].forget();
         for (const { claimed } of late) {
-          held.delete(claimed.attemptId);
+          held.delete(claimed.token);
           tools.inputs.forget(claimed);
           tokens.push(claimed.token);
         }

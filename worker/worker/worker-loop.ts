@@ -132,8 +132,9 @@ export function createWorkerLoop(options: {
     for (const slotClass of beat.assigned) wake(laneName({ queue: ownQueue(worker.id), slotClass }));
     const ours = new Set(beat.held);
     for (const attempt of known) {
-      const lost = slots.held.has(attempt.claimed.attemptId) && !ours.has(attempt.claimed.attemptId);
-      if (lost) attempt.stop.abort(new Error("the attempt is no longer this worker's"));
+      const { token } = attempt.claimed;
+      if (slots.held.has(token) && !ours.has(token))
+        attempt.stop.abort(new Error("the attempt is no longer this worker's"));
     }
   };
 

@@ -196,7 +196,10 @@ create table sluice.task_instance (
   lost_attempts int not null default 0,
   -- Failed attempts since the task was last cleared: what the retry policy counts.
   failures int not null default 0,
-  retry_at timestamptz,
+  -- When it goes on: with the next attempt after a failure, or with the next look.
+  not_before timestamptz,
+  -- The attempt that said "not yet" and goes on; null when the next one is new.
+  deferred_id uuid,
   -- Its run or its DAG is paused: not admitted.
   held boolean not null default false,
   -- What admission looks for. A column of its own and not the index's predicate: Postgres writes every index anew when a
@@ -206,12 +209,14 @@ create table sluice.task_instance (
   started_at timestamptz,
   ended_at timestamptz,
   constraint in_its_run check (id >> 20 = run_id),
-  constraint retrying_has_its_time check ((state = 'retrying') = (retry_at is not null)),
+  constraint waits_for_its_time check ((state in ('retrying', 'deferred')) = (not_before is not null)),
+  constraint goes_on_while_open check
+    (case when deferred_id is null then state <> 'deferred' else state in ('deferred', 'ready', 'queued', 'running') end),
   constraint ended_iff_final check
     ((state in ('success', 'failed', 'skipped', 'upstream_failed', 'cancelled')) = (ended_at is not null))
 ) with (fillfactor = 60);
 create index task_instance_ready_idx on sluice.task_instance (workload_id, id) where admissible;
-create index task_instance_retry_at_idx on sluice.task_instance (retry_at) where retry_at is not null;
+create index task_instance_not_before_idx on sluice.task_instance (not_before) where not_before is not null;
 
 -- A task that failed for good, kept with its error until somebody replays or dismisses it.
 create table sluice.dead_letter (
@@ -251,6 +256,27 @@ create table sluice.live_attempt (
 -- What is handed over and not taken yet, oldest first: asked before a child goes on in its parent's slot.
 create index live_attempt_queued_idx on sluice.live_attempt (workload_id, task_instance_id) where state = 'queued';
 
+-- An attempt that said "not yet", from then to its end: what its looks have in common. One row, however often it looks: it may
+-- do so every few seconds for days, and a row of history for each look would say nothing. While it looks there is a live
+-- attempt of the same number and id beside it. Written under the lock of its task instance.
+create table sluice.deferral (
+  task_instance_id bigint primary key,
+  number int not null,
+  id uuid not null,
+  -- How often it has said so, and what it said last.
+  times int not null check (times > 0),
+  reason text not null,
+  -- Of the last look.
+  worker_id text not null,
+  -- Of the first look.
+  queued_at timestamptz not null,
+  started_at timestamptz not null,
+  -- Of all looks: the most memory, and the sums.
+  peak_memory bigint,
+  cpu_ms bigint,
+  log_bytes bigint not null
+) with (fillfactor = 50);
+
 ------------------------------------------------------------------------------------------------ history, by day
 
 create table sluice.attempt (
@@ -265,6 +291,8 @@ create table sluice.attempt (
   -- Bytes and milliseconds of what it ran as a process; null where nobody counted.
   peak_memory bigint,
   cpu_ms bigint,
+  -- How often it said "not yet"; null when it never did.
+  deferrals int,
   -- Null when it was cancelled before a worker took it.
   worker_id text,
   queued_at timestamptz not null,
@@ -543,8 +571,9 @@ $$;
 ------------------------------------------------------------------------------------------------ the end of attempts
 
 -- `running` → its end, for every attempt whose token is still the live one; children of successes are counted down and made
--- `ready`, or go on in the slot that fell free, and a run with nothing open is closed. Called by lib/db/finishes.ts, which
--- says what goes in and comes out; arrays of one length are one set.
+-- `ready`, or go on in the slot that fell free, and a run with nothing open is closed. An attempt that says "not yet" ends only
+-- this look: its task is `deferred`, and the attempt goes on. Called by lib/db/finishes.ts, which says what goes in and comes
+-- out; arrays of one length are one set.
 --
 -- A function and not a statement, because most of it is needed only now and then: as one statement, a step of a chain paid
 -- for the start of forty parts of which it used ten. Each statement sees what was committed before its locks were granted.
@@ -553,17 +582,24 @@ $$;
 -- update) → task instances by id, finishers and children together → live attempts by task instance, as heartbeats take
 -- them, which lock nothing else → progress by run id.
 create function sluice.finish(
-  ids bigint[], tokens uuid[], ends text[], reasons text[], exit_codes int[], error_texts text[], peaks bigint[], cpus_ms int[],
-  xcoms jsonb[], xcom_ttls_ms bigint[], retries_ms bigint[], next_ids uuid[], next_tokens uuid[], who text, lease_ms int,
+  ids bigint[], tokens uuid[], ends text[], reasons text[], exit_codes int[], error_texts text[], peaks bigint[], cpus_ms bigint[],
+  xcoms jsonb[], xcom_ttls_ms bigint[], delays_ms bigint[], logs_bytes bigint[], next_ids uuid[], next_tokens uuid[], who text,
+  lease_ms int,
   out accepted bigint[], out unsettled bigint[], out dags_with_room text[], out calls_for_admission boolean,
   out has_callbacks boolean, out continued jsonb)
 language plpgsql as $$
 declare
   runs bigint[] := array(select distinct i >> 20 from unnest(ids) i);
-  -- The accepted ends. What a task becomes is its end, or `retrying` or `ready` when it is tried again.
+  -- Among the tasks are some whose attempt said "not yet" before.
+  has_looked boolean;
+  -- What those say that say it now.
+  deferred jsonb;
+  -- The accepted ends. What a task becomes is its end, or `retrying` or `ready` when it is tried again. A `deferred` one has
+  -- not ended at all.
+  done_attempts uuid[];
   done_ends text[];
   done_becomes text[];
-  done_retries_ms bigint[];
+  done_delays_ms bigint[];
   done_numbers int[];
   -- Their places in what was given: a batch may hold the ends of two attempts of one task, of which one is live.
   done_at int[];
@@ -589,33 +625,37 @@ declare
 begin
   perform from sluice.dag_run where id = any (runs) order by id for key share;
 
-  perform from sluice.task_instance
-    where id = any (ids || array(select k.id from sluice.children_of(ids, ends) k)) order by id for update;
+  select coalesce(bool_or(t.deferred_id is not null), false) into has_looked
+    from (select deferred_id from sluice.task_instance
+           where id = any (ids || array(select k.id from sluice.children_of(ids, ends) k)) order by id for update) t;
 
   with done as (
     delete from sluice.live_attempt a
      using (select *
-              from unnest(ids, tokens, ends, reasons, exit_codes, error_texts, retries_ms, next_ids, next_tokens) with ordinality
-                   f(id, token, end_state, reason, exit_code, error, retry_ms, next_id, next_token, at)
+              from unnest(ids, tokens, ends, reasons, exit_codes, error_texts, delays_ms, next_ids, next_tokens) with ordinality
+                   f(id, token, end_state, reason, exit_code, error, delay_ms, next_id, next_token, at)
              order by f.id) f
      where a.task_instance_id = f.id and a.token = f.token and a.state = 'running'
-    returning a.*, f.at, f.end_state, f.reason, f.exit_code, f.error, f.retry_ms, f.next_id, f.next_token,
-      case when f.retry_ms > 0 then 'retrying' when f.retry_ms = 0 then 'ready' else f.end_state end as becomes),
+    returning a.*, f.at, f.end_state, f.reason, f.exit_code, f.error, f.delay_ms, f.next_id, f.next_token,
+      case when f.end_state = 'deferred' then 'deferred' when f.delay_ms > 0 then 'retrying' when f.delay_ms = 0 then 'ready'
+           else f.end_state end as becomes),
   history as (
     insert into sluice.attempt
       (task_instance_id, number, id, state, reason, exit_code, error, worker_id, queued_at, started_at, peak_memory, cpu_ms)
     select task_instance_id, number, id, end_state, reason, exit_code, error, worker_id, queued_at, started_at, peaks[at],
-           cpus_ms[at] from done),
+           cpus_ms[at] from done where end_state <> 'deferred'),
   e as (
     insert into sluice.event (run_id, task_instance_id, attempt, from_state, to_state, reason, actor)
-    select task_instance_id >> 20, task_instance_id, number, 'running', becomes, reason, who from done)
-  select array_agg(task_instance_id), array_agg(end_state), array_agg(becomes), array_agg(retry_ms), array_agg(number),
-         array_agg(at::int),
+    select task_instance_id >> 20, task_instance_id, number, 'running', becomes, reason, who from done
+     where end_state <> 'deferred')
+  select array_agg(task_instance_id), array_agg(id), array_agg(end_state), array_agg(becomes), array_agg(delay_ms),
+         array_agg(number), array_agg(at::int),
          array_agg(task_instance_id) filter (where has_slot), array_agg(workload_id) filter (where has_slot),
          array_agg(next_id) filter (where has_slot), array_agg(next_token) filter (where has_slot),
-         array_agg(worker_id) filter (where has_slot), array_agg(worker_epoch) filter (where has_slot)
-    into accepted, done_ends, done_becomes, done_retries_ms, done_numbers, done_at, slot_of, slot_workloads, slot_attempts,
-         slot_tokens, slot_workers, slot_epochs
+         array_agg(worker_id) filter (where has_slot), array_agg(worker_epoch) filter (where has_slot),
+         jsonb_agg(d) filter (where end_state = 'deferred')
+    into accepted, done_attempts, done_ends, done_becomes, done_delays_ms, done_numbers, done_at, slot_of, slot_workloads,
+         slot_attempts, slot_tokens, slot_workers, slot_epochs, deferred
     from (select *, end_state = 'success' and next_id is not null as has_slot from done) d;
   if accepted is null then
     accepted := '{}';
@@ -624,6 +664,37 @@ begin
     calls_for_admission := false;
     has_callbacks := false;
     return;
+  end if;
+
+  if deferred is not null then
+    with d as (
+      insert into sluice.deferral as d (task_instance_id, number, id, times, reason, worker_id, queued_at, started_at,
+                                        peak_memory, cpu_ms, log_bytes)
+      select n.task_instance_id, n.number, n.id, 1, n.reason, n.worker_id, n.queued_at, n.started_at, peaks[n.at], cpus_ms[n.at],
+             coalesce(logs_bytes[n.at], 0)
+        from jsonb_to_recordset(deferred)
+               n(task_instance_id bigint, number int, id uuid, reason text, worker_id text, queued_at timestamptz,
+                 started_at timestamptz, at int)
+      on conflict (task_instance_id) do update
+        set times = d.times + 1, reason = excluded.reason, worker_id = excluded.worker_id,
+            peak_memory = greatest(d.peak_memory, excluded.peak_memory),
+            cpu_ms = coalesce(d.cpu_ms + excluded.cpu_ms, d.cpu_ms, excluded.cpu_ms),
+            log_bytes = d.log_bytes + excluded.log_bytes
+      returning *)
+    -- What follows, look by look, is no event: there may be thousands.
+    insert into sluice.event (run_id, task_instance_id, attempt, from_state, to_state, reason, actor)
+    select task_instance_id >> 20, task_instance_id, number, 'running', 'deferred', reason, who from d where times = 1;
+  end if;
+  if has_looked then
+    -- The attempt is the sum of its looks.
+    with over as (
+      delete from sluice.deferral d using unnest(accepted, done_ends) e(id, end_state)
+       where d.task_instance_id = e.id and e.end_state <> 'deferred' returning d.*)
+    update sluice.attempt a
+       set queued_at = o.queued_at, started_at = o.started_at, deferrals = o.times,
+           peak_memory = greatest(o.peak_memory, a.peak_memory),
+           cpu_ms = coalesce(o.cpu_ms + a.cpu_ms, o.cpu_ms, a.cpu_ms)
+      from over o where a.task_instance_id = o.task_instance_id and a.number = o.number;
   end if;
 
   -- Only what waits is counted down: a child that has started may see its parent succeed once more.
@@ -669,15 +740,18 @@ begin
            open_parents = t.open_parents - x.n,
            attempts = t.attempts + case when t.id = any (going) then 1 else 0 end,
            started_at = case when t.id = any (going) then sluice.clock() else t.started_at end,
-           ended_at = case when x.becomes = x.end_state then sluice.clock() end,
+           ended_at = case when x.becomes = x.end_state and x.becomes <> 'deferred' then sluice.clock() end,
            ready_at = case when x.becomes = 'ready' or x.becomes is null and t.open_parents = x.n then sluice.clock()
                            else t.ready_at end,
            failures = t.failures + case when x.end_state = 'failed' then 1 else 0 end,
-           retry_at = case when x.becomes = 'retrying' then sluice.clock() + x.retry_ms * interval '1 ms' end
-      from (select d.*, 0 as n from unnest(accepted, done_ends, done_becomes, done_retries_ms)
-                                      d(id, end_state, becomes, retry_ms)
+           -- A look that came to its end shows that the task does not kill its workers.
+           lost_attempts = case when x.becomes = 'deferred' then 0 else t.lost_attempts end,
+           not_before = case when x.becomes in ('retrying', 'deferred') then sluice.clock() + x.delay_ms * interval '1 ms' end,
+           deferred_id = case when x.becomes = 'deferred' then x.attempt_id end
+      from (select d.*, 0 as n from unnest(accepted, done_attempts, done_ends, done_becomes, done_delays_ms)
+                                      d(id, attempt_id, end_state, becomes, delay_ms)
             union all
-            select k.id, null, null, null, k.n from unnest(kids, kid_counts) k(id, n)) x
+            select k.id, null, null, null, null, k.n from unnest(kids, kid_counts) k(id, n)) x
      where t.id = x.id
     returning t.id, t.run_id, t.state, t.attempts, t.failures, t.started_at, t.workload_id, x.becomes),
   born as (
@@ -715,9 +789,10 @@ begin
     perform from sluice.run_progress where run_id = any (runs) order by run_id for update;
   end if;
   with tally as (
-    select d.id >> 20 as run_id, count(*) filter (where d.becomes = d.end_state)::int as n,
+    select d.id >> 20 as run_id, count(*) filter (where d.becomes = d.end_state and d.becomes <> 'deferred')::int as n,
            count(*) filter (where d.becomes = 'failed' and t.is_leaf)::int as failed_leaves,
-           bool_or(d.becomes = d.end_state and (t.wakes_settling or d.end_state <> 'success' and not t.is_leaf)) as unsettled,
+           bool_or(d.becomes = d.end_state and d.becomes <> 'deferred'
+                   and (t.wakes_settling or d.end_state <> 'success' and not t.is_leaf)) as unsettled,
            bool_or(t.calls <> '{}') as calls
       from unnest(accepted, done_ends, done_becomes) d(id, end_state, becomes)
       join sluice.dag_run r on r.id = d.id >> 20
