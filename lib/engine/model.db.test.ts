@@ -15,6 +15,7 @@ import {
   claimWith,
   type Command,
   drain,
+  due,
   type End,
   end,
   handBackAll,
@@ -23,7 +24,6 @@ import {
   passTime,
   patrol,
   releaseLost,
-  retries,
   startQueued,
   startWorker,
   sweeps,
@@ -83,8 +83,17 @@ const aWorker = fc.constantFrom("one", "two");
 const oneEnd: fc.Arbitrary<End> = fc.record({
   roll,
   isLate: fc.constantFrom(false, false, false, true),
-  end: fc.constantFrom<Finish["state"]>("success", "success", "success", "failed", "failed", "skipped"),
-  retryS: fc.constantFrom(null, 0, 5, 40),
+  end: fc.constantFrom<Finish["state"]>(
+    "success",
+    "success",
+    "success",
+    "failed",
+    "failed",
+    "skipped",
+    "deferred",
+    "deferred",
+  ),
+  againS: fc.constantFrom(null, 0, 5, 40),
 });
 const aBatch = fc.array(oneEnd, { minLength: 1, maxLength: 3 });
 
@@ -101,7 +110,7 @@ const WEIGHTED: readonly [number, fc.Arbitrary<Command>][] = [
   [4, fc.constantFrom(-20, 1, 5, 5, 31, 90).map(passTime)],
   [3, fc.constant(sweeps)],
   [4, fc.constant(patrol)],
-  [2, fc.constant(retries)],
+  [2, fc.constant(due)],
   [2, fc.constant(startQueued)],
   [1, roll.map(people.cancel)],
   [2, roll.map(people.clear)],

@@ -68,6 +68,7 @@ const ENGINE: Record<string, Transition> = {
   "its last task's failure": { does: ending({ state: "failed" }), moves: { running: "failed" } },
   "its last task's skip": { does: ending({ state: "skipped" }), moves: { running: "success" } },
   "its last task's failure, with a retry": { does: ending({ state: "failed", retryInMs: 60_000 }), moves: {} },
+  "its last task's not yet": { does: ending({ state: "deferred", lookInMs: 60_000 }), moves: {} },
   "its last task's end under a token that nobody was given": {
     does: (scene) => ending({ token: randomUUID() })(scene),
     moves: {},

@@ -61,18 +61,28 @@ export const DAGS: readonly ModelDag[] = [
 export const BLUR_S = 15;
 
 type RunRow = { id: string; state: RunState };
-type TaskRow = { id: string; state: TaskState; held: boolean; began: number };
+type TaskRow = {
+  id: string;
+  state: TaskState;
+  held: boolean;
+  began: number;
+  look: string | null;
+  times: number | null;
+};
 type LiveRow = { id: string; state: string; token: string | null; worker: string | null; epoch: string | null };
 
 export async function readAll({ pool }: EngineDeps): Promise<{ runs: RunRow[]; tasks: TaskRow[]; live: LiveRow[] }> {
   const runs = await pool.query<RunRow>("select id, state from sluice.dag_run order by id");
   const tasks = await pool.query<TaskRow>(
-    `select t.id, t.state, t.held,
-            (select count(*)::int from (select started_at from sluice.attempt a where a.task_instance_id = t.id
-                                        union all
-                                        select started_at from sluice.live_attempt a where a.task_instance_id = t.id) s
+    `select t.id, t.state, t.held, f.id as look, f.times,
+            (select count(distinct s.number)::int
+               from (select number, started_at from sluice.attempt a where a.task_instance_id = t.id
+                     union all
+                     select number, started_at from sluice.live_attempt a where a.task_instance_id = t.id
+                     union all
+                     select f.number, f.started_at) s
               where s.started_at is not null) as began
-       from sluice.task_instance t order by t.id`,
+       from sluice.task_instance t left join sluice.deferral f on f.task_instance_id = t.id order by t.id`,
   );
   const live = await pool.query<LiveRow>(
     `select task_instance_id as id, state, token::text, worker_id as worker, worker_epoch as epoch
@@ -97,7 +107,8 @@ export async function agree(model: Model, deps: EngineDeps): Promise<void> {
     expect(together.length).toBeLessThanOrEqual(run.dag.spec.limits.maxActiveRuns);
   }
   for (const { id, state } of real.tasks) {
-    if (state === "retrying" || stateOf(model, id) !== "retrying") continue;
+    const waited = stateOf(model, id);
+    if (state === waited || (waited !== "retrying" && waited !== "deferred")) continue;
     if (model.dueAtS.get(id)! - model.clockS >= BLUR_S) continue;
     runOf(model, id).tasks[slotOf(id)] = "ready";
   }
@@ -106,15 +117,15 @@ export async function agree(model: Model, deps: EngineDeps): Promise<void> {
     run.tasks.map((state, ord) => {
       const id = taskInstanceId(run.id, ord);
       const held = isFinalTaskState(state) ? null : isHeld(model, run);
-      return { id, state, held, began: model.claims.get(id) ?? 0 };
+      const { attemptId = null, times = null } = model.looking.get(id) ?? {};
+      return { id, state, held, began: model.claims.get(id) ?? 0, look: attemptId, times };
     }),
   );
   expect(
-    real.tasks.map(({ id, state, held, began }) => ({
-      id,
-      state: seen(state),
-      held: isFinalTaskState(state) ? null : held,
-      began,
+    real.tasks.map((task) => ({
+      ...task,
+      state: seen(task.state),
+      held: isFinalTaskState(task.state) ? null : task.held,
     })),
   ).toEqual(expected);
   expect(real.live.filter(({ state }) => state === "running")).toEqual(

@@ -56,10 +56,12 @@ export type Model = {
   readonly holdings: Map<string, Holding>;
   /** Attempts that were taken away or have ended, the last ones: what a late worker hands in. */
   over: Continued[];
-  /** By task instance: workers it has lost since it was last cleared, attempts that began, when its retry is due. */
+  /** By task instance: workers it has lost since it was last cleared, attempts that began, when its retry or look is due. */
   readonly losses: Map<string, number>;
   readonly claims: Map<string, number>;
   readonly dueAtS: Map<string, number>;
+  /** By task instance: the attempt that said "not yet" and has not ended, and how often it said so. */
+  readonly looking: Map<string, { attemptId: string; number: number; times: number }>;
   /** By how much the engine's clock was moved. */
   clockS: number;
 };
@@ -75,6 +77,7 @@ export function emptyModel(): Model {
     losses: new Map(),
     claims: new Map(),
     dueAtS: new Map(),
+    looking: new Map(),
     clockS: 0,
   };
 }
@@ -114,7 +117,7 @@ function close(run: ModelRun, end?: RunState): void {
 export function claims(model: Model, worker: WorkerRef, claimed: Continued): void {
   const { taskInstanceId: id } = claimed;
   model.holdings.set(id, { claimed, worker, renewedAtS: model.clockS });
-  model.claims.set(id, (model.claims.get(id) ?? 0) + 1);
+  if (!model.looking.has(id)) model.claims.set(id, (model.claims.get(id) ?? 0) + 1);
 }
 
 const REMEMBERED = 30;
@@ -126,6 +129,12 @@ function drop(model: Model, taskId: string): void {
   model.over = [...model.over, holding.claimed].slice(-REMEMBERED);
 }
 
+/** By people: an attempt between two looks ends as one that runs does. */
+function ended(model: Model, taskId: string): void {
+  drop(model, taskId);
+  model.looking.delete(taskId);
+}
+
 export type ModelEnd = { taskId: string; state: TaskState; dueAtS?: number | undefined };
 
 /**
@@ -134,6 +143,8 @@ export type ModelEnd = { taskId: string; state: TaskState; dueAtS?: number | und
  */
 export function ends(model: Model, batch: readonly ModelEnd[]): void {
   for (const { taskId, state, dueAtS } of batch) {
+    if (state === "deferred") saysNotYet(model, taskId);
+    else model.looking.delete(taskId);
     drop(model, taskId);
     runOf(model, taskId).tasks[slotOf(taskId)] = state;
     if (dueAtS !== undefined) model.dueAtS.set(taskId, dueAtS);
@@ -146,6 +157,12 @@ export function ends(model: Model, batch: readonly ModelEnd[]): void {
     });
     close(run);
   }
+}
+
+function saysNotYet(model: Model, taskId: string): void {
+  const { attemptId, number } = model.holdings.get(taskId)!.claimed;
+  model.looking.set(taskId, { attemptId, number, times: (model.looking.get(taskId)?.times ?? 0) + 1 });
+  model.losses.delete(taskId);
 }
 
 /** Running attempts whose worker is lost; those that have lost too many end their task, which the caller settles. */
@@ -182,7 +199,7 @@ export function cancels(model: Model, run: ModelRun): void {
 
 /** The tasks begin again; what is not among them stays. */
 export function clears(model: Model, run: ModelRun, ords: ReadonlySet<number>): void {
-  for (const ord of ords) drop(model, taskInstanceId(run.id, ord));
+  for (const ord of ords) ended(model, taskInstanceId(run.id, ord));
   write(
     model,
     run,
@@ -210,7 +227,7 @@ export function kills(model: Model, run: ModelRun, ord: number): void {
 function write(model: Model, run: ModelRun, tasks: readonly TaskState[]): void {
   const after = settle(run.dag.graph, tasks);
   after.forEach((state, ord) => {
-    if (state !== run.tasks[ord]) drop(model, taskInstanceId(run.id, ord));
+    if (state !== run.tasks[ord]) ended(model, taskInstanceId(run.id, ord));
   });
   run.tasks = after;
   close(run);

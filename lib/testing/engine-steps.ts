@@ -85,6 +85,10 @@ function takes(model: Model, ref: WorkerRef, claimed: Continued): void {
   expect(stateOf(model, claimed.taskInstanceId)).toBe("ready");
   expect(model.holdings.has(claimed.taskInstanceId)).toBe(false);
   expect(isHeld(model, runOf(model, claimed.taskInstanceId))).toBe(false);
+  const look = model.looking.get(claimed.taskInstanceId);
+  const { attemptId, number } = claimed;
+  expect(claimed.look !== null).toBe(look !== undefined);
+  if (look) expect({ attemptId, number }).toEqual({ attemptId: look.attemptId, number: look.number });
   claims(model, ref, claimed);
 }
 
@@ -111,7 +115,7 @@ export const heartbeat = (id: string): Command =>
       // It may ask for what it has lost as well.
       const asked = [...mine.map(({ claimed }) => claimed), ...model.over];
       const { held } = await renewLeases(deps.pool, ref, asked, LEASE_MS);
-      expect(held.toSorted()).toEqual(mine.map(({ claimed }) => claimed.attemptId).toSorted());
+      expect(held.toSorted()).toEqual(mine.map(({ claimed }) => claimed.token).toSorted());
       for (const holding of mine) holding.renewedAtS = model.clockS;
     },
   );
@@ -140,7 +144,8 @@ export const handBackAll = (id: string): Command =>
     },
   );
 
-export type End = { roll: number; isLate: boolean; end: Finish["state"]; retryS: number | null };
+/** `againS`: after how long one that failed is tried again, if at all, and one that is deferred looks again. */
+export type End = { roll: number; isLate: boolean; end: Finish["state"]; againS: number | null };
 
 /** Ends of one batch, of live attempts and of ones that were taken away, also of the same task. */
 export const end = (batch: readonly End[], handsOn: boolean): Command =>
@@ -155,10 +160,12 @@ export const end = (batch: readonly End[], handsOn: boolean): Command =>
         const list = one.isLate || live.length === 0 ? model.over : live.map(({ claimed }) => claimed);
         if (list.length > 0) chosen.set(pick(list, one.roll).token, { claimed: pick(list, one.roll), ...one });
       }
-      const wanted = [...chosen.values()].map(({ claimed, end: state, retryS }): Finish & { token: string } => {
-        const retryInMs = state === "failed" && retryS !== null ? retryS * 1_000 : undefined;
+      const wanted = [...chosen.values()].map(({ claimed, end: state, againS }): Finish & { token: string } => {
+        const { taskInstanceId, token } = claimed;
+        const retryInMs = state === "failed" && againS !== null ? againS * 1_000 : undefined;
+        const lookInMs = state === "deferred" ? (againS ?? 1) * 1_000 : undefined;
         const next = handsOn ? undefined : { attemptId: randomUUID(), token: randomUUID() };
-        return { taskInstanceId: claimed.taskInstanceId, token: claimed.token, state, reason: "EXIT", retryInMs, next };
+        return { taskInstanceId, token, state, reason: "EXIT", retryInMs, lookInMs, next };
       });
       const good = wanted.filter(({ taskInstanceId: id, token }) => model.holdings.get(id)?.claimed.token === token);
       const holders = new Map(good.map(({ taskInstanceId: id }) => [id, model.holdings.get(id)!.worker]));
@@ -166,17 +173,18 @@ export const end = (batch: readonly End[], handsOn: boolean): Command =>
         expect(accepted.toSorted()).toEqual(good.map(({ taskInstanceId: id }) => id).toSorted());
         ends(
           model,
-          good.map(({ taskInstanceId: taskId, state, retryInMs }) => ({
+          good.map(({ taskInstanceId: taskId, state, retryInMs, lookInMs = retryInMs }) => ({
             taskId,
             state: retryInMs === undefined ? state : retryInMs === 0 ? "ready" : "retrying",
-            dueAtS: retryInMs === undefined ? undefined : model.clockS + retryInMs / 1_000,
+            dueAtS: lookInMs === undefined ? undefined : model.clockS + lookInMs / 1_000,
           })),
         );
       };
       if (handsOn) {
         accept(await finish(deps, wanted, "worker:model"));
-        // One that is tried again ends nothing, and so settles nothing that somebody else has left.
-        for (const { taskInstanceId: id, retryInMs } of good) if (retryInMs === undefined) settled(runOf(model, id));
+        // One that goes on or is tried again ends nothing, and so settles nothing that somebody else has left.
+        for (const { taskInstanceId: id, retryInMs, lookInMs = retryInMs } of good)
+          if (lookInMs === undefined) settled(runOf(model, id));
       } else {
         const finished = await finishRunning(deps.pool, wanted, "worker:model", LEASE_MS);
         accept(finished.accepted);
@@ -235,7 +243,7 @@ export const patrol = step(
   () => true,
   async (model, deps) => {
     await patrolAdmission(deps);
-    await retriesAreReady(model, deps);
+    await dueAreReady(model, deps);
     // What is passed over is told why.
     const { rows } = await deps.pool.query(
       `select distinct t.workload_id from sluice.task_instance t
@@ -246,20 +254,20 @@ export const patrol = step(
   },
 );
 
-export const retries = step(
-  "look for due retries",
+export const due = step(
+  "look for what is due",
   {},
   () => true,
   async (model, deps) => {
     await admitDue(deps);
-    await retriesAreReady(model, deps);
+    await dueAreReady(model, deps);
   },
 );
 
-/** No retry that is due is left. */
-async function retriesAreReady(model: Model, deps: EngineDeps): Promise<void> {
+/** No retry and no look that is due is left. */
+async function dueAreReady(model: Model, deps: EngineDeps): Promise<void> {
   const { rows } = await deps.pool.query<{ id: string }>(
-    "select id from sluice.task_instance where state = 'retrying'",
+    "select id from sluice.task_instance where state in ('retrying', 'deferred')",
   );
   for (const { id } of rows) expect(model.dueAtS.get(id)).toBeGreaterThan(model.clockS);
 }

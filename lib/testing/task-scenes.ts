@@ -1,3 +1,4 @@
+import { readyDue } from "#lib/db/admission.ts";
 import type { Claimed, WorkerRef } from "#lib/db/claims.ts";
 import { type Finish, finishRunning } from "#lib/db/finishes.ts";
 import { releaseDrained } from "#lib/db/lost-attempts.ts";
@@ -105,5 +106,28 @@ export const REACH: Record<TaskState, (deps: EngineDeps) => Promise<Scene>> = {
     await cancelRun(deps, scene.runId, by);
     await clearRun(deps, scene.runId, { tasks: ["other"] }, by);
     return scene;
+  },
+};
+
+/** States in which a task is with the next look of an attempt that said "not yet". */
+export const LOOKING = ["ready", "queued", "running"] as const;
+
+async function readyToLook(deps: EngineDeps): Promise<Scene> {
+  const scene = await ended(deps, { state: "deferred", reason: "no file", lookInMs: 0 });
+  await readyDue(deps.pool);
+  return { ...scene, first: scene.last };
+}
+
+/** How it gets into each of them. `first` is then the look that said so. */
+export const REACH_LOOK: Record<(typeof LOOKING)[number], (deps: EngineDeps) => Promise<Scene>> = {
+  ready: readyToLook,
+  queued: async (deps) => {
+    const scene = await readyToLook(deps);
+    await admit(deps);
+    return scene;
+  },
+  running: async (deps) => {
+    const scene = await readyToLook(deps);
+    return { ...scene, last: await claimOne(deps, scene.worker) };
   },
 };
