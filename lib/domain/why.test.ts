@@ -37,6 +37,12 @@ test("who has not ended yet, or ended badly, is named", () => {
   expect(whySentence({ ...base, state: "waiting", parents })).toBe("it waits for extract (failed)");
 });
 
+test("a deferred task says when it looks again and what for", () => {
+  const deferred = { ...base, state: "deferred" as const, notBefore: "12:30", reason: "no file yet", deferrals: 1 };
+  expect(whySentence(deferred)).toBe("it looks again at 12:30: no file yet");
+  expect(whySentence({ ...deferred, deferrals: 12 })).toBe("it looks again at 12:30: no file yet (looked 12 times)");
+});
+
 test("a queued run says what it waits for", () => {
   const free = { dagId: "etl", dagPausedBy: null, runPausedBy: null, limit: 2, running: 0, ahead: 0 };
   expect(whyQueued(free)).toBe("it starts in a moment");

@@ -1,6 +1,7 @@
 import { describe, expect, test } from "vitest";
 import { parseDefinition } from "../domain/definition/parse.ts";
-import { bash, dag, fn, http, noop, python, sql } from "./index.ts";
+import { bash, dag, fn, http, noop, notYet, python, sql } from "./index.ts";
+import { isNotYet } from "./not-yet.ts";
 
 describe("the builder", () => {
   const etl = dag("etl", {
@@ -100,5 +101,27 @@ describe("the builder", () => {
     for (let n = 0; n < 10_000; n++) large = large.task(`t${n}`, noop());
     expect(large.toSpec("x.ts").tasks).toHaveLength(10_000);
     expect(performance.now() - started).toBeLessThan(3_000);
+  });
+});
+
+describe("notYet", () => {
+  test("is told from every other value, also from one that looks the same", () => {
+    const early = notYet({ after: "1m30s", reason: "no file" });
+    expect(early).toMatchObject({ afterMs: 90_000, reason: "no file" });
+    expect([early, { ...early }].map(isNotYet)).toEqual([true, true]);
+    for (const other of [null, undefined, "notYet", { afterMs: 1, reason: "x" }, JSON.parse(JSON.stringify(early))])
+      expect(isNotYet(other)).toBe(false);
+  });
+
+  test.for([
+    ["soon", /"after" must be a duration like .* and at least 1s; it is "soon"/],
+    ["200ms", /at least 1s; it is "200ms"/],
+    [30, /it is 30/],
+  ] as const)("refuses to look again after %j", ([after, message]) => {
+    expect(() => notYet({ after: after as string, reason: "no file" })).toThrow(message);
+  });
+
+  test("wants to know what it waits for", () => {
+    expect(() => notYet({ after: "30s", reason: "" })).toThrow('"reason" must say what the task waits for');
   });
 });

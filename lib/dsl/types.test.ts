@@ -1,5 +1,5 @@
 import { expectTypeOf, test } from "vitest";
-import { bash, dag, fn, http, noop, python, sql } from "./index.ts";
+import { bash, dag, fn, http, noop, notYet, python, sql } from "./index.ts";
 
 test("the compiler knows what each parent returns, as it arrives", () => {
   dag("typed")
@@ -33,6 +33,40 @@ test("the compiler knows what each parent returns, as it arrives", () => {
     )
     .task("next", { dependsOn: ["use"] }, python("pass"))
     .task("end", { dependsOn: ["next"], retries: 3, timeout: "5m" }, noop());
+});
+
+test('a function that may say "not yet" leaves what it returns otherwise', () => {
+  const maybe = (): { path: string; at: Date } | undefined => undefined;
+  dag("waits")
+    .task(
+      "file",
+      fn(() => maybe() ?? notYet({ after: "30s", reason: "no file" })),
+    )
+    .task(
+      "later",
+      fn(async ({ attemptId }) => {
+        if (attemptId === "") return notYet({ after: "1m", reason: "too early" });
+        return [1, 2];
+      }),
+    )
+    .task(
+      "never",
+      fn(() => notYet({ after: "1h", reason: "never" })),
+    )
+    .task(
+      "use",
+      { dependsOn: ["file", "later", "never"] },
+      fn(({ outputs }) => {
+        expectTypeOf(outputs.file).toEqualTypeOf<{ path: string; at: string }>();
+        expectTypeOf(outputs.later).toEqualTypeOf<number[]>();
+        expectTypeOf(outputs.never).toEqualTypeOf<never>();
+      }),
+    );
+  // @ts-expect-error -- people want to know what it waits for
+  const quiet = () => notYet({ after: "30s" });
+  // @ts-expect-error -- a duration is a text, like everywhere
+  const bare = () => notYet({ after: 30, reason: "no file" });
+  void [quiet, bare];
 });
 
 test("under a rule that does not need every parent, an output may be missing", () => {

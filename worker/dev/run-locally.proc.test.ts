@@ -99,6 +99,17 @@ test("an attempt is repeated as often as the policy says, and only for its reaso
   expect(endOf(await run(task("4")), "a")).toMatchObject({ state: "failed", attempts: 1 });
 });
 
+test('a function that says "not yet" is called again in the same attempt', async () => {
+  const files = {
+    "code.ts": `import { notYet } from "sluice";
+      let calls = 0;
+      export const twice = ({ attemptId }) => (++calls < 2 ? notYet({ after: "5m", reason: "call " + calls }) : [calls, attemptId]);`,
+  };
+  const came = await run("  - { id: a, fn: './code.ts#twice' }", { files });
+  expect(endOf(came, "a")).toMatchObject({ state: "success", attempts: 1, output: [2, "local-a-1"] });
+  expect(came.looks).toEqual([{ reason: "call 1", waitMs: 300_000, waits: false }]);
+});
+
 test("a stop ends processes and functions with all they started", async () => {
   const stopping = new AbortController();
   const pids: number[] = [];

@@ -9,7 +9,7 @@ import { createFunctionPool, type FunctionPool } from "./pool.ts";
 
 const FILES = {
   "code.ts": `
-    import { dag, fn } from "sluice";
+    import { dag, fn, notYet } from "sluice";
     import { double } from "./lib/double.ts";
     let calls = 0;
     export const add = ({ outputs }: { outputs: { n: number } }) => double(outputs.n) + 1;
@@ -20,6 +20,9 @@ const FILES = {
     export const exits = () => process.exit(9);
     export const hangs = () => { console.log("hanging"); for (;;); };
     export const chats = () => { process.send?.("ready"); process.send?.({ kind: "threw" }); return "said"; };
+    export const early = () => { console.log("looked"); return notYet({ after: "30s", reason: "no file" }); };
+    export const hasty = () => notYet({ after: "1ms", reason: "no file" });
+    export const inside = () => ({ answer: notYet({ after: "30s", reason: "no file" }) });
     export const nan = () => ({ value: NaN });
     export const environment = () => Object.keys(process.env).filter((name) => /SLUICE|DATABASE|SECRET|TOKEN/.test(name));
     export default dag("inline").task("hello", fn(({ run }) => \`hello \${run.id}\`));
@@ -72,6 +75,17 @@ describe("functions", () => {
     expect(await call("add")).toMatchObject({ ok: true, value: 41 });
     expect(await call("nothing")).toMatchObject({ ok: true, value: undefined });
     expect(await call("default.hello")).toMatchObject({ ok: true, value: "hello 7" });
+  });
+
+  test("say that it is too early, with when to look again; inside of an output that is a value like any other", async () => {
+    expect(await call("early")).toEqual({
+      ok: "not yet",
+      afterMs: 30_000,
+      reason: "no file",
+      log: "stdout:looked\n",
+    });
+    expect(await call("hasty")).toMatchObject({ ok: false, error: expect.stringContaining("at least 1s") });
+    expect(await call("inside")).toMatchObject({ ok: true, value: { answer: { afterMs: 30_000, reason: "no file" } } });
   });
 
   test("run in a process that stays warm", async () => {

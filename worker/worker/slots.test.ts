@@ -23,7 +23,7 @@ const claimed = (n: number): Claimed => ({
 });
 
 /** Slots of a worker whose ends are always accepted; `submitted` are the task instances whose end was handed in. */
-function slots(): { slots: Slots; submitted: string[] } {
+function slots(answered: () => Promise<void> = () => Promise.resolve()): { slots: Slots; submitted: string[] } {
   const submitted: string[] = [];
   const made = createSlots({
     tools: {
@@ -41,6 +41,7 @@ function slots(): { slots: Slots; submitted: string[] } {
     finisher: {
       submit: async ({ taskInstanceId }) => {
         submitted.push(taskInstanceId);
+        await answered();
         return { accepted: true };
       },
     },
@@ -66,4 +67,18 @@ test("what a claim brings when everything has been stopped is not handed in", as
   worker.add(claimed(1), "inline");
   await worker.ended();
   expect(submitted).toEqual([]);
+});
+
+test("the next look of an attempt is held although the answer to the end of the last one comes late", async () => {
+  const answers = [Promise.withResolvers<void>(), Promise.withResolvers<void>()];
+  const waiting = answers.values();
+  const { slots: worker, submitted } = slots(() => waiting.next().value!.promise);
+  worker.add(claimed(1), "inline");
+  await expect.poll(() => submitted).toEqual(["1"]);
+  worker.add({ ...claimed(1), token: "token of the next look" }, "inline");
+  answers[0]!.resolve();
+  await expect.poll(() => [...worker.held.keys()]).toEqual(["token of the next look"]);
+  answers[1]!.resolve();
+  await worker.ended();
+  expect(worker.held.size).toBe(0);
 });
