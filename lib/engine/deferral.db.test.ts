@@ -8,7 +8,6 @@ import { upsertPool } from "#lib/db/pools.ts";
 import { findTaskInstance } from "#lib/db/run-reads.ts";
 import { findSituation } from "#lib/db/situation-reads.ts";
 import { setSystemLimit } from "#lib/db/system-limits.ts";
-import { insertLogChunks } from "#lib/db/task-logs.ts";
 import { inTx } from "#lib/db/tx.ts";
 import { publishVersion } from "#lib/db/versions.ts";
 import { renewLeases } from "#lib/db/workers.ts";
@@ -206,7 +205,7 @@ describe("an attempt that says not yet", () => {
     const writes = async (of: Claimed, seq: number): Promise<void> => {
       const { taskInstanceId: id, number, token } = of;
       const chunk = { taskInstanceId: id, number, token, seq, stream: "stdout" as const, bytes: Buffer.from("looked") };
-      await insertLogChunks(pool, [chunk]);
+      await database.deps.logs.append([chunk]);
     };
     await writes(look, 0);
     const second = await lookAgain(w, look, { logBytes: 6 });

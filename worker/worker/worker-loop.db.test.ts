@@ -3,12 +3,13 @@ import { afterEach, beforeEach, expect, test } from "vitest";
 import { inTx } from "#lib/db/tx.ts";
 import { publishVersion } from "#lib/db/versions.ts";
 import { DagSpec } from "#lib/domain/model/dag.ts";
+import { patrolAdmission } from "#lib/engine/admit.ts";
 import { registerWorker } from "#lib/engine/register-worker.ts";
 import { createAddressGuard } from "#lib/executors/http-address.ts";
 import type { CallResult, FunctionCall } from "#lib/executors/executor.ts";
 import { lanesOf } from "#lib/queue/task-queue.ts";
 import { testDatabase } from "#lib/testing/database.ts";
-import { runState, start, forgetRuns } from "#lib/testing/engine.ts";
+import { forgetRuns, moveClock, runState, start, states } from "#lib/testing/engine.ts";
 import { createDuties } from "../health.ts";
 import { NO_SECRETS } from "../secrets/provider.ts";
 import { createFinisher } from "./finisher.ts";
@@ -29,9 +30,13 @@ afterEach(async () => {
   await Promise.all(hearts.splice(0).map((heart) => heart.stop()));
 });
 
-type Call = (call: FunctionCall, signal: AbortSignal) => Promise<CallResult>;
+type Call = (
+  call: FunctionCall,
+  signal: AbortSignal,
+  write: (stream: "stdout", bytes: Buffer) => void,
+) => Promise<CallResult>;
 
-async function work(name: string, call: Call, registeredMsAgo = 0): Promise<WorkerLoop> {
+async function work(name: string, call: Call, { functionSlots = 2, registeredMsAgo = 0 } = {}): Promise<WorkerLoop> {
   const { deps } = database;
   const worker = await registerWorker(deps, {
     id: name,
@@ -40,7 +45,7 @@ async function work(name: string, call: Call, registeredMsAgo = 0): Promise<Work
     version: "0.0.0",
     queues: ["default"],
     processSlots: 0,
-    functionSlots: 2,
+    functionSlots,
     inlineSlots: 0,
     cpu: 0,
     memory: 0,
@@ -72,7 +77,7 @@ async function work(name: string, call: Call, registeredMsAgo = 0): Promise<Work
     worker,
     heart,
     lanes: lanesOf(["default"]),
-    slots: { process: 0, function: 2, inline: 0 },
+    slots: { process: 0, function: functionSlots, inline: 0 },
     logs: createLogWriter(deps, 1024 * 1024),
     finisher: createFinisher(deps, `worker:${name}`, unheard),
     duties: createDuties(),
@@ -84,12 +89,13 @@ async function work(name: string, call: Call, registeredMsAgo = 0): Promise<Work
   return loop;
 }
 
-async function publish(id: string, count: number): Promise<void> {
+async function publish(id: string, count: number, options: object = {}): Promise<void> {
   const tasks = Array.from({ length: count }, (_, n) => ({
     id: `t${n}`,
     type: "fn",
     config: { module: "m.ts", export: `f${n}` },
     dependsOn: n === 0 ? [] : ["t0"],
+    ...options,
   }));
   const spec = DagSpec.parse({ id, bundle: "a".repeat(64), tasks });
   await inTx(database.pool, (tx) => publishVersion(tx, spec, { file: `${id}.yaml`, source: "", author: "test" }));
@@ -178,7 +184,7 @@ test("a lease that nobody has confirmed for long is confirmed before anything is
   const { pool } = database;
   await publish("overdue", 3);
   // As after a database that was away, with the heartbeat not yet heard again.
-  await work("w", () => Promise.resolve({ ok: true, value: null }), 25_000);
+  await work("w", () => Promise.resolve({ ok: true, value: null }), { registeredMsAgo: 25_000 });
   const runId = await start(database.deps, "overdue");
   await until(ended(runId));
   expect(await runState(database.deps, runId)).toBe("success");
@@ -186,4 +192,67 @@ test("a lease that nobody has confirmed for long is confirmed before anything is
     "select lease_until > sluice.clock() + interval '10 s' as renewed from sluice.worker",
   );
   expect(rows).toEqual([{ renewed: true }]);
+});
+
+test("a function that says not yet gives its only slot to another task, and goes on with its log when its time has come", async () => {
+  const { deps, pool } = database;
+  await publish("waits", 2, { dependsOn: [] });
+  const calls: string[] = [];
+  const ids = new Set<unknown>();
+  const done = (task: string): boolean => calls.filter((called) => called === task).length === 3;
+  await work(
+    "w",
+    async ({ export: task, argument }, _, write) => {
+      calls.push(task);
+      write("stdout", Buffer.from(`look ${calls.filter((called) => called === task).length}\n`));
+      if (task === "f1") return { ok: true, value: null };
+      ids.add(argument.attemptId);
+      return done("f0") ? { ok: true, value: "came" } : { ok: "not yet", afterMs: 30_000, reason: "no file" };
+    },
+    { functionSlots: 1 },
+  );
+  const runId = await start(deps, "waits");
+  const isDeferred = async (): Promise<boolean> => (await states(deps, runId))[0] === "deferred";
+  await until(async () => calls.includes("f1") && (await isDeferred()));
+  for (const [look, time] of [
+    [2, "31 s"],
+    [3, "62 s"],
+  ] as const) {
+    await moveClock(deps, time);
+    await Promise.all(loops.map((loop) => loop.heartbeat()));
+    await patrolAdmission(deps);
+    await until(async () => calls.length === 1 + look && (done("f0") || (await isDeferred())));
+  }
+  await until(ended(runId));
+  expect(await runState(deps, runId)).toBe("success");
+  expect(calls.toSorted()).toEqual(["f0", "f0", "f0", "f1"]);
+  expect(ids.size).toBe(1);
+  const attempts = await pool.query(
+    "select number, state, deferrals, id from sluice.attempt order by task_instance_id",
+  );
+  expect(attempts.rows).toEqual([
+    { number: 1, state: "success", deferrals: 2, id: [...ids][0] },
+    expect.objectContaining({ deferrals: null }),
+  ]);
+  const log = await pool.query<{ chunk: Buffer }>(
+    "select chunk from sluice.task_log where task_instance_id & 1048575 = 0 order by attempt, seq",
+  );
+  expect(Buffer.concat(log.rows.map(({ chunk }) => chunk)).toString()).toBe("look 1\nlook 2\nlook 3\n");
+});
+
+test("a wait is over when the timeout of its task is, and fails as one that may be tried again", async () => {
+  const { deps, pool } = database;
+  await publish("late", 1, { timeout: "1m", retries: { max: 1, delay: "1h", jitter: false } });
+  await work("w", () => Promise.resolve({ ok: "not yet", afterMs: 3_600_000, reason: "no file" }));
+  const runId = await start(deps, "late");
+  const is = (state: string) => async (): Promise<boolean> => (await states(deps, runId))[0] === state;
+  await until(is("deferred"));
+  // The last look is not after an hour, but when the minute is over.
+  await moveClock(deps, "61 s");
+  await Promise.all(loops.map((loop) => loop.heartbeat()));
+  await patrolAdmission(deps);
+  await until(is("retrying"));
+  const { rows } = await pool.query("select state, reason, error, deferrals from sluice.attempt");
+  const error = "it waited for its timeout of 1m, and still: no file";
+  expect(rows).toEqual([{ state: "failed", reason: "TIMEOUT", error, deferrals: 1 }]);
 });
