@@ -66,12 +66,13 @@ export function showCommand(): Command {
           attempt.state,
           attempt.reason ?? "",
           attempt.exitCode === null ? "" : String(attempt.exitCode),
+          attempt.deferrals === 0 ? "" : String(attempt.deferrals),
           attempt.workerId ?? "",
           attempt.startedAt ?? "",
           attempt.endedAt ?? "",
           attempt.error ?? "",
         ]);
-        const headings = ["attempt", "state", "reason", "exit", "worker", "started", "ended", "error"];
+        const headings = ["attempt", "state", "reason", "exit", "deferrals", "worker", "started", "ended", "error"];
         for (const line of table(headings, rows)) printLine(line);
       }),
     );

@@ -2,6 +2,7 @@ import { Download } from "lucide-react";
 import { useMemo } from "react";
 import { ConnectionDot } from "#components/run/connection-dot.tsx";
 import { LOST_LOOK, STATE_LOOKS } from "#components/state/state-looks.ts";
+import { Time } from "#components/time/time.tsx";
 import { Button } from "#components/ui/button.tsx";
 import { Card, CardHeader, CardTitle } from "#components/ui/card.tsx";
 import { cn } from "#components/ui/cn.ts";
@@ -62,6 +63,7 @@ function AttemptLog({ task, attempt, level, onLevel }: Level & { task: TaskInsta
     <>
       <div className="flex flex-wrap items-center gap-x-4 gap-y-1 border-b border-line px-3 py-1.5 text-xs">
         <ConnectionDot connection={connection} />
+        {attempt === task.attempt && <Pause task={task} />}
         <Ending end={ended} />
         <LevelChips shown={level} counts={counts} onSelect={onLevel} />
       </div>
@@ -70,9 +72,27 @@ function AttemptLog({ task, attempt, level, onLevel }: Level & { task: TaskInsta
   );
 }
 
+/** What goes on by itself, and when. */
+function Pause({ task: { state, notBefore, waitsFor } }: { task: TaskInstance }) {
+  if (notBefore === null) return null;
+  const look = STATE_LOOKS[state];
+  return (
+    <>
+      <span className={cn("inline-flex items-center gap-1 font-medium", look.text)}>
+        <look.icon aria-hidden className="size-3.5" />
+        {look.word}
+      </span>
+      <span>
+        {state === "deferred" ? "Looks again" : "Tries again"} at <Time at={notBefore} /> UTC
+      </span>
+      {waitsFor === null ? null : <span className="basis-full break-words text-ink-soft">{waitsFor}</span>}
+    </>
+  );
+}
+
 function Ending({ end }: { end: LogEnd | undefined }) {
   if (!end?.attempt) return null;
-  const { state, exitCode, error, workerId } = end.attempt;
+  const { state, exitCode, error, workerId, deferrals } = end.attempt;
   const look = lookOf(state);
   return (
     <>
@@ -81,6 +101,7 @@ function Ending({ end }: { end: LogEnd | undefined }) {
         {look.word}
       </span>
       {exitCode === null ? null : <span>Exit code {exitCode}</span>}
+      {deferrals === 0 ? null : <span>Looked {deferrals + 1} times</span>}
       {workerId === null ? null : <span className="text-ink-soft">on {workerId}</span>}
       {error === null ? null : <span className="basis-full break-words text-danger">{error}</span>}
     </>

@@ -42,6 +42,11 @@ export function TaskTable({ tasks, selected, serverNow, onSelect }: Props) {
               </Td>
               <Td>
                 <StateWord state={task.state} />
+                {task.waitsFor === null ? null : (
+                  <span className="block max-w-64 truncate text-xs text-ink-soft" title={task.waitsFor}>
+                    {task.waitsFor}
+                  </span>
+                )}
               </Td>
               <Td className="text-right tabular-nums">{task.attempt === 0 ? "–" : task.attempt}</Td>
               <Td>

@@ -200,7 +200,7 @@ describe("an attempt that says not yet", () => {
   });
 
   test("goes on with its log where the last look stopped, also behind one that was lost", async () => {
-    const { deps, pool } = database;
+    const { pool } = database;
     const { w, look } = await claimedOne();
     const writes = async (of: Claimed, seq: number): Promise<void> => {
       const { taskInstanceId: id, number, token } = of;

@@ -38,7 +38,11 @@ export const taskOptions = {
     .default("all_success")
     .describe("When the task may start, by how its parents ended."),
   retries: Retries.describe("A number of retries, or how they are made."),
-  timeout: Duration().default("1d").describe("An attempt that takes longer is ended as failed."),
+  timeout: Duration()
+    .default("1d")
+    .describe(
+      "An attempt that takes longer is ended as failed. One that waits (`notYet`) looks for the last time then.",
+    ),
   sla: Duration()
     .optional()
     .describe(

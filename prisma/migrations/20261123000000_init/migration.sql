@@ -592,11 +592,10 @@ declare
   runs bigint[] := array(select distinct i >> 20 from unnest(ids) i);
   -- Among the tasks are some whose attempt said "not yet" before.
   has_looked boolean;
-  -- What those say that say it now.
-  deferred jsonb;
+  -- The live attempts of a batch in which one says it.
+  lookers jsonb;
   -- The accepted ends. What a task becomes is its end, or `retrying` or `ready` when it is tried again. A `deferred` one has
   -- not ended at all.
-  done_attempts uuid[];
   done_ends text[];
   done_becomes text[];
   done_delays_ms bigint[];
@@ -629,6 +628,10 @@ begin
     from (select deferred_id from sluice.task_instance
            where id = any (ids || array(select k.id from sluice.children_of(ids, ends) k)) order by id for update) t;
 
+  if 'deferred' = any (ends) then
+    select jsonb_agg(a) into lookers from sluice.live_attempt a where a.task_instance_id = any (ids);
+  end if;
+
   with done as (
     delete from sluice.live_attempt a
      using (select *
@@ -648,14 +651,13 @@ begin
     insert into sluice.event (run_id, task_instance_id, attempt, from_state, to_state, reason, actor)
     select task_instance_id >> 20, task_instance_id, number, 'running', becomes, reason, who from done
      where end_state <> 'deferred')
-  select array_agg(task_instance_id), array_agg(id), array_agg(end_state), array_agg(becomes), array_agg(delay_ms),
+  select array_agg(task_instance_id), array_agg(end_state), array_agg(becomes), array_agg(delay_ms),
          array_agg(number), array_agg(at::int),
          array_agg(task_instance_id) filter (where has_slot), array_agg(workload_id) filter (where has_slot),
          array_agg(next_id) filter (where has_slot), array_agg(next_token) filter (where has_slot),
-         array_agg(worker_id) filter (where has_slot), array_agg(worker_epoch) filter (where has_slot),
-         jsonb_agg(d) filter (where end_state = 'deferred')
-    into accepted, done_attempts, done_ends, done_becomes, done_delays_ms, done_numbers, done_at, slot_of, slot_workloads,
-         slot_attempts, slot_tokens, slot_workers, slot_epochs, deferred
+         array_agg(worker_id) filter (where has_slot), array_agg(worker_epoch) filter (where has_slot)
+    into accepted, done_ends, done_becomes, done_delays_ms, done_numbers, done_at, slot_of, slot_workloads,
+         slot_attempts, slot_tokens, slot_workers, slot_epochs
     from (select *, end_state = 'success' and next_id is not null as has_slot from done) d;
   if accepted is null then
     accepted := '{}';
@@ -666,24 +668,26 @@ begin
     return;
   end if;
 
-  if deferred is not null then
+  if 'deferred' = any (done_ends) then
     with d as (
       insert into sluice.deferral as d (task_instance_id, number, id, times, reason, worker_id, queued_at, started_at,
                                         peak_memory, cpu_ms, log_bytes)
-      select n.task_instance_id, n.number, n.id, 1, n.reason, n.worker_id, n.queued_at, n.started_at, peaks[n.at], cpus_ms[n.at],
-             coalesce(logs_bytes[n.at], 0)
-        from jsonb_to_recordset(deferred)
-               n(task_instance_id bigint, number int, id uuid, reason text, worker_id text, queued_at timestamptz,
-                 started_at timestamptz, at int)
+      select a.task_instance_id, a.number, a.id, 1, reasons[x.at], a.worker_id, a.queued_at, a.started_at, peaks[x.at],
+             cpus_ms[x.at], coalesce(logs_bytes[x.at], 0)
+        from unnest(accepted, done_ends, done_at) x(id, end_state, at)
+        join jsonb_populate_recordset(null::sluice.live_attempt, lookers) a on a.task_instance_id = x.id
+       where x.end_state = 'deferred'
       on conflict (task_instance_id) do update
         set times = d.times + 1, reason = excluded.reason, worker_id = excluded.worker_id,
             peak_memory = greatest(d.peak_memory, excluded.peak_memory),
             cpu_ms = coalesce(d.cpu_ms + excluded.cpu_ms, d.cpu_ms, excluded.cpu_ms),
             log_bytes = d.log_bytes + excluded.log_bytes
-      returning *)
+      returning d.task_instance_id, d.number, d.id, d.times, d.reason),
     -- What follows, look by look, is no event: there may be thousands.
-    insert into sluice.event (run_id, task_instance_id, attempt, from_state, to_state, reason, actor)
-    select task_instance_id >> 20, task_instance_id, number, 'running', 'deferred', reason, who from d where times = 1;
+    e as (
+      insert into sluice.event (run_id, task_instance_id, attempt, from_state, to_state, reason, actor)
+      select task_instance_id >> 20, task_instance_id, number, 'running', 'deferred', reason, who from d where times = 1)
+    update sluice.task_instance t set deferred_id = d.id from d where t.id = d.task_instance_id and d.times = 1;
   end if;
   if has_looked then
     -- The attempt is the sum of its looks.
@@ -747,11 +751,11 @@ begin
            -- A look that came to its end shows that the task does not kill its workers.
            lost_attempts = case when x.becomes = 'deferred' then 0 else t.lost_attempts end,
            not_before = case when x.becomes in ('retrying', 'deferred') then sluice.clock() + x.delay_ms * interval '1 ms' end,
-           deferred_id = case when x.becomes = 'deferred' then x.attempt_id end
-      from (select d.*, 0 as n from unnest(accepted, done_attempts, done_ends, done_becomes, done_delays_ms)
-                                      d(id, attempt_id, end_state, becomes, delay_ms)
+           deferred_id = case when x.becomes = 'deferred' then t.deferred_id end
+      from (select d.*, 0 as n from unnest(accepted, done_ends, done_becomes, done_delays_ms)
+                                      d(id, end_state, becomes, delay_ms)
             union all
-            select k.id, null, null, null, null, k.n from unnest(kids, kid_counts) k(id, n)) x
+            select k.id, null, null, null, k.n from unnest(kids, kid_counts) k(id, n)) x
      where t.id = x.id
     returning t.id, t.run_id, t.state, t.attempts, t.failures, t.started_at, t.workload_id, x.becomes),
   born as (
