@@ -1,9 +1,14 @@
 import { setTimeout as delay } from "node:timers/promises";
 import { afterEach, beforeEach, expect, test } from "vitest";
+import type { WorkerRef } from "#lib/db/claims.ts";
 import { inTx } from "#lib/db/tx.ts";
 import { publishVersion } from "#lib/db/versions.ts";
+import { renewLeases } from "#lib/db/workers.ts";
+import { taskInstanceId } from "#lib/domain/ids.ts";
 import { DagSpec } from "#lib/domain/model/dag.ts";
 import { patrolAdmission } from "#lib/engine/admit.ts";
+import type { EngineDeps } from "#lib/engine/deps.ts";
+import { LEASE_MS } from "#lib/engine/lease.ts";
 import { registerWorker } from "#lib/engine/register-worker.ts";
 import { createAddressGuard } from "#lib/executors/http-address.ts";
 import type { CallResult, FunctionCall } from "#lib/executors/executor.ts";
@@ -36,7 +41,11 @@ type Call = (
   write: (stream: "stdout", bytes: Buffer) => void,
 ) => Promise<CallResult>;
 
-async function work(name: string, call: Call, { functionSlots = 2, registeredMsAgo = 0 } = {}): Promise<WorkerLoop> {
+async function work(
+  name: string,
+  call: Call,
+  { functionSlots = 2, registeredMsAgo = 0, hasMovingClock = false } = {},
+): Promise<WorkerLoop> {
   const { deps } = database;
   const worker = await registerWorker(deps, {
     id: name,
@@ -55,7 +64,7 @@ async function work(name: string, call: Call, { functionSlots = 2, registeredMsA
     name,
     registeredMsAgo,
   ]);
-  const heart = startHeart({ url: database.url, worker, registeredMsAgo });
+  const heart = hasMovingClock ? heartOnPool(deps, worker) : startHeart({ url: database.url, worker, registeredMsAgo });
   hearts.push(heart);
   const unheard: string[] = [];
   const loop = createWorkerLoop({
@@ -87,6 +96,16 @@ async function work(name: string, call: Call, { functionSlots = 2, registeredMsA
   loops.push(loop);
   void loop.run();
   return loop;
+}
+
+/** A clock is moved for the connections of the test's pool alone, and the heart's thread has one of its own. */
+function heartOnPool({ pool }: EngineDeps, ref: WorkerRef): Heart {
+  return {
+    beat: (attempts) => renewLeases(pool, ref, attempts, LEASE_MS),
+    know: () => undefined,
+    age: () => 0,
+    stop: async () => undefined,
+  };
 }
 
 async function publish(id: string, count: number, options: object = {}): Promise<void> {
@@ -137,8 +156,9 @@ test("short tasks are claimed ahead of their slots, and no more run at once than
   expect(new Set([...seen].filter(([name]) => name !== "f0").map(([, outputs]) => JSON.stringify(outputs)))).toEqual(
     new Set(['{"t0":"f0"}']),
   );
-  const { rows } = await database.pool.query("select function_ahead as ahead from sluice.worker");
-  expect(rows).toEqual([{ ahead: 128 }]);
+  // How many depends on how long a task takes here; more than the slots hold, or nothing would be ahead.
+  const { rows } = await database.pool.query<{ ahead: number }>("select function_ahead as ahead from sluice.worker");
+  expect(rows[0]!.ahead).toBeGreaterThan(2);
 });
 
 test("what was claimed ahead of a task that takes long goes to another worker, without counting as lost", async () => {
@@ -209,7 +229,7 @@ test("a function that says not yet gives its only slot to another task, and goes
       ids.add(argument.attemptId);
       return done("f0") ? { ok: true, value: "came" } : { ok: "not yet", afterMs: 30_000, reason: "no file" };
     },
-    { functionSlots: 1 },
+    { functionSlots: 1, hasMovingClock: true },
   );
   const runId = await start(deps, "waits");
   const isDeferred = async (): Promise<boolean> => (await states(deps, runId))[0] === "deferred";
@@ -234,16 +254,15 @@ test("a function that says not yet gives its only slot to another task, and goes
     { number: 1, state: "success", deferrals: 2, id: [...ids][0] },
     expect.objectContaining({ deferrals: null }),
   ]);
-  const log = await pool.query<{ chunk: Buffer }>(
-    "select chunk from sluice.task_log where task_instance_id & 1048575 = 0 order by attempt, seq",
-  );
-  expect(Buffer.concat(log.rows.map(({ chunk }) => chunk)).toString()).toBe("look 1\nlook 2\nlook 3\n");
+  const log = await deps.logs.read({ taskInstanceId: taskInstanceId(runId, 0), number: 1 }, -1);
+  expect(Buffer.concat(log.map(({ chunk }) => chunk)).toString()).toBe("look 1\nlook 2\nlook 3\n");
 });
 
 test("a wait is over when the timeout of its task is, and fails as one that may be tried again", async () => {
   const { deps, pool } = database;
   await publish("late", 1, { timeout: "1m", retries: { max: 1, delay: "1h", jitter: false } });
-  await work("w", () => Promise.resolve({ ok: "not yet", afterMs: 3_600_000, reason: "no file" }));
+  const look = { ok: "not yet", afterMs: 3_600_000, reason: "no file" } as const;
+  await work("w", () => Promise.resolve(look), { hasMovingClock: true });
   const runId = await start(deps, "late");
   const is = (state: string) => async (): Promise<boolean> => (await states(deps, runId))[0] === state;
   await until(is("deferred"));

@@ -36,7 +36,7 @@ function keepBusy(ms: number): void {
 test("renews the leases of the worker and of what it holds", async () => {
   const before = await leases();
   const beat = await heart.beat([attempt]);
-  expect(beat).toEqual({ workerState: "active", held: [attempt.attemptId], assigned: [] });
+  expect(beat).toEqual({ workerState: "active", held: [attempt.token], assigned: [] });
   expect((await leases()).every((until, index) => until > before[index]!)).toBe(true);
 });
 
