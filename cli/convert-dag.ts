@@ -2,7 +2,7 @@ import { realpath } from "node:fs/promises";
 import path from "node:path";
 import { toJson, toYaml } from "#lib/domain/definition/to-yaml.ts";
 import type { DagSpec } from "#lib/domain/model/dag.ts";
-import type { TaskSpec } from "#lib/domain/model/task.ts";
+import { isOfType, type TaskSpec } from "#lib/domain/model/task.ts";
 import { sourceOf } from "#lib/domain/model/task-types.ts";
 import { shownPath } from "./definition-files.ts";
 import type { ReadDag } from "./read-dag.ts";
@@ -22,7 +22,8 @@ export async function convertDag(
   return { text: to === "yaml" ? toYaml(spec) : toJson(spec), notes };
 }
 
-const fileOf = (task: TaskSpec): string | undefined => (task.type === "fn" ? task.config.module : sourceOf(task)?.file);
+const fileOf = (task: TaskSpec): string | undefined =>
+  isOfType(task, "fn") ? task.config.module : sourceOf(task)?.file;
 
 /** The spec with the files of its tasks as paths from `folder` instead of from the DAGs folder. */
 export function seenFrom(spec: DagSpec, root: string, folder: string): DagSpec {
@@ -30,8 +31,8 @@ export function seenFrom(spec: DagSpec, root: string, folder: string): DagSpec {
     const named = fileOf(task);
     if (named === undefined) return task;
     const seen = path.relative(folder, path.join(root, named)).split(path.sep).join("/");
-    const member = task.type === "fn" ? "module" : sourceOf(task)!.member;
-    return { ...task, config: { ...task.config, [member]: seen } } as TaskSpec;
+    const member = isOfType(task, "fn") ? "module" : sourceOf(task)!.member;
+    return { ...task, config: { ...task.config, [member]: seen } };
   });
   return { ...spec, tasks };
 }
@@ -39,7 +40,7 @@ export function seenFrom(spec: DagSpec, root: string, folder: string): DagSpec {
 function notesOn({ dag, root, file }: ReadDag, output: string | undefined): string[] {
   const shown = shownPath(root, file);
   const isProgram = file.endsWith(".ts");
-  const inline = dag.spec.tasks.filter((task) => task.type === "fn" && task.config.export.startsWith("default."));
+  const inline = dag.spec.tasks.filter((task) => isOfType(task, "fn") && task.config.export.startsWith("default."));
   const notes: string[] = [];
   if (isProgram)
     notes.push("what the program computed is written as data; its comments and types are not carried over");

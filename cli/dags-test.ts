@@ -3,6 +3,7 @@ import type { Json } from "#lib/domain/canonical.ts";
 import { plainEnv } from "#lib/env.ts";
 import type { LocalRun } from "#worker/dev/local-run.ts";
 import { EXIT, trouble, usageIsTrouble } from "./exit.ts";
+import { executorsOf } from "./plugins.ts";
 import { printJson, printLine } from "./print.ts";
 import { readDagOrExit } from "./read-dag.ts";
 
@@ -58,10 +59,11 @@ Examples:
 async function test(file: string, options: Options): Promise<void> {
   const loaded = await readDagOrExit(file);
   if (loaded === undefined) return;
-  const [{ runLocally }, { liveReport, summary }, { secretsOf }] = await Promise.all([
+  const [{ runLocally }, { liveReport, summary }, { secretsOf }, { placesOf }] = await Promise.all([
     import("#worker/dev/run-locally.ts"),
     import("./dags-test-report.ts"),
     import("#worker/secrets/file.ts"),
+    import("#worker/plugins/places.ts"),
   ]);
   const { dag, root, settings } = loaded;
   const live = options.json ? process.stderr : process.stdout;
@@ -75,6 +77,8 @@ async function test(file: string, options: Options): Promise<void> {
     env: plainEnv(),
     httpAllow: settings.httpAllow,
     secrets: secretsOf(settings.secretsFile),
+    executors: await executorsOf(settings, (problems) => trouble(...problems)),
+    plugins: placesOf(settings),
     waits: options.wait ?? false,
     signal: stopSignal(),
     on: liveReport(

@@ -1,6 +1,7 @@
 import { Command } from "commander";
 import { processSettings } from "#lib/env.ts";
 import { EXIT, trouble, usageIsTrouble } from "./exit.ts";
+import { describedPlugins } from "./plugins.ts";
 import { count, printJson, printLine } from "./print.ts";
 
 /** `sluice dags validate` */
@@ -30,7 +31,8 @@ async function validate(paths: string[], options: { json?: true }): Promise<void
   const { report } = await import("./validate-files.ts");
   const targets = await findTargets(paths.length === 0 ? [dagsDir] : paths, dagsDir);
   if (!targets.ok) return trouble(...targets.problems);
-  const { files, dags, broken, warnings } = report(await loadTargets(targets.targets));
+  const plugins = await describedPlugins(settings.settings, (problems) => trouble(...problems));
+  const { files, dags, broken, warnings } = report(await loadTargets(targets.targets, plugins));
   if (broken.length > 0) process.exitCode = EXIT.no;
   if (options.json) {
     const problems = broken.map(({ root, problem }) => ({ ...problem, file: shownPath(root, problem.file) }));

@@ -3,6 +3,7 @@ import { convertCommand } from "./dags-convert.ts";
 import { diffCommand } from "./dags-diff.ts";
 import { listCommand } from "./dags-list.ts";
 import { rollbackCommand } from "./dags-rollback.ts";
+import { schemaCommand } from "./dags-schema.ts";
 import { showCommand } from "./dags-show.ts";
 import { testCommand } from "./dags-test.ts";
 import { pauseCommand, unpauseCommand } from "./dags-pause.ts";
@@ -14,6 +15,7 @@ const COMMANDS = [
   validateCommand,
   testCommand,
   convertCommand,
+  schemaCommand,
   listCommand,
   showCommand,
   versionsCommand,

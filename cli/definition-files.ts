@@ -5,6 +5,7 @@ import { messageOf } from "#lib/domain/errors.ts";
 import { plainEnv } from "#lib/env.ts";
 import { createEvaluator } from "#worker/loader/evaluator.ts";
 import { loadFile, type LoadedDag, type LoadResult } from "#worker/loader/load-file.ts";
+import type { DescribedPlugins } from "#worker/plugins/describe.ts";
 
 /** Files of one DAGs folder, by their paths below it. */
 export type Target = { root: string; files: string[] };
@@ -66,13 +67,15 @@ function hiddenPart(file: string): boolean {
 export type Loaded = { root: string; file: string; result: LoadResult };
 
 /** Reads definitions the way the scheduler does: user code runs in a child with a clean environment and a time limit. */
-export async function loadTargets(targets: readonly Target[]): Promise<Loaded[]> {
+export async function loadTargets(targets: readonly Target[], plugins: DescribedPlugins): Promise<Loaded[]> {
   const loaded: Loaded[] = [];
   for (const { root, files } of targets) {
-    const evaluator = createEvaluator(root, plainEnv());
+    const evaluator = createEvaluator(root, plainEnv(), plugins.places);
     try {
       for (const file of files) {
-        const result = await loadFile(root, file, evaluator).catch((error: unknown) => brokenBy(file, error));
+        const result = await loadFile(root, file, evaluator, plugins.types).catch((error: unknown) =>
+          brokenBy(file, error),
+        );
         loaded.push({ root, file, result });
       }
     } finally {
@@ -92,10 +95,10 @@ export type OneDag =
   | { ok: false; root: string; problems: FileProblem[] };
 
 /** The one DAG of the file at `given`. */
-export async function loadOne(given: string, dagsDir: string): Promise<OneDag> {
+export async function loadOne(given: string, dagsDir: string, plugins: DescribedPlugins): Promise<OneDag> {
   const found = await findTargets([given], dagsDir);
   if (!found.ok) return { ok: false, usage: found.problems };
-  const loaded = await loadTargets(found.targets);
+  const loaded = await loadTargets(found.targets, plugins);
   const [first] = loaded;
   if (first === undefined || loaded.length > 1 || (await stat(given)).isDirectory()) {
     return { ok: false, usage: [`${given} is a folder: name one file`] };

@@ -1,6 +1,7 @@
 import { processSettings, type Settings } from "#lib/env.ts";
 import type { LoadedDag } from "#worker/loader/load-file.ts";
 import { EXIT, trouble } from "./exit.ts";
+import { describedPlugins } from "./plugins.ts";
 
 /** A DAG as read from a file: `file` is its path below `root`, its DAGs folder. */
 export type ReadDag = { dag: LoadedDag; root: string; file: string; settings: Settings };
@@ -13,7 +14,8 @@ export async function readDagOrExit(given: string): Promise<ReadDag | undefined>
   const settings = processSettings();
   if (!settings.ok) return trouble(...settings.problems);
   const { loadOne } = await import("./definition-files.ts");
-  const loaded = await loadOne(given, settings.settings.dagsDir);
+  const plugins = await describedPlugins(settings.settings, (problems) => trouble(...problems));
+  const loaded = await loadOne(given, settings.settings.dagsDir, plugins);
   if (loaded.ok) return { ...loaded, settings: settings.settings };
   if ("usage" in loaded) return trouble(...loaded.usage);
   const { problemTexts } = await import("./problem-text.ts");

@@ -1,5 +1,6 @@
 import { Command } from "commander";
-import { settingsWithDatabaseOrExit } from "./settings.ts";
+import { describedPlugins } from "./plugins.ts";
+import { exitWith, settingsWithDatabaseOrExit } from "./settings.ts";
 
 /** \`sluice scheduler\` */
 export function schedulerCommand(): Command {
@@ -10,7 +11,8 @@ export function schedulerCommand(): Command {
     .addHelpText("after", "\nExample:\n  $ DATABASE_URL=postgres://sluice@db/sluice sluice scheduler")
     .action(async () => {
       const settings = settingsWithDatabaseOrExit();
+      const plugins = await describedPlugins(settings, exitWith);
       const { runScheduler } = await import("#worker/scheduler/main.ts");
-      await runScheduler(settings);
+      await runScheduler(settings, plugins);
     });
 }

@@ -1,4 +1,5 @@
 import { Command } from "commander";
+import { executorsOf } from "./plugins.ts";
 import { settingsFromOptions, type WorkerOptions } from "./worker-options.ts";
 import { exitWith, settingsWithDatabaseOrExit } from "./settings.ts";
 
@@ -21,7 +22,8 @@ export function workerCommand(): Command {
     .action(async (options: WorkerOptions) => {
       const settings = settingsFromOptions(settingsWithDatabaseOrExit(), options);
       if (!settings.ok) return exitWith(settings.problems);
+      const executors = await executorsOf(settings.settings, exitWith);
       const { runWorker } = await import("#worker/worker/main.ts");
-      await runWorker(settings.settings);
+      await runWorker(settings.settings, executors);
     });
 }

@@ -21,6 +21,11 @@ export const SETTING_HELP: Record<SettingName, Help> = {
   },
   SLUICE_HOME: { allowed: "a folder", fallback: ".sluice", about: "data folder: secrets and the embedded database" },
   SLUICE_DAGS_DIR: { allowed: "a folder", fallback: "dags", about: "where DAG files are read from" },
+  SLUICE_PLUGINS: {
+    allowed: "files like ./plugins/mail.ts and names of packages, separated by commas",
+    fallback: "none",
+    about: "where further types of task come from; for scheduler, workers and commands that read DAG files",
+  },
   SLUICE_ADMIN_PASSWORD: {
     allowed: "at least 8 characters",
     fallback: "made and printed at the first start",

@@ -37,6 +37,17 @@ describe("readSettings", () => {
     expect(settingsOf({ SLUICE_URL: "https://flows.example.org/" }).url).toBe("https://flows.example.org");
   });
 
+  test("tells plugins that are files from packages, and takes files from the working folder", () => {
+    const { plugins } = settingsOf({ SLUICE_PLUGINS: "./a.ts, b/c.js,/d/e.mjs,@acme/sluice-mail,acme-fax/more" });
+    expect(plugins).toEqual([
+      path.resolve("a.ts"),
+      path.resolve("b/c.js"),
+      "/d/e.mjs",
+      "@acme/sluice-mail",
+      "acme-fax/more",
+    ]);
+  });
+
   test("splits the queue list", () => {
     expect(settingsOf({ SLUICE_QUEUES: "default, gpu ,gpu" }).queues).toEqual(["default", "gpu"]);
   });
@@ -51,6 +62,8 @@ describe("readSettings", () => {
     ["LOG_LEVEL", "loud", "trace, debug, info"],
     ["SLUICE_WORKER_NAME", "No Spaces", "SLUICE_WORKER_NAME"],
     ["SLUICE_QUEUES", ",", "queue names separated by commas"],
+    ["SLUICE_PLUGINS", ",", "files like ./plugins/mail.ts and names of packages"],
+    ["SLUICE_PLUGINS", "https://x.example/a.js", "files like ./plugins/mail.ts"],
     ["SLUICE_PROCESS_SLOTS", "0", "from 1 to 1000"],
     ["SLUICE_FUNCTION_SLOTS", "-1", "from 1 to 1000"],
     ["SLUICE_HEALTH_PORT", "70000", "from 0 to 65535"],
@@ -83,6 +96,7 @@ test("a child reads the same settings, without the admin password", () => {
     SLUICE_QUEUES: "a,b",
     SLUICE_ADMIN_PASSWORD: "long enough",
     SLUICE_WORKER_NAME: "w1",
+    SLUICE_PLUGINS: "./a.ts,acme-fax",
     SLUICE_SECRETS_FILE: "secrets.json",
   });
   expect(settings.secretsFile).toBe(path.resolve("secrets.json"));

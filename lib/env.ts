@@ -26,6 +26,8 @@ export type Settings = {
   home: string;
   /** Absolute, for the same reason. */
   dagsDir: string;
+  /** Absolute paths of files and names of packages. */
+  plugins: readonly string[];
   adminPassword: string | undefined;
   apiToken: string | undefined;
   sessionSecret: string | undefined;
@@ -87,6 +89,13 @@ function isSlugList(text: string): boolean {
   return splitList(text).length > 0 && splitList(text).every((name) => SLUG.test(name));
 }
 
+/** A package or something in it, as an import names it. */
+const PACKAGE = /^(@[\w.-]+\/)?[\w.-]+(\/[\w.-]+)*$/;
+
+function isPath(place: string): boolean {
+  return /^\.{0,2}\//.test(place) || /^[^:]+\.[cm]?[jt]s$/.test(place);
+}
+
 function splitList(text: string): string[] {
   return [
     ...new Set(
@@ -108,6 +117,11 @@ const schema = z.object({
   DATABASE_URL: urlWith("postgres:", "postgresql:").optional(),
   SLUICE_HOME: z.string().optional(),
   SLUICE_DAGS_DIR: z.string().optional(),
+  SLUICE_PLUGINS: z
+    .string()
+    .transform(splitList)
+    .refine((places) => places.length > 0 && places.every((place) => isPath(place) || PACKAGE.test(place)))
+    .optional(),
   SLUICE_ADMIN_PASSWORD: z.string().min(8).optional(),
   SLUICE_API_TOKEN: z
     .string()
@@ -183,6 +197,9 @@ function toSettings(env: z.infer<typeof schema>): Settings {
     // Unmarked, the bundler takes these for files of the web build and traces the whole folder into it.
     home: path.resolve(/*turbopackIgnore: true*/ env.SLUICE_HOME ?? ".sluice"),
     dagsDir: path.resolve(/*turbopackIgnore: true*/ env.SLUICE_DAGS_DIR ?? "dags"),
+    plugins: (env.SLUICE_PLUGINS ?? []).map((place) =>
+      isPath(place) ? path.resolve(/*turbopackIgnore: true*/ place) : place,
+    ),
     adminPassword: env.SLUICE_ADMIN_PASSWORD,
     apiToken: env.SLUICE_API_TOKEN,
     sessionSecret: env.SLUICE_SESSION_SECRET,
@@ -268,6 +285,7 @@ function toEnv(settings: Settings): Record<string, string> {
     ["DATABASE_URL", settings.databaseUrl],
     ["SLUICE_HOME", settings.home],
     ["SLUICE_DAGS_DIR", settings.dagsDir],
+    ["SLUICE_PLUGINS", settings.plugins.join(",") || undefined],
     ["SLUICE_API_TOKEN", settings.apiToken],
     ["SLUICE_SESSION_SECRET", settings.sessionSecret],
     ["LOG_LEVEL", settings.logLevel],

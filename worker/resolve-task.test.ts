@@ -1,5 +1,6 @@
 import { describe, expect, test } from "vitest";
 import { TaskSpec } from "#lib/domain/model/task.ts";
+import { executorsWith } from "#lib/executors/registry.ts";
 import { needsResolving, type Resolved, resolveTask } from "./resolve-task.ts";
 import { NO_SECRETS, type SecretProvider } from "./secrets/provider.ts";
 
@@ -8,10 +9,11 @@ const VALUES = {
   xcoms: { extract: { file: "a.csv" } },
   outputs: { extract: { rows: [1, 2] } },
   run: { id: "7", dagId: "d", logicalDate: "2026-01-01T00:00:00.000Z", triggerKind: "manual" },
-  task: { id: "t", attempt: 1 },
+  task: { id: "t", attempt: 1, attemptId: "a-1" },
 };
 const task = (given: object): TaskSpec => TaskSpec.parse({ id: "t", dependsOn: ["extract"], ...given });
-const resolve = (given: TaskSpec, secrets = NO_SECRETS): Promise<Resolved> => resolveTask(given, VALUES, secrets);
+const resolve = (given: TaskSpec, secrets = NO_SECRETS): Promise<Resolved> =>
+  resolveTask(given, executorsWith([]).get(given.type)!, async () => VALUES, secrets);
 
 describe("a task's expressions", () => {
   test("are replaced in config and env; env becomes text, config keeps its types", async () => {

@@ -2,31 +2,42 @@ import { evaluateCondition, evaluateTemplate, type ExpressionValues } from "#lib
 import { secretNamesIn } from "#lib/domain/expressions/secret-references.ts";
 import { hasExpression } from "#lib/domain/expressions/template.ts";
 import { TaskSpec } from "#lib/domain/model/task.ts";
-import { createMask, type Mask } from "#lib/domain/secrets/mask.ts";
+import { builtInType } from "#lib/domain/model/task-types.ts";
+import { createMask, type Mask, NO_MASK } from "#lib/domain/secrets/mask.ts";
+import { checkBy } from "#lib/domain/standard-schema.ts";
+import type { Executor } from "#lib/executors/executor.ts";
 import { readSecrets, type SecretProvider, type SecretsRead } from "./secrets/provider.ts";
 
 export type Resolved =
-  /** `mask` hides the secrets that are in the task now. */
-  | { kind: "run"; task: TaskSpec; mask: Mask }
+  /** `config` is what the executor is given; `mask` hides the secrets that are in the task now. */
+  | { kind: "run"; task: TaskSpec; config: unknown; mask: Mask }
   /** Its condition is false. */
   | { kind: "skip" }
   | Unresolvable;
 
 type Unresolvable = {
   kind: "failed";
-  reason: "EXPRESSION" | Extract<SecretsRead, { ok: false }>["reason"];
+  reason: "EXPRESSION" | "CONFIG" | Extract<SecretsRead, { ok: false }>["reason"];
   error: string;
 };
 
 /**
- * The task with its expressions replaced by their values, or what keeps it from running. Only the secrets that it names
- * are asked for, and only when its condition lets it run. Never throws.
+ * The task with its expressions replaced by their values, or what keeps it from running. Values are asked for only when
+ * there are expressions, and of the secrets those that it names, when its condition lets it run. Throws only what
+ * `valuesOf` does.
  */
 export async function resolveTask(
   task: TaskSpec,
-  values: ExpressionValues,
+  executor: Executor,
+  valuesOf: () => Promise<ExpressionValues>,
   provider: SecretProvider,
 ): Promise<Resolved> {
+  if (!needsResolving(task)) {
+    const read = withConfig(executor, task);
+    if (!read.ok) return { kind: "failed", reason: "CONFIG", error: issueText(read.issues) };
+    return { kind: "run", task, config: read.config, mask: NO_MASK };
+  }
+  const values = await valuesOf();
   if (task.condition !== undefined) {
     const condition = evaluateCondition(task.condition, values);
     if (!condition.ok) return unresolvable(`condition: ${condition.error}`);
@@ -35,26 +46,41 @@ export async function resolveTask(
   const secrets = await readSecrets(provider, secretNamesIn([task.config, task.env]));
   if (!secrets.ok) return { kind: "failed", reason: secrets.reason, error: secrets.error };
   const mask = createMask(Object.values(secrets.values));
-  const replaced = withValues(task, { ...values, secrets: secrets.values });
-  return replaced.ok ? { kind: "run", task: replaced.task, mask } : unresolvable(mask.text(replaced.error));
+  const replaced = withValues(task, executor, { ...values, secrets: secrets.values });
+  if (!replaced.ok) return unresolvable(mask.text(replaced.error));
+  return { kind: "run", task: replaced.task, config: replaced.config, mask };
 }
 
 const unresolvable = (error: string): Unresolvable => ({ kind: "failed", reason: "EXPRESSION", error });
 
-function withValues(
-  task: TaskSpec,
-  values: ExpressionValues,
-): { ok: true; task: TaskSpec } | { ok: false; error: string } {
+type Issue = { path: PropertyKey[]; message: string };
+type Read = { ok: true; task: TaskSpec; config: unknown };
+
+/** The task as the model has it, and its config as its executor's schema makes it. */
+function readTask(executor: Executor, data: unknown): Read | { ok: false; issues: readonly Issue[] } {
+  const parsed = TaskSpec.safeParse(data);
+  return parsed.success ? withConfig(executor, parsed.data) : { ok: false, issues: parsed.error.issues };
+}
+
+function withConfig(executor: Executor, task: TaskSpec): Read | { ok: false; issues: readonly Issue[] } {
+  // The model knows the built-in types, and has read their configs.
+  if (builtInType(task.type) !== undefined) return { ok: true, task, config: task.config };
+  const checked = checkBy(executor.config, task.config);
+  if (checked.ok) return { ok: true, task, config: checked.value };
+  return { ok: false, issues: checked.issues.map(({ path, message }) => ({ path: ["config", ...path], message })) };
+}
+
+const issueText = ([issue]: readonly Issue[]): string => `${issue?.path.map(String).join(".")}: ${issue?.message}`;
+
+function withValues(task: TaskSpec, executor: Executor, values: ExpressionValues): Read | { ok: false; error: string } {
   try {
     const config = resolved(task.config, "config", values);
     const env = Object.entries(task.env).map(([name, text]) => [name, asText(resolved(text, `env.${name}`, values))]);
     const whole = { ...task, config, env: Object.fromEntries(env) as unknown };
-    const first = TaskSpec.safeParse(whole);
+    const first = readTask(executor, whole);
     // Where the config wants text, a number is one: it becomes the text it would be in the middle of another.
-    const parsed = first.success ? first : TaskSpec.safeParse(withTexts(whole, first.error.issues));
-    if (parsed.success) return { ok: true, task: parsed.data };
-    const [issue] = parsed.error.issues;
-    return { ok: false, error: `${issue?.path.join(".")}: ${issue?.message}` };
+    const read = first.ok ? first : readTask(executor, withTexts(whole, first.issues));
+    return read.ok ? read : { ok: false, error: issueText(read.issues) };
   } catch (error) {
     if (error instanceof Unresolved) return { ok: false, error: error.message };
     throw error;
@@ -82,7 +108,7 @@ function resolved(value: unknown, where: string, values: ExpressionValues): unkn
   );
 }
 
-function withTexts(task: object, issues: readonly { code: string; path: PropertyKey[] }[]): object {
+function withTexts(task: object, issues: readonly Issue[]): object {
   const copy = structuredClone(task);
   for (const { path } of issues) {
     const parent = path

@@ -11,6 +11,7 @@ import {
   useReactFlow,
 } from "@xyflow/react";
 import { useEffect, useMemo } from "react";
+import type { DagDetail } from "#lib/contract/dags.ts";
 import type { TaskInstance } from "#lib/contract/task-instances.ts";
 import type { GraphTask } from "./layout.ts";
 import { overlayEdges, overlayNodes } from "./overlay.ts";
@@ -36,6 +37,7 @@ const MANY_TASKS = 150;
 
 type Props = {
   tasks: readonly GraphTask[];
+  types: DagDetail["types"];
   instances?: ReadonlyMap<string, TaskInstance>;
   selected?: string | undefined;
   serverNow: string;
@@ -53,17 +55,14 @@ export function DagGraph(props: Props) {
   );
 }
 
-function Flow({ tasks, instances = NO_INSTANCES, selected, serverNow, onSelect }: Props) {
+function Flow({ tasks, types, instances = NO_INSTANCES, selected, serverNow, onSelect }: Props) {
   const { layout, settled } = useLayout(tasks);
   const { fitView } = useReactFlow();
   const nodes = useMemo(
-    () => overlayNodes(tasks, layout, { instances, selected, serverNow }),
-    [tasks, layout, instances, selected, serverNow],
+    () => overlayNodes(tasks, layout, { types, instances, selected, serverNow }),
+    [tasks, types, layout, instances, selected, serverNow],
   );
-  const edges = useMemo(
-    () => overlayEdges(layout, { instances, selected, serverNow }),
-    [layout, instances, selected, serverNow],
-  );
+  const edges = useMemo(() => overlayEdges(layout, { instances, selected }), [layout, instances, selected]);
   useEffect(() => {
     if (settled) void fitView(FIT);
   }, [settled, fitView]);

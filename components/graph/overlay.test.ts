@@ -25,7 +25,8 @@ const running: TaskInstance = {
   startedAt: "2026-11-23T12:00:00.000Z",
   endedAt: null,
 };
-const live = { instances: new Map([["b", running]]), selected: "b", serverNow: "2026-11-23T12:00:01.000Z" };
+const types = { bash: { displayName: "Bash", icon: "terminal" } };
+const live = { instances: new Map([["b", running]]), selected: "b", serverNow: "2026-11-23T12:00:01.000Z", types };
 
 test("relatives are all that is before and behind, through any depth", () => {
   expect([...relatives(tasks, "b")].toSorted()).toEqual(["a", "b", "c"]);
@@ -35,6 +36,7 @@ test("the overlay marks the selected task, fades strangers, and hands instances 
   const nodes = new Map(overlayNodes(tasks, quickLayout(tasks), live).map((node) => [node.id, node.data]));
   expect(nodes.get("b")).toMatchObject({ selected: true, faded: false });
   expect(nodes.get("b")!.instance).toBe(running);
+  expect(nodes.get("b")!.look).toBe(types.bash);
   expect(nodes.get("x")).toMatchObject({ selected: false, faded: true, instance: undefined });
 });
 

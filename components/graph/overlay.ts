@@ -1,9 +1,12 @@
 import type { Edge, Node } from "@xyflow/react";
 import type { TaskInstance } from "#lib/contract/task-instances.ts";
+import type { TypeLook } from "#lib/domain/model/type-facts.ts";
 import { type EdgePath, type GraphTask, type Layout, NODE_HEIGHT, NODE_WIDTH } from "./layout.ts";
 
 export type TaskNodeData = {
   task: GraphTask;
+  /** What its type looks like; absent for a type that nobody described. */
+  look: TypeLook | undefined;
   instance: TaskInstance | undefined;
   selected: boolean;
   faded: boolean;
@@ -12,10 +15,11 @@ export type TaskNodeData = {
 export type TaskNode = Node<TaskNodeData, "task">;
 export type TaskEdge = Edge<{ path: EdgePath; lit: boolean }, "path">;
 
-type Live = { instances: ReadonlyMap<string, TaskInstance>; selected: string | undefined; serverNow: string };
+type Live = { instances: ReadonlyMap<string, TaskInstance>; selected: string | undefined };
+type Shown = Live & { types: Readonly<Record<string, TypeLook>>; serverNow: string };
 
 /** The tasks where the layout put them, as they are right now. */
-export function overlayNodes(tasks: readonly GraphTask[], layout: Layout, live: Live): TaskNode[] {
+export function overlayNodes(tasks: readonly GraphTask[], layout: Layout, live: Shown): TaskNode[] {
   const related = live.selected === undefined ? undefined : relatives(tasks, live.selected);
   return tasks.map((task) => ({
     id: task.id,
@@ -25,6 +29,7 @@ export function overlayNodes(tasks: readonly GraphTask[], layout: Layout, live: 
     height: NODE_HEIGHT,
     data: {
       task,
+      look: live.types[task.type],
       instance: live.instances.get(task.id),
       selected: task.id === live.selected,
       faded: related !== undefined && !related.has(task.id),

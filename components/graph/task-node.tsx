@@ -1,14 +1,12 @@
 import { Handle, type NodeProps, Position } from "@xyflow/react";
-import { FunctionSquare, type LucideIcon, Puzzle, SquareTerminal } from "lucide-react";
 import { memo } from "react";
 import { STATE_LOOKS } from "#components/state/state-looks.ts";
 import { StateIcon } from "#components/state/state-badge.tsx";
 import { Duration } from "#components/time/duration.tsx";
 import { cn } from "#components/ui/cn.ts";
 import type { TaskInstance } from "#lib/contract/task-instances.ts";
+import { TypeIcon } from "./type-icon.tsx";
 import type { TaskNode as TaskNodeType, TaskNodeData } from "./overlay.ts";
-
-const EXECUTOR_ICONS: Record<string, LucideIcon> = { bash: SquareTerminal, fn: FunctionSquare };
 
 /** A task as a card: what runs it, its id, how it stands. */
 export const TaskNode = memo(
@@ -22,11 +20,15 @@ export const TaskNode = memo(
     );
   },
   ({ data: a }, { data: b }) =>
-    a.instance === b.instance && a.selected === b.selected && a.faded === b.faded && a.task === b.task,
+    a.instance === b.instance &&
+    a.selected === b.selected &&
+    a.faded === b.faded &&
+    a.task === b.task &&
+    a.look === b.look,
 );
 
-function Card({ data: { task, instance, selected, faded, serverNow } }: { data: TaskNodeData }) {
-  const Icon = EXECUTOR_ICONS[task.type] ?? Puzzle;
+function Card({ data: { task, look: type, instance, selected, faded, serverNow } }: { data: TaskNodeData }) {
+  const { displayName, icon } = type ?? { displayName: task.type, icon: "puzzle" };
   const look = instance === undefined ? undefined : STATE_LOOKS[instance.state];
   return (
     <button
@@ -44,13 +46,13 @@ function Card({ data: { task, instance, selected, faded, serverNow } }: { data: 
     >
       <span aria-hidden className={cn("absolute inset-y-0 left-0 w-1", look?.fill ?? "bg-line-strong")} />
       <span className="flex items-center gap-1.5">
-        <Icon aria-hidden className="size-3.5 shrink-0 text-ink-soft" />
+        <TypeIcon icon={icon} title={displayName} />
         <span className="truncate font-medium" title={task.id}>
           {task.id}
         </span>
       </span>
       {instance === undefined ? (
-        <span className="text-xs text-ink-soft">{task.type}</span>
+        <span className="text-xs text-ink-soft">{displayName}</span>
       ) : (
         <Standing instance={instance} serverNow={serverNow} />
       )}

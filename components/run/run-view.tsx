@@ -2,16 +2,16 @@
 
 import { useMemo } from "react";
 import { DagGraph } from "#components/graph/dag-graph.tsx";
-import type { GraphTask } from "#components/graph/layout.ts";
 import { TaskLog } from "#components/logs/task-log.tsx";
 import { Card, CardHeader, CardTitle } from "#components/ui/card.tsx";
 import type { RunSnapshot } from "#lib/contract/dag-runs.ts";
+import type { DagDetail } from "#lib/contract/dags.ts";
 import { RunHeader } from "./run-header.tsx";
 import { TaskTable } from "./task-table.tsx";
 import { useRun } from "./use-run.ts";
 import { useSelection } from "./use-selection.ts";
 
-type Props = { initial: RunSnapshot; graph: readonly GraphTask[]; serverNow: string };
+type Props = { initial: RunSnapshot; graph: Pick<DagDetail, "tasks" | "types">; serverNow: string };
 
 /** One run, live: header, graph, tasks, and the log of the selected task. */
 export function RunView({ initial, graph, serverNow }: Props) {
@@ -26,7 +26,8 @@ export function RunView({ initial, graph, serverNow }: Props) {
       <RunHeader run={snapshot.run} connection={connection} serverNow={serverNow} />
       <Card className="h-[min(26rem,60dvh)]">
         <DagGraph
-          tasks={graph}
+          tasks={graph.tasks}
+          types={graph.types}
           instances={instances}
           selected={selected?.taskId}
           serverNow={serverNow}

@@ -25,7 +25,16 @@ export const DagTask = z.strictObject({
 });
 export type DagTask = z.infer<typeof DagTask>;
 
-export const DagDetail = z.strictObject({ ...Dag.shape, tasks: z.array(DagTask) });
+const TypeLook = z.strictObject({
+  displayName: z.string(),
+  icon: z.string().describe("A name, or the path of a drawing of 24 by 24 in lines."),
+});
+
+export const DagDetail = z.strictObject({
+  ...Dag.shape,
+  tasks: z.array(DagTask),
+  types: z.record(z.string(), TypeLook).describe("What people see of the types of its tasks."),
+});
 export type DagDetail = z.infer<typeof DagDetail>;
 
 const dagParams = z.strictObject({ dagId: DagId });

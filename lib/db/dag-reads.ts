@@ -1,6 +1,6 @@
 import { z } from "zod";
-import type { Dag, DagDetail, DagTask } from "#lib/contract/dags.ts";
-import { DagSpec } from "#lib/domain/model/dag.ts";
+import type { Dag, DagDetail } from "#lib/contract/dags.ts";
+import { DagSpec, typeLooks } from "#lib/domain/model/dag.ts";
 import { RUN_STATES, type RunState } from "#lib/domain/states.ts";
 import type { Db } from "./pool.ts";
 import type { PrismaClient } from "./prisma.ts";
@@ -38,16 +38,18 @@ export async function findDag(prisma: PrismaClient, dagId: string): Promise<DagD
     where: { id: dagId },
     include: { currentVersion: { select: { number: true, spec: true } } },
   });
-  return row === null ? undefined : { ...toDag(row), tasks: toTasks(row.currentVersion.spec) };
+  return row === null ? undefined : { ...toDag(row), ...toGraph(row.currentVersion.spec) };
 }
 
-/** The tasks of one version, by which a run's graph is drawn. */
-export async function findVersionTasks(prisma: PrismaClient, dagId: string, number: number): Promise<DagTask[]> {
+type Graph = Pick<DagDetail, "tasks" | "types">;
+
+/** The tasks of one version and what people see of their types, by which a run's graph is drawn. */
+export async function findVersionGraph(prisma: PrismaClient, dagId: string, number: number): Promise<Graph> {
   const row = await prisma.dagVersion.findUnique({
     where: { dagId_number: { dagId, number } },
     select: { spec: true },
   });
-  return row === null ? [] : toTasks(row.spec);
+  return row === null ? { tasks: [], types: {} } : toGraph(row.spec);
 }
 
 /** A recent run, as small as a bar in the list needs it. */
@@ -102,6 +104,8 @@ function toDag({ currentVersion, createdAt, updatedAt, ...row }: DagRow): Dag {
   return { id, description, owner, tags, file, missing, version: currentVersion.number, ...times };
 }
 
-function toTasks(spec: unknown): DagTask[] {
-  return DagSpec.parse(spec).tasks.map(({ id, type, queue, dependsOn }) => ({ id, type, queue, dependsOn }));
+function toGraph(stored: unknown): Graph {
+  const spec = DagSpec.parse(stored);
+  const tasks = spec.tasks.map(({ id, type, queue, dependsOn }) => ({ id, type, queue, dependsOn }));
+  return { tasks, types: typeLooks(spec) };
 }

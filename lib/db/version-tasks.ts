@@ -1,10 +1,9 @@
 import type { Json } from "#lib/domain/canonical.ts";
 import { buildGraph } from "#lib/domain/graph.ts";
 import { calledEvents } from "#lib/domain/model/callbacks.ts";
-import type { DagSpec } from "#lib/domain/model/dag.ts";
+import { type DagSpec, slotClassOf } from "#lib/domain/model/dag.ts";
 import { needsOf } from "#lib/domain/needs.ts";
 import { resourceAmount } from "#lib/domain/model/resources.ts";
-import { TASK_TYPES } from "#lib/domain/model/task-types.ts";
 import { isDecidedBySuccesses } from "#lib/domain/trigger-rules.ts";
 import type { Tx } from "./pool.ts";
 
@@ -54,10 +53,10 @@ const arrayText = (items: readonly (number | string)[]): string => `{${items.joi
 const ascending = (ordinals: readonly number[]): string => arrayText(ordinals.toSorted((a, b) => a - b));
 
 /** The workload of each task, in the tasks' order; what is new is made. */
-async function workloadsOf(tx: Tx, { id: dagId, priority, tasks }: DagSpec): Promise<number[]> {
+async function workloadsOf(tx: Tx, { id: dagId, priority, tasks, types }: DagSpec): Promise<number[]> {
   const wanted = tasks.map((task) => ({
     queue: task.queue,
-    slotClass: TASK_TYPES[task.type].slotClass,
+    slotClass: slotClassOf(task, { types }),
     pool: task.pool ?? null,
     slots: task.slots,
     priority: task.priority ?? priority,

@@ -5,11 +5,13 @@
  * every `dependsOn` and every use of `outputs`. Options come before the executor, so that inference knows the
  * parents when it reaches the function.
  */
-import { dataToSpec } from "../domain/definition/data-to-spec.ts";
+import { dataToSpec, DefinitionError } from "../domain/definition/data-to-spec.ts";
 import { toYaml } from "../domain/definition/to-yaml.ts";
 import type { DagSpec } from "../domain/model/dag.ts";
+import type { PluginTypes } from "../domain/model/plugin-type.ts";
 import type { TriggerRule } from "../domain/model/task.ts";
 import { dedent } from "./dedent.ts";
+import { typeOfDefinition } from "./define-executor.ts";
 import type { NotYet } from "./not-yet.ts";
 import type {
   BashInput,
@@ -29,8 +31,11 @@ import type {
   TaskOptions,
 } from "./types.ts";
 
+export { defineExecutor } from "./define-executor.ts";
 export { notYet, type NotYet } from "./not-yet.ts";
 export type { FnContext } from "./types.ts";
+export type { Outcome } from "../executors/executor.ts";
+export type { TaskContext } from "../executors/task-context.ts";
 
 /**
  * A shell command, or a script beside the DAG's file, run with `bash -euo pipefail`. JSON written to the file `$SLUICE_OUTPUT` is its output;
@@ -122,16 +127,21 @@ export class Dag<Known extends Outputs = Record<never, never>, P extends ParamSc
   }
 
   /**
-   * The canonical model. `module` is the path under which a worker imports this DAG's functions. Throws a
-   * `DefinitionError` with everything that is wrong.
+   * The canonical model. `module` is the path under which a worker imports this DAG's functions; `plugins` are the types
+   * of task beside the built-in ones, without it those of the DAG's own tasks. Throws a `DefinitionError` with everything
+   * that is wrong.
    */
-  toSpec(module: string): DagSpec {
-    const tasks = this.#steps().map(({ id, options, executor }) => ({
-      id,
-      ...options,
-      [executor.type]: executor.type === "fn" ? `${module}#default.${id}` : executor.config,
-    }));
-    return dataToSpec({ id: this.id, ...this.#options, tasks });
+  toSpec(module: string, plugins: PluginTypes = this.#plugins()): DagSpec {
+    const steps = this.#steps();
+    const unknown = steps.flatMap(({ id, executor }) => {
+      if (executor.type !== "plugin") return [];
+      const { type } = executor.plugin;
+      if (plugins.some((plugin) => plugin.type === type)) return [];
+      return [`task "${id}": its type "${type}" is a plugin's, and SLUICE_PLUGINS does not name the plugin`];
+    });
+    if (unknown.length > 0) throw new DefinitionError(this.id, unknown);
+    const tasks = steps.map(({ id, options, executor }) => ({ id, ...options, ...written(id, executor, module) }));
+    return dataToSpec({ id: this.id, ...this.#options, tasks }, plugins);
   }
 
   /** The DAG as a YAML file that lies beside `module`, from which its functions are taken. */
@@ -147,11 +157,22 @@ export class Dag<Known extends Outputs = Record<never, never>, P extends ParamSc
     return undefined;
   }
 
+  #plugins(): PluginTypes {
+    const own = this.#steps().flatMap(({ executor }) => (executor.type === "plugin" ? [executor.plugin] : []));
+    return [...new Set(own)].map(typeOfDefinition);
+  }
+
   #steps(): Step[] {
     const steps: Step[] = [];
     for (let step = this.#last; step !== undefined; step = step.before) steps.push(step);
     return steps.reverse();
   }
+}
+
+/** The key of a task's type and what it holds, as in a file. */
+function written(id: string, executor: AnyExecutor, module: string): Record<string, unknown> {
+  if (executor.type === "fn") return { fn: `${module}#default.${id}` };
+  return { [executor.type === "plugin" ? executor.plugin.type : executor.type]: executor.config };
 }
 
 /** Starts a DAG; add tasks with `.task()` and export the result as the file's default. */

@@ -3,6 +3,7 @@ import type { FileDagInput } from "../domain/definition/schema.ts";
 import type { ParamSchema } from "../domain/model/params.ts";
 import type { TriggerRule } from "../domain/model/task.ts";
 import type { BashConfig, HttpConfig, PythonConfig, SqlConfig } from "../domain/model/task-types.ts";
+import type { ExecutorDefinition } from "../executors/definition.ts";
 
 /** The types by which the compiler checks a pipeline: who depends on whom, and what passes between them. */
 
@@ -94,6 +95,7 @@ export type TaskExecutor<In, Out, Params = Record<string, unknown>> =
   | { readonly type: "http"; readonly config: string | HttpInput; readonly out?: Out }
   | { readonly type: "sql"; readonly config: SqlInput; readonly out?: Out }
   | { readonly type: "noop"; readonly config: Record<never, never>; readonly out?: Out }
+  | { readonly type: "plugin"; readonly plugin: ExecutorDefinition; readonly config: unknown; readonly out?: Out }
   | { readonly type: "fn"; readonly run: TaskFunction<In, Out, Params>; readonly out?: Out };
 
 /** What an http task leaves behind. */
@@ -104,7 +106,7 @@ type FileTaskInput = FileDagInput["tasks"][number];
 /** All of a task but its id and its executor; `dependsOn` takes ids that the DAG has. */
 export type TaskOptions<Parent extends string = string, Rule extends TriggerRule = TriggerRule> = Omit<
   FileTaskInput,
-  "id" | "bash" | "python" | "fn" | "http" | "sql" | "noop" | "dependsOn" | "triggerRule"
+  "id" | "dependsOn" | "triggerRule"
 > & { dependsOn?: readonly Parent[]; triggerRule?: Rule };
 
 /** All of a DAG but its id and its tasks. */

@@ -1,14 +1,14 @@
 import path from "node:path";
-import type { z } from "zod";
-import type { BashConfig } from "#lib/domain/model/task-types.ts";
-import type { Executor } from "./executor.ts";
+import { TASK_TYPES } from "#lib/domain/model/task-types.ts";
+import type { BuiltIn } from "./executor.ts";
 import { runProcessTask } from "./process-task.ts";
 
 const SCRIPT = "script.sh";
 
 /** A shell command or script as a process of its own. */
-export const bash: Executor<z.output<typeof BashConfig>> = {
-  displayName: "Bash",
+export const bash: BuiltIn<"bash"> = {
+  type: "bash",
+  ...TASK_TYPES.bash,
   async run(context, { command, script, args, cwd, strict, ...codes }) {
     const flags = strict ? ["-euo", "pipefail"] : [];
     if (script === undefined) {

@@ -1,5 +1,8 @@
 import type { Json } from "#lib/domain/canonical.ts";
 import type { Deferral } from "#lib/domain/deferral.ts";
+import type { ConfigOf, TASK_TYPES, TaskType } from "#lib/domain/model/task-types.ts";
+import type { TypeFacts } from "#lib/domain/model/type-facts.ts";
+import type { StandardSchema } from "#lib/domain/standard-schema.ts";
 import type { ParentXcoms } from "#lib/domain/xcom.ts";
 import type { AddressGuard } from "./http-address.ts";
 
@@ -41,7 +44,8 @@ export type Exit = {
 export type FunctionCall = { bundle: string; module: string; export: string; argument: Record<string, Json> };
 export type CallResult =
   | { ok: true; value: unknown; pushed?: Record<string, unknown> | undefined }
-  | { ok: false; error: string }
+  /** `reason` when it is about what the function leaves, and not about what it does. */
+  | { ok: false; error: string; reason?: string | undefined }
   | ({ ok: "not yet" } & Deferral);
 
 /** One attempt, as its executor sees it. An executor knows nothing of runs' states, queues or the database. */
@@ -79,22 +83,25 @@ export type ExecutorContext = {
   call(call: FunctionCall): Promise<CallResult>;
 };
 
-/** How an attempt ended. Expected ends are values; a throw is a bug in the executor. */
-export type Outcome = (
+/** How an attempt ended. Expected ends are values; a throw is a bug in the executor. `Out` is what it leaves when it ends well. */
+export type Outcome<Out = unknown> = (
   | {
       kind: "success";
-      output: unknown;
+      /** Kept as JSON, at most 1 MiB of it; undefined is none. */
+      output: Out;
       /** What else it leaves, by key. */
       pushed?: Readonly<Record<string, unknown>> | undefined;
       exitCode?: number | undefined;
     }
+  /** There was nothing to do. */
   | { kind: "skipped"; reason: string; exitCode?: number | undefined }
+  /** `reason` is a word for programs, such as HTTP_STATUS, which a retry policy may name; `error` is for people. */
   | {
       kind: "failed";
       reason: string;
       error: string;
       exitCode?: number | undefined;
-      httpStatus?: number;
+      httpStatus?: number | undefined;
       /** Another attempt would end the same. */
       isFinal?: boolean;
     }
@@ -105,8 +112,15 @@ export type Outcome = (
   | ({ kind: "deferred" } & Deferral)
 ) & { usage?: Usage | undefined };
 
-export type Executor<Config> = {
-  /** What people see for it. */
-  displayName: string;
+/** A type of task with everything about it: what people see, what a config is, and how it runs. */
+export type Executor<Config = unknown> = TypeFacts & {
+  type: string;
+  config: StandardSchema<unknown, Config>;
   run(context: ExecutorContext, config: Config): Promise<Outcome>;
+};
+
+/** A built-in one: its entry among the task types of the model, and how it runs. */
+export type BuiltIn<T extends TaskType> = (typeof TASK_TYPES)[T] & {
+  type: T;
+  run(context: ExecutorContext, config: ConfigOf<T>): Promise<Outcome>;
 };

@@ -1,11 +1,11 @@
-import type { z } from "zod";
 import type { Json } from "#lib/domain/canonical.ts";
-import type { FnConfig } from "#lib/domain/model/task-types.ts";
-import type { Executor } from "./executor.ts";
+import { TASK_TYPES } from "#lib/domain/model/task-types.ts";
+import type { BuiltIn } from "./executor.ts";
 
 /** A TypeScript function of the DAG's own code. */
-export const fn: Executor<z.infer<typeof FnConfig>> = {
-  displayName: "Function",
+export const fn: BuiltIn<"fn"> = {
+  type: "fn",
+  ...TASK_TYPES.fn,
   async run(context, config) {
     const { attempt } = context;
     if (attempt.bundle === undefined) {
@@ -27,7 +27,7 @@ export const fn: Executor<z.infer<typeof FnConfig>> = {
       },
     });
     if (result.ok === "not yet") return { kind: "deferred", afterMs: result.afterMs, reason: result.reason };
-    if (!result.ok) return { kind: "failed", reason: "EXCEPTION", error: result.error };
+    if (!result.ok) return { kind: "failed", reason: result.reason ?? "EXCEPTION", error: result.error };
     return { kind: "success", output: result.value, pushed: result.pushed };
   },
 };

@@ -1,17 +1,17 @@
-import type { z } from "zod";
 import { messageOf } from "#lib/domain/errors.ts";
-import type { HttpConfig } from "#lib/domain/model/task-types.ts";
+import { type ConfigOf, TASK_TYPES } from "#lib/domain/model/task-types.ts";
 import { durationMs } from "#lib/domain/model/duration.ts";
 import { MAX_OUTPUT_BYTES } from "#lib/domain/output.ts";
-import type { Executor, Outcome } from "./executor.ts";
+import type { BuiltIn, Outcome } from "./executor.ts";
 import type { AddressGuard } from "./http-address.ts";
 import { type HttpResponse, RefusedRequest, type RequestData, ResponseTooLarge, sendRequest } from "./http-request.ts";
 
-type Config = z.output<typeof HttpConfig>;
+type Config = ConfigOf<"http">;
 
 /** An HTTP request from inside the worker. Its output is the response: status, headers, body. */
-export const http: Executor<Config> = {
-  displayName: "HTTP",
+export const http: BuiltIn<"http"> = {
+  type: "http",
+  ...TASK_TYPES.http,
   run: ({ network, signal, log, attempt }, config) =>
     callHttp(config, { network, signal, idempotencyKey: attempt.attemptId, log: (line) => log("system", line) }),
 };

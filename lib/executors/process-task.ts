@@ -72,7 +72,8 @@ function fileNames(folder: string): Record<string, string> {
   };
 }
 
-function environment({ attempt, workDir }: ExecutorContext): Record<string, string> {
+/** What every process of a task finds in its environment. */
+export function environment({ attempt, workDir }: ExecutorContext): Record<string, string> {
   return {
     PATH: INHERITED_PATH,
     LANG: "C.UTF-8",

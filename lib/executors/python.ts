@@ -1,8 +1,7 @@
 import { readFile } from "node:fs/promises";
 import path from "node:path";
-import type { z } from "zod";
-import type { PythonConfig } from "#lib/domain/model/task-types.ts";
-import type { Executor } from "./executor.ts";
+import { TASK_TYPES } from "#lib/domain/model/task-types.ts";
+import type { BuiltIn } from "./executor.ts";
 import { INHERITED_PATH, runProcessTask } from "./process-task.ts";
 
 /** The module "sluice" that programs may import: the standard library and nothing else. */
@@ -18,8 +17,9 @@ function activated(venv: string, before: string): Record<string, string> {
 }
 
 /** A Python program as a process of its own. */
-export const python: Executor<z.output<typeof PythonConfig>> = {
-  displayName: "Python",
+export const python: BuiltIn<"python"> = {
+  type: "python",
+  ...TASK_TYPES.python,
   async run(context, { code, file, args, interpreter = "python3", venv, cwd, ...codes }) {
     const text = file === undefined ? code! : await context.sourceOf(file);
     const program = {

@@ -1,14 +1,24 @@
-import type { TaskSpec } from "#lib/domain/model/task.ts";
 import type { TaskType } from "#lib/domain/model/task-types.ts";
 import { bash } from "./bash.ts";
-import type { Executor } from "./executor.ts";
+import type { BuiltIn, Executor } from "./executor.ts";
 import { fn } from "./fn.ts";
 import { http } from "./http.ts";
 import { noop } from "./noop.ts";
 import { python } from "./python.ts";
 import { sql } from "./sql.ts";
 
-type ConfigOf<T extends TaskType> = Extract<TaskSpec, { type: T }>["config"];
+/** Every built-in task type and what runs it; a type without an executor does not compile. */
+export const EXECUTORS: { readonly [T in TaskType]: BuiltIn<T> } = { bash, python, fn, http, sql, noop };
 
-/** Every task type and who runs it; a type without an executor does not compile. */
-export const EXECUTORS: { readonly [T in TaskType]: Executor<ConfigOf<T>> } = { bash, python, fn, http, sql, noop };
+/** The executors of a process, by type of task: the built-in ones, and those of its plugins. */
+export type Executors = ReadonlyMap<string, Executor>;
+
+/** Expects plugins with types of their own. */
+export function executorsWith(plugins: readonly Executor[]): Executors {
+  return new Map([...Object.values(EXECUTORS), ...plugins].map((executor: Executor) => [executor.type, executor]));
+}
+
+/** The types of task that can be run, as a worker says them of itself. */
+export function typesOf(executors: Executors): string[] {
+  return [...executors.keys()];
+}

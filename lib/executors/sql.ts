@@ -1,6 +1,5 @@
-import type { z } from "zod";
-import type { SqlConfig } from "#lib/domain/model/task-types.ts";
-import type { Executor } from "./executor.ts";
+import { TASK_TYPES } from "#lib/domain/model/task-types.ts";
+import type { BuiltIn } from "./executor.ts";
 import { readAddress } from "./sql-address.ts";
 import { failureOf } from "./sql-failure.ts";
 import { type Answer, runQuery } from "./sql-query.ts";
@@ -9,8 +8,9 @@ import { type Answer, runQuery } from "./sql-query.ts";
  * A statement for a database, from inside the worker. Its output are the rows, or how many there were of a statement
  * that gives none. Values are bound, never pasted.
  */
-export const sql: Executor<z.output<typeof SqlConfig>> = {
-  displayName: "SQL",
+export const sql: BuiltIn<"sql"> = {
+  type: "sql",
+  ...TASK_TYPES.sql,
   async run({ attempt, signal, timeoutMs, log }, { connection, query, params, maxRows }) {
     const read = await readAddress(connection);
     if (!read.ok) return { kind: "failed", reason: "SQL_ERROR", error: read.error };

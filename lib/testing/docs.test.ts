@@ -1,7 +1,9 @@
 import { existsSync, readFileSync } from "node:fs";
 import path from "node:path";
 import { expect, test } from "vitest";
+import { describePlugins } from "#worker/plugins/describe.ts";
 import { parseDefinition } from "../domain/definition/parse.ts";
+import { ICON_NAMES } from "../domain/model/type-facts.ts";
 import { definitionReference } from "./definition-reference.ts";
 import { DOCUMENT, REFERENCE, refreshed } from "./docs.ts";
 
@@ -15,6 +17,20 @@ test("the drawings and the rooms of ARCHITECTURE.md are those of the code (node 
 
 test("docs/reference.md is that of the schema (node lib/testing/docs.ts)", () => {
   expect(readFileSync(REFERENCE, "utf8")).toBe(definitionReference());
+});
+
+test("docs/plugins.md shows the example as it is, and a DAG that is valid with it", async () => {
+  const [example] = [...text("docs/plugins.md").matchAll(/```ts\n([\s\S]*?)```/g)].map((match) => match[1]);
+  expect(example).toBe(text("docs/plugins/chat.ts"));
+  const described = await describePlugins({ locations: [path.join(ROOT, "docs/plugins/chat.ts")], base: ROOT });
+  expect(described).toMatchObject({ ok: true, plugins: { types: [{ type: "chat" }] } });
+  const [, shown] = /```yaml\n([\s\S]*?)```/.exec(text("docs/plugins.md"))!;
+  const types = described.ok ? described.plugins.types : [];
+  expect(parseDefinition(shown!, "docs/plugins.md", types)).toMatchObject({ ok: true });
+  const { icon } = Object.fromEntries(
+    [...text("docs/plugins.md").matchAll(/^\| `(\w+)` \| (.*) \|$/gm)].map((match) => [match[1], match[2]]),
+  );
+  for (const name of ICON_NAMES) expect(icon).toContain(`\`${name}\``);
 });
 
 test("the DAGs that docs/yaml.md and the README show are valid", () => {

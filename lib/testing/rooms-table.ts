@@ -56,7 +56,7 @@ export const ROOMS: readonly Room[] = [
     may: [],
     npm: ["zod", "yaml", "cron-parser", "@marcbachmann/cel-js", "node:crypto", "node:net"],
   },
-  { name: "dsl", files: /^lib\/dsl\//, may: ["domain"] },
+  { name: "dsl", files: /^lib\/dsl\//, may: ["domain"], types: ["executors"] },
   { name: "contract", files: /^lib\/contract\//, may: ["domain"] },
   {
     name: "db-reads",

@@ -6,7 +6,6 @@ import { durationMs } from "#lib/domain/model/duration.ts";
 import type { TaskSpec } from "#lib/domain/model/task.ts";
 import { type ParentXcoms, storableXcoms } from "#lib/domain/xcom.ts";
 import type { Executor, ExecutorContext, Outcome, Stream } from "#lib/executors/executor.ts";
-import { EXECUTORS } from "#lib/executors/registry.ts";
 import { resolveTask } from "../resolve-task.ts";
 import { maskedOutcome, maskedOutput } from "../secrets/masked-output.ts";
 import type { DevTools } from "./tools.ts";
@@ -35,33 +34,41 @@ export type AttemptInput = {
  * happens is an outcome.
  */
 export async function runAttempt(tools: DevTools, written: TaskSpec, input: AttemptInput): Promise<Outcome> {
-  const resolved = await resolveTask(written, valuesOf(written, input), tools.secrets);
+  const executor = tools.executors.get(written.type);
+  if (executor === undefined) {
+    const error = `there is no type of task "${written.type}" here; SLUICE_PLUGINS names plugins`;
+    return { kind: "failed", reason: "UNKNOWN_TYPE", error };
+  }
+  const resolved = await resolveTask(written, executor, async () => valuesOf(written, input), tools.secrets);
   if (resolved.kind === "skip") return { kind: "skipped", reason: "CONDITION" };
   if (resolved.kind === "failed") return resolved;
-  const { task, mask } = resolved;
+  const { task, config, mask } = resolved;
   const output = maskedOutput(mask, (stream, bytes) => Promise.resolve(input.write(stream, bytes)));
   const write = (stream: Stream, bytes: Buffer): void => void output.write(stream, bytes);
-  const outcome = await execute(tools, task, { ...input, write });
+  const outcome = await execute(tools, { task, run: (context) => executor.run(context, config) }, { ...input, write });
   await output.end();
   return stored(maskedOutcome(mask, outcome));
 }
+
+const attemptIdOf = ({ id }: TaskSpec, number: number): string => `local-${id}-${number}`;
 
 function valuesOf(task: TaskSpec, { number, dagId, params, logicalDate, inputs }: AttemptInput): ExpressionValues {
   return {
     params,
     ...inputs,
     run: { id: RUN_ID, dagId, logicalDate: logicalDate.toISOString(), triggerKind: "manual" },
-    task: { id: task.id, attempt: number },
+    task: { id: task.id, attempt: number, attemptId: attemptIdOf(task, number) },
   };
 }
 
-async function execute(tools: DevTools, task: TaskSpec, input: AttemptInput): Promise<Outcome> {
+type Runnable = { task: TaskSpec; run: (context: ExecutorContext) => ReturnType<Executor["run"]> };
+
+async function execute(tools: DevTools, { task, run }: Runnable, input: AttemptInput): Promise<Outcome> {
   const workDir = path.join(tools.workFolder, `${task.id}-${input.number}`);
   try {
     const limit = AbortSignal.timeout(Math.min(durationMs(task.timeout), MAX_TIMER_MS));
     const context = contextOf(tools, task, input, AbortSignal.any([input.signal, limit]), workDir);
-    const executor = EXECUTORS[task.type] as Executor<TaskSpec["config"]>;
-    const outcome = await executor.run(context, task.config);
+    const outcome = await run(context);
     return limit.aborted && outcome.kind === "failed" ? timedOut(task) : outcome;
   } catch (error) {
     return { kind: "failed", reason: "EXECUTOR_ERROR", error: messageOf(error) };
@@ -78,7 +85,7 @@ function contextOf(
   const { number, dagId, bundle, conf, params, logicalDate, inputs, write } = input;
   return {
     attempt: {
-      attemptId: `local-${task.id}-${number}`,
+      attemptId: attemptIdOf(task, number),
       number,
       taskInstanceId: `local-${task.id}`,
       taskId: task.id,

@@ -1,7 +1,9 @@
 import type { Json } from "#lib/domain/canonical.ts";
 import type { TaskState } from "#lib/domain/states.ts";
 import type { Stream } from "#lib/executors/executor.ts";
+import type { Executors } from "#lib/executors/registry.ts";
 import type { LoadedDag } from "../loader/load-file.ts";
+import type { PluginPlaces } from "../plugins/places.ts";
 import type { SecretProvider } from "../secrets/provider.ts";
 
 /** What a run of a DAG in one process tree is asked for, tells meanwhile, and ends as. */
@@ -22,6 +24,9 @@ export type LocalRunOptions = {
   /** Private addresses that HTTP tasks may reach. */
   httpAllow: readonly string[];
   secrets: SecretProvider;
+  executors: Executors;
+  /** Where the executors' plugins are, which the DAG's code may import. */
+  plugins?: PluginPlaces;
   /** Wait before a retry or the next look as long as a worker would. */
   waits: boolean;
   /** Ends what runs and cancels the rest. */

@@ -5,6 +5,7 @@ import { afterAll, beforeAll, expect, test } from "vitest";
 import { parseDefinition } from "#lib/domain/definition/parse.ts";
 import type { DagSpec } from "#lib/domain/model/dag.ts";
 import { plainEnv } from "#lib/env.ts";
+import { executorsWith } from "#lib/executors/registry.ts";
 import { allEnded } from "#lib/testing/processes.ts";
 import { NO_SECRETS, type SecretProvider } from "../secrets/provider.ts";
 import type { Deferred, LocalRunOptions, LocalRunResult, Retrying, TaskEnd } from "./local-run.ts";
@@ -43,6 +44,7 @@ async function run(
     env: plainEnv(),
     httpAllow: [],
     secrets: NO_SECRETS,
+    executors: executorsWith([]),
     waits: false,
     signal: new AbortController().signal,
     on: {

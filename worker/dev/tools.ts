@@ -2,14 +2,17 @@ import { mkdir, mkdtemp, realpath, rm } from "node:fs/promises";
 import os from "node:os";
 import path from "node:path";
 import { type AddressGuard, createAddressGuard } from "#lib/executors/http-address.ts";
+import type { Executors } from "#lib/executors/registry.ts";
 import { type BundleStore, createBundleStore } from "../functions/bundle-store.ts";
 import { createFunctionPool, type FunctionPool } from "../functions/pool.ts";
+import { NO_PLACES } from "../plugins/places.ts";
 import type { SecretProvider } from "../secrets/provider.ts";
 import { createSpawner, type Spawner } from "../spawner/client.ts";
 import type { LocalRunOptions } from "./local-run.ts";
 
 /** What a worker has to run tasks with, in a temporary folder and without a database. */
 export type DevTools = {
+  executors: Executors;
   spawner: Spawner;
   functions: FunctionPool;
   bundles: BundleStore;
@@ -26,7 +29,15 @@ export type DevTools = {
 /** Whoever tests a DAG wants to hear of the DAG. */
 const QUIET = { info: () => undefined, warn: () => undefined };
 
-export async function openTools({ dag, dagsDir, env, httpAllow, secrets }: LocalRunOptions): Promise<DevTools> {
+export async function openTools({
+  dag,
+  dagsDir,
+  plugins = NO_PLACES,
+  env,
+  httpAllow,
+  secrets,
+  executors,
+}: LocalRunOptions): Promise<DevTools> {
   const folder = await realpath(await mkdtemp(path.join(os.tmpdir(), "sluice-dev-")));
   const workFolder = path.join(folder, "work");
   await mkdir(workFolder);
@@ -35,9 +46,10 @@ export async function openTools({ dag, dagsDir, env, httpAllow, secrets }: Local
   const bundles = createBundleStore(path.join(folder, "bundles"), (hash) =>
     Promise.resolve(hash === dag.spec.bundle ? dag.files : undefined),
   );
-  const functions = createFunctionPool({ dagsDir, env, folderOf: bundles.folderOf, guard: spawner.guard });
+  const functions = createFunctionPool({ dagsDir, plugins, env, folderOf: bundles.folderOf, guard: spawner.guard });
   const code = path.join(folder, "bundles", dag.spec.bundle ?? "");
   return {
+    executors,
     spawner,
     functions,
     bundles,

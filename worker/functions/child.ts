@@ -7,12 +7,19 @@ import { isDag } from "#lib/dsl/index.ts";
 import { isNotYet } from "#lib/dsl/not-yet.ts";
 import type { XcomAccess } from "#lib/dsl/types.ts";
 import { keyTrouble, type ParentXcoms, RETURN_VALUE, storableXcoms } from "#lib/domain/xcom.ts";
+import { fileUrls, type PluginPlaces } from "../plugins/places.ts";
 import type { FromFunctionChild, ToFunctionChild } from "./protocol.ts";
 import { registerDagHooks } from "./resolve-hook.ts";
 
 type DagFunction = (context: Record<string, unknown>) => unknown;
 
-registerDagHooks(process.argv[2] ?? process.cwd());
+const places = JSON.parse(process.argv[3]!) as PluginPlaces;
+// This process is for one version of the code, in whose folder it was started. That is a copy of the DAGs folder without
+// what lies outside; the plugins that its files import are where they are.
+registerDagHooks(process.argv[2]!, {
+  base: places.base,
+  copy: { folder: process.cwd(), files: fileUrls(places) },
+});
 
 function send(message: FromFunctionChild): void {
   if (process.connected) process.send?.(message);

@@ -4,6 +4,7 @@ import path from "node:path";
 import { fileURLToPath } from "node:url";
 import type { CallResult, FunctionCall, Stream } from "#lib/executors/executor.ts";
 import { killGroup } from "../kill-group.ts";
+import { NO_PLACES, type PluginPlaces } from "../plugins/places.ts";
 import type { UserPool } from "../user-pool.ts";
 import { isFromFunctionChild, type ToFunctionChild } from "./protocol.ts";
 
@@ -25,6 +26,8 @@ export type FunctionPool = {
  */
 export function createFunctionPool(options: {
   dagsDir: string;
+  /** What DAG code may import beside its own and its packages. */
+  plugins?: PluginPlaces;
   env: Record<string, string>;
   folderOf: (bundle: string) => Promise<string>;
   guard: (pid: number) => () => void;
@@ -36,7 +39,7 @@ export function createFunctionPool(options: {
 
   const launch = (bundle: string, cwd: string): Warm => {
     const user = options.users?.forFunctions();
-    const child = fork(CHILD, [options.dagsDir], {
+    const child = fork(CHILD, [options.dagsDir, JSON.stringify(options.plugins ?? NO_PLACES)], {
       cwd,
       // The home of another user is not for this one to read.
       env: { ...options.env, ...(user && { HOME: os.tmpdir() }) } as unknown as NodeJS.ProcessEnv,
@@ -118,7 +121,8 @@ async function exchange(
     } else {
       // The log shows where a function failed; the attempt's error is the first line of it.
       onData("stderr", Buffer.from(`${answer.error}\n`));
-      done.resolve({ ok: false, error: answer.error.split("\n", 1)[0]! });
+      const reason = answer.kind === "unstorable" ? answer.reason : undefined;
+      done.resolve({ ok: false, error: answer.error.split("\n", 1)[0]!, reason });
     }
   };
   const onExit = (code: number | null, killedBy: string | null): void => {

@@ -2,19 +2,58 @@
 import { readFile } from "node:fs/promises";
 import path from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
+import { parseDefinition } from "#lib/domain/definition/parse.ts";
+import type { PluginType } from "#lib/domain/model/plugin-type.ts";
+import { jsonSchemaOf } from "#lib/domain/standard-schema.ts";
 import { isDag } from "#lib/dsl/index.ts";
 import { registerDagHooks } from "../functions/resolve-hook.ts";
+import { importPlugin, importPlugins, type Imported } from "../plugins/import.ts";
+import type { PluginPlaces } from "../plugins/places.ts";
 import type { Evaluated, EvaluateRequest } from "./protocol.ts";
 
 const dagsDir = process.argv[2]!;
+const places = JSON.parse(process.argv[3]!) as PluginPlaces;
 const dagsUrl = pathToFileURL(`${dagsDir}/`).href;
 
 /** Who imports whom among the files of the DAGs folder. Kept over all requests: a module is resolved only once. */
 const imports = new Map<string, Set<string>>();
-registerDagHooks(dagsDir, (from, to) => {
-  if (!to.startsWith(dagsUrl) || to.includes("/node_modules/")) return;
-  imports.set(from, (imports.get(from) ?? new Set()).add(to));
+registerDagHooks(dagsDir, {
+  base: places.base,
+  onImport(from, to) {
+    if (!to.startsWith(dagsUrl) || to.includes("/node_modules/")) return;
+    imports.set(from, (imports.get(from) ?? new Set()).add(to));
+  },
 });
+
+/** Imported once, and only when something needs them. */
+let imported: Promise<Imported> | undefined;
+
+/** The plugins' types with their schemas; throws when a plugin is broken, which all that needs them is then too. */
+async function pluginTypes(): Promise<PluginType[]> {
+  const plugins = await (imported ??= importPlugins(places));
+  if (plugins.ok) return plugins.executors;
+  throw new BrokenPlugins(plugins.problems);
+}
+
+class BrokenPlugins extends Error {
+  readonly problems: string[];
+
+  constructor(problems: string[]) {
+    super(problems.join("\n"));
+    this.problems = problems;
+  }
+}
+
+/** What can be said of a plugin in another process. */
+async function describePlugin(location: string): Promise<Evaluated> {
+  const plugin = await importPlugin(location);
+  if (!plugin.ok) throw new BrokenPlugins(plugin.problems);
+  const types = plugin.executors.map(({ config, run: _, ...facts }) => ({
+    ...facts,
+    jsonSchema: jsonSchemaOf(config),
+  }));
+  return { ok: true, types, files: {} };
+}
 
 const urlOf = (file: string): string => pathToFileURL(path.join(dagsDir, file)).href;
 
@@ -24,28 +63,46 @@ async function load(file: string): Promise<Record<string, unknown>> {
 
 async function evaluate(request: EvaluateRequest): Promise<Evaluated> {
   try {
-    if (request.kind === "modules") {
-      for (const { module, export: name } of request.references) {
-        const exports = await load(module);
-        const [exported, task] = name.split(".") as [string, string | undefined];
-        const dag = exports[exported];
-        if (task !== undefined && isDag(dag) && dag.functionOf(task) !== undefined) continue;
-        if (typeof exports[name] !== "function") {
-          const known = Object.keys(exports).filter((key) => typeof exports[key] === "function");
-          return {
-            ok: false,
-            message: `${module} exports no function "${name}"; it exports: ${known.join(", ") || "none"}`,
-          };
-        }
-      }
-      return { ok: true, files: await sources(request.references.map((reference) => reference.module)) };
-    }
-    const dag = (await load(request.file)).default;
-    if (!isDag(dag)) return { ok: true, files: {} };
-    return { ok: true, spec: dag.toSpec(request.file), files: await sources([request.file]) };
+    return await answer(request);
   } catch (error) {
+    if (error instanceof BrokenPlugins) return { ok: false, message: error.message, problems: error.problems };
     return { ok: false, message: describe(error) };
   }
+}
+
+async function answer(request: EvaluateRequest): Promise<Evaluated> {
+  switch (request.kind) {
+    case "plugin":
+      return describePlugin(request.location);
+    case "data":
+      return { ok: true, parsed: parseDefinition(request.text, request.file, await pluginTypes()), files: {} };
+    case "modules":
+      return findFunctions(request.references);
+    case "typescript":
+      return evaluateDag(request.file);
+  }
+}
+
+async function evaluateDag(file: string): Promise<Evaluated> {
+  const plugins = await pluginTypes();
+  const dag = (await load(file)).default;
+  if (!isDag(dag)) return { ok: true, files: {} };
+  return { ok: true, spec: dag.toSpec(file, plugins), files: await sources([file]) };
+}
+
+async function findFunctions(references: readonly { module: string; export: string }[]): Promise<Evaluated> {
+  for (const { module, export: name } of references) {
+    const exports = await load(module);
+    const [exported, task] = name.split(".") as [string, string | undefined];
+    const dag = exports[exported];
+    if (task !== undefined && isDag(dag) && dag.functionOf(task) !== undefined) continue;
+    if (typeof exports[name] !== "function") {
+      const known = Object.keys(exports).filter((key) => typeof exports[key] === "function");
+      const message = `${module} exports no function "${name}"; it exports: ${known.join(", ") || "none"}`;
+      return { ok: false, message };
+    }
+  }
+  return { ok: true, files: await sources(references.map((reference) => reference.module)) };
 }
 
 /** What went wrong, with the places in the user's own files and none of ours or Node's. */

@@ -1,5 +1,6 @@
 import { type ChildProcess, fork } from "node:child_process";
 import { fileURLToPath } from "node:url";
+import { NO_PLACES, type PluginPlaces } from "../plugins/places.ts";
 import { type Evaluated, type EvaluateRequest, isEvaluated } from "./protocol.ts";
 
 const CHILD = fileURLToPath(new URL("./child.ts", import.meta.url));
@@ -13,11 +14,15 @@ export type Evaluator = { evaluate(request: EvaluateRequest): Promise<Evaluated>
  * Evaluates one file at a time in a child with a clean environment. Modules are cached for the life of the child,
  * so a pass over changed files takes a new evaluator. A file that hangs or ends the child costs only itself.
  */
-export function createEvaluator(dagsDir: string, env: Record<string, string>): Evaluator {
+export function createEvaluator(
+  dagsDir: string,
+  env: Record<string, string>,
+  plugins: PluginPlaces = NO_PLACES,
+): Evaluator {
   let child: ChildProcess | undefined;
 
   const launch = (): ChildProcess => {
-    const launched = fork(CHILD, [dagsDir], {
+    const launched = fork(CHILD, [dagsDir, JSON.stringify(plugins)], {
       cwd: dagsDir,
       env: env as NodeJS.ProcessEnv,
       serialization: "advanced",
@@ -40,6 +45,7 @@ export function createEvaluator(dagsDir: string, env: Record<string, string>): E
       if (child === undefined) served = 0;
       const current = (child ??= launch());
       const isFirst = served++ === 0;
+      const what = request.kind === "plugin" ? "the plugin" : "the file";
       return new Promise((resolve) => {
         const settle = (answer: Evaluated): void => {
           clearTimeout(timer);
@@ -59,10 +65,10 @@ export function createEvaluator(dagsDir: string, env: Record<string, string>): E
             void evaluator.evaluate(request).then(settle);
             return;
           }
-          settle({ ok: false, message: `the file ended the process that evaluates it (exit code ${code})` });
+          settle({ ok: false, message: `${what} ended the process that evaluates it (exit code ${code})` });
         };
         const timer = setTimeout(() => {
-          settle({ ok: false, message: `the file was not evaluated within ${TIME_LIMIT_MS / 1000} s` });
+          settle({ ok: false, message: `${what} was not evaluated within ${TIME_LIMIT_MS / 1000} s` });
           child = undefined;
           current.kill("SIGKILL");
         }, TIME_LIMIT_MS);

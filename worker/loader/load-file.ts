@@ -2,6 +2,8 @@ import { readFile } from "node:fs/promises";
 import path from "node:path";
 import { canonicalJson, sha256 } from "#lib/domain/canonical.ts";
 import type { DagSpec } from "#lib/domain/model/dag.ts";
+import type { PluginTypes } from "#lib/domain/model/plugin-type.ts";
+import { isOfType } from "#lib/domain/model/task.ts";
 import { type FileProblem, parseDefinition } from "#lib/domain/definition/parse.ts";
 import type { Evaluator } from "./evaluator.ts";
 import { type Marks, problemsInFile, readProgramFiles } from "./program-files.ts";
@@ -20,11 +22,19 @@ export type LoadResult =
   | { kind: "none" }
   | { kind: "broken"; problems: FileProblem[]; programs?: Marks };
 
-/** Reads one definition file. `file` is relative to the DAGs folder; functions are named the same way. */
-export async function loadFile(dagsDir: string, file: string, evaluator: Evaluator): Promise<LoadResult> {
+/**
+ * Reads one definition file. `file` is relative to the DAGs folder; functions are named the same way. `plugins` are the
+ * types that the evaluator has the code of.
+ */
+export async function loadFile(
+  dagsDir: string,
+  file: string,
+  evaluator: Evaluator,
+  plugins: PluginTypes,
+): Promise<LoadResult> {
   const text = await readFile(path.join(dagsDir, file), "utf8");
   const source = { dagsDir, file, text };
-  return file.endsWith(".ts") ? loadTypeScript(source, evaluator) : loadData(source, evaluator);
+  return file.endsWith(".ts") ? loadTypeScript(source, evaluator) : loadData(source, evaluator, plugins);
 }
 
 type Source = { dagsDir: string; file: string; text: string };
@@ -37,17 +47,25 @@ async function loadTypeScript({ dagsDir, file, text }: Source, evaluator: Evalua
   return result.spec ? withPrograms({ dagsDir, file, text }, result.spec, result.files) : { kind: "none" };
 }
 
-async function loadData({ dagsDir, file, text }: Source, evaluator: Evaluator): Promise<LoadResult> {
-  const parsed = parseDefinition(text, file);
+async function loadData(
+  { dagsDir, file, text }: Source,
+  evaluator: Evaluator,
+  plugins: PluginTypes,
+): Promise<LoadResult> {
+  // Only a file with tasks of plugins needs their schemas, which are the evaluator's to ask.
+  const asks = plugins.some(({ type }) => text.includes(type));
+  const answer = asks ? await evaluator.evaluate({ kind: "data", file, text }) : undefined;
+  if (answer?.ok === false) return broken(file, answer.message);
+  const parsed = answer?.parsed ?? parseDefinition(text, file, plugins);
   if (!parsed.ok) return { kind: "broken", problems: parsed.problems };
   const folder = path.posix.dirname(file);
   const tasks = parsed.spec.tasks.map((task) =>
-    task.type === "fn"
+    isOfType(task, "fn")
       ? { ...task, config: { ...task.config, module: path.posix.join(folder, task.config.module) } }
       : task,
   );
   const spec = { ...parsed.spec, tasks };
-  const references = tasks.flatMap((task) => (task.type === "fn" ? [task.config] : []));
+  const references = tasks.flatMap((task) => (isOfType(task, "fn") ? [task.config] : []));
   if (references.length === 0) return withPrograms({ dagsDir, file, text }, spec, {});
   const outside = references.find(({ module }) => module.startsWith("../"));
   if (outside) return broken(file, `the module ${outside.module} is outside the DAGs folder`);

@@ -4,6 +4,7 @@ import path from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { plainEnv } from "#lib/env.ts";
 import { testDatabase } from "#lib/testing/database.ts";
+import { describePlugins } from "../plugins/describe.ts";
 import { createLoader, type Loader } from "./loader.ts";
 
 const database = testDatabase();
@@ -203,5 +204,35 @@ describe("the loader", () => {
       { id: "b", number: 1, missing: true },
     ]);
     expect(await importErrors()).toEqual({ "z.yaml": '1: the DAG id "a" is already used by moved/a.yaml' });
+  });
+
+  test("publishes tasks of plugins with what others must know of their types, and refuses what their schemas do", async () => {
+    const places = { locations: [path.resolve("docs/plugins/chat.ts")], base: process.cwd() };
+    const described = await describePlugins(places);
+    if (!described.ok) throw new Error(described.problems.join());
+    const { plugins } = described;
+    const withPlugins = createLoader({ deps: database.deps, dagsDir, env: plainEnv(), plugins });
+    const task = (channel: string): string =>
+      `{ webhook: "https://chat.example/hook", text: "hi", channel: "${channel}" }`;
+    await write("tell.yaml", `id: tell\ntasks:\n  - id: only\n    chat: ${task("#ops")}\n`);
+    await write(
+      "code.ts",
+      `import { dag } from "sluice";\nimport { chat } from "${places.locations[0]}";\nexport default dag("code").task("only", chat(${task("#ops")}));\n`,
+    );
+    await write("wrong.yaml", `id: wrong\ntasks:\n  - id: only\n    chat: ${task("ops")}\n`);
+    await withPlugins.pass();
+    expect((await versions()).map(({ id }) => id)).toEqual(["code", "tell"]);
+    expect(await importErrors()).toEqual({
+      "wrong.yaml": '4: task "only": chat.channel: a channel is written like #ops',
+    });
+    const { rows } = await database.pool.query<{ type: string; slots: string; types: unknown }>(
+      `select k.type, w.slot_class as slots, v.spec -> 'types' as types from sluice.dag_task k
+         join sluice.dag_version v on v.id = k.version_id join sluice.workload w on w.id = k.workload_id`,
+    );
+    const types = { chat: { displayName: "Chat message", icon: "message", slotClass: "inline" } };
+    expect(rows).toEqual([
+      { type: "chat", slots: "inline", types },
+      { type: "chat", slots: "inline", types },
+    ]);
   });
 });

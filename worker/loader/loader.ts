@@ -13,6 +13,7 @@ import {
   replaceImportErrors,
 } from "#lib/db/versions.ts";
 import type { EngineDeps } from "#lib/engine/deps.ts";
+import { type DescribedPlugins, NO_DESCRIBED } from "../plugins/describe.ts";
 import { createEvaluator, type Evaluator } from "./evaluator.ts";
 import { loadFile, type LoadedDag, type LoadResult } from "./load-file.ts";
 import type { Marks } from "./program-files.ts";
@@ -33,13 +34,20 @@ export type Loader = {
 type Loaded = { result: LoadResult; sources: Map<string, string> };
 type OwnedDag = { file: string; dag: LoadedDag };
 
+type LoaderOptions = {
+  deps: EngineDeps;
+  dagsDir: string;
+  env: Record<string, string>;
+  plugins?: DescribedPlugins | undefined;
+};
+
 /**
  * Publishes the definitions of a folder. A file is loaded again when it, or a module it imports, has another size or
  * time. A broken file is reported and the last good version of its DAG stays in use. What is published already is
  * only compared: a start over an unchanged folder writes nothing.
  */
-export function createLoader(options: { deps: EngineDeps; dagsDir: string; env: Record<string, string> }): Loader {
-  const { deps, dagsDir, env } = options;
+export function createLoader(options: LoaderOptions): Loader {
+  const { deps, dagsDir } = options;
   let known = new Map<string, Loaded>();
   let seen: string | undefined;
 
@@ -58,8 +66,7 @@ export function createLoader(options: { deps: EngineDeps; dagsDir: string; env: 
     });
     const next = new Map(kept);
     const fresh = await loadFiles(
-      dagsDir,
-      env,
+      options,
       files.filter((file) => !next.has(file)),
     );
     for (const [file, result] of fresh) {
@@ -105,19 +112,20 @@ function sourcesOf(file: string, result: LoadResult, now: ReadonlyMap<string, st
 }
 
 async function loadFiles(
-  dagsDir: string,
-  env: Record<string, string>,
+  { dagsDir, env, plugins = NO_DESCRIBED }: LoaderOptions,
   files: readonly string[],
 ): Promise<Map<string, LoadResult>> {
   const results = new Map<string, LoadResult>();
   const waiting = [...files];
   const evaluators: Evaluator[] = [];
   const work = async (): Promise<void> => {
-    const evaluator = createEvaluator(dagsDir, env);
+    const evaluator = createEvaluator(dagsDir, env, plugins.places);
     evaluators.push(evaluator);
     for (let file = waiting.shift(); file !== undefined; file = waiting.shift()) {
       const name = file;
-      const result = await loadFile(dagsDir, name, evaluator).catch((error: unknown) => broken(name, messageOf(error)));
+      const result = await loadFile(dagsDir, name, evaluator, plugins.types).catch((error: unknown) =>
+        broken(name, messageOf(error)),
+      );
       results.set(name, result);
       // Reading a large file takes its time; others of this process want theirs in between.
       await nextTurn();

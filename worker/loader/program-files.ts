@@ -50,7 +50,7 @@ export async function readProgramFiles(dagsDir: string, file: string, spec: DagS
     if (problem !== undefined)
       problems.push({ path: ["tasks", index, task.type, member], message: problem, written, task: task.id });
     if (bytes > MAX_BYTES_OF_DAG) break;
-    tasks.push({ ...task, config: { ...task.config, [member]: name } } as typeof task);
+    tasks.push({ ...task, config: { ...task.config, [member]: name } });
   }
   const texts = Object.fromEntries([...found].flatMap(([name, read]) => ("text" in read ? [[name, read.text]] : [])));
   const marks = new Map([...found].map(([name, { mark }]) => [name, mark]));

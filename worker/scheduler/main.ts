@@ -16,6 +16,7 @@ import { everyService } from "../every.ts";
 import { createDuties, healthService } from "../health.ts";
 import { runProcess, type Service } from "../lifecycle.ts";
 import { createLoader, type Loader } from "../loader/loader.ts";
+import type { DescribedPlugins } from "../plugins/describe.ts";
 
 const LOAD_EVERY_MS = 1_000;
 const ADMIT_EVERY_MS = 1_000;
@@ -27,12 +28,15 @@ const FIRST_LOAD_MS = 5_000;
 const PARTITIONS_EVERY_MS = 3_600_000;
 
 /** The scheduler process: loads definitions, admits what nobody admitted, repairs what others left. Any number may run. */
-export async function runScheduler(settings: Settings & { databaseUrl: string }): Promise<void> {
+export async function runScheduler(
+  settings: Settings & { databaseUrl: string },
+  plugins: DescribedPlugins,
+): Promise<void> {
   const log = createLogger({ level: settings.logLevel, component: "scheduler" });
   const build = async (): Promise<{ services: Service[] }> => {
     const deps = engineDeps(settings.databaseUrl, "scheduler", log);
     const duties = createDuties();
-    const loader = createLoader({ deps, dagsDir: settings.dagsDir, env: plainEnv() });
+    const loader = createLoader({ deps, dagsDir: settings.dagsDir, env: plainEnv(), plugins });
     const guard = healthGuard(LEASE_MS);
     const duty = (name: string, everyMs: number, run: () => Promise<unknown>): Service =>
       everyService({ name, everyMs, duties, log, run: async () => void (await run()) });

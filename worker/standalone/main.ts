@@ -1,6 +1,8 @@
 import { childEnv, type Settings } from "#lib/env.ts";
 import { EmbeddedPostgresError } from "#lib/embedded/errors.ts";
 import { stopOnDisconnect } from "../lifecycle.ts";
+import { describePlugins } from "../plugins/describe.ts";
+import { placesOf } from "../plugins/places.ts";
 import { type ChildHooks, type ChildSpec, type SupervisedChild, superviseChild } from "./child.ts";
 import { type Console, createConsole } from "./console.ts";
 import { openDatabase } from "./database.ts";
@@ -57,6 +59,9 @@ function explainFailure(error: unknown): number {
 }
 
 async function startAll(run: Run): Promise<void> {
+  // Told once and before anything starts, and not by each child that would end over it.
+  const plugins = await describePlugins(placesOf(run.settings));
+  if (!plugins.ok) throw new StartupError(plugins.problems.join("\nsluice: "));
   const home = await openHome(run);
   await assertPortFree(run.settings.host, run.settings.port);
   run.signal.throwIfAborted();

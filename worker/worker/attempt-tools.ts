@@ -2,11 +2,13 @@ import { createHash } from "node:crypto";
 import path from "node:path";
 import { readBundle } from "#lib/db/bundles.ts";
 import type { EngineDeps } from "#lib/engine/deps.ts";
+import type { Executors } from "#lib/executors/registry.ts";
 import { createAddressGuard } from "#lib/executors/http-address.ts";
 import { plainEnv, type Settings } from "#lib/env.ts";
 import { openCgroups } from "../cgroups/open.ts";
 import { createBundleStore } from "../functions/bundle-store.ts";
 import { createFunctionPool } from "../functions/pool.ts";
+import { placesOf } from "../plugins/places.ts";
 import { createSpawner, type Spawner } from "../spawner/client.ts";
 import { findTaskUsers, taskUserTrouble } from "../task-user.ts";
 import { createUserPool, type UserPool } from "../user-pool.ts";
@@ -28,6 +30,7 @@ type WorkerSettings = Settings & { workerName: string };
 export async function openAttemptTools(
   settings: WorkerSettings,
   deps: EngineDeps,
+  executors: Executors,
 ): Promise<AttemptTools & { stop(): Promise<void> }> {
   const env = plainEnv();
   const workFolder = path.join(settings.home, "work", settings.workerName);
@@ -47,6 +50,7 @@ export async function openAttemptTools(
   );
   const functions = createFunctionPool({
     dagsDir: settings.dagsDir,
+    plugins: placesOf(settings),
     env,
     folderOf: bundles.folderOf,
     guard: spawner.guard,
@@ -54,6 +58,7 @@ export async function openAttemptTools(
   });
   return {
     deps,
+    executors,
     inputs: createInputs(deps),
     secrets: secretsOf(settings.secretsFile),
     spawner,

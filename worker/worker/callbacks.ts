@@ -1,12 +1,13 @@
 import type { z } from "zod";
 import { callsOn, DagCallbacks, TaskCallbacks } from "#lib/domain/model/callbacks.ts";
 import { TaskSpec } from "#lib/domain/model/task.ts";
-import type { CallbackRequest } from "#lib/domain/model/task-types.ts";
+import type { CallbackRequest, ConfigOf } from "#lib/domain/model/task-types.ts";
 import type { Mask } from "#lib/domain/secrets/mask.ts";
 import { type Call, type CallbackFacts, insertFailedCallback, readCallback } from "#lib/db/callbacks.ts";
 import type { EngineDeps } from "#lib/engine/deps.ts";
 import type { AddressGuard } from "#lib/executors/http-address.ts";
 import { callHttp } from "#lib/executors/http.ts";
+import { EXECUTORS } from "#lib/executors/registry.ts";
 import type { CallbackJob } from "#lib/queue/callback-queue.ts";
 import { resolveTask } from "../resolve-task.ts";
 import type { SecretProvider } from "../secrets/provider.ts";
@@ -50,6 +51,11 @@ async function makeCall(
   return deps.queue.callbacks.finished(id);
 }
 
+/** The same each time the call is made. */
+function keyOf({ runId, taskInstanceId, attempt, event, index }: Call): string {
+  return [runId, taskInstanceId ?? "run", attempt ?? 0, event, index].join("-");
+}
+
 async function send(
   { config, mask }: Extract<Request, { ok: true }>,
   call: Call,
@@ -59,15 +65,14 @@ async function send(
   const outcome = await callHttp(config, {
     network,
     signal: AbortSignal.any([signal, AbortSignal.timeout(MAX_REQUEST_MS)]),
-    idempotencyKey: [call.runId, call.taskInstanceId ?? "run", call.attempt ?? 0, call.event, call.index].join("-"),
+    idempotencyKey: keyOf(call),
     log: () => undefined,
   });
   return outcome.kind === "failed" ? mask.text(outcome.error) : undefined;
 }
 
-type HttpTask = Extract<TaskSpec, { type: "http" }>;
 type Request =
-  | { ok: true; config: HttpTask["config"]; mask: Mask }
+  | { ok: true; config: ConfigOf<"http">; mask: Mask }
   /** `mayPass`: it may be written at another time. */
   | { ok: false; error: string; mayPass: boolean };
 
@@ -87,10 +92,10 @@ async function requestOf(call: Call, facts: CallbackFacts, secrets: SecretProvid
     outputs: {},
     xcoms: {},
     run: { id: runId, dagId, triggerKind, logicalDate },
-    task: { id: facts.taskId ?? "", attempt: attempt ?? 0 },
+    task: { id: facts.taskId ?? "", attempt: attempt ?? 0, attemptId: keyOf(call) },
   };
-  const resolved = await resolveTask(task, values, secrets);
-  if (resolved.kind === "run") return { ok: true, config: (resolved.task as HttpTask).config, mask: resolved.mask };
+  const resolved = await resolveTask(task, EXECUTORS.http, async () => values, secrets);
+  if (resolved.kind === "run") return { ok: true, config: resolved.config as ConfigOf<"http">, mask: resolved.mask };
   if (resolved.kind === "skip") return { ok: false, error: "skipped", mayPass: false };
   return { ok: false, error: resolved.error, mayPass: resolved.reason === "SECRETS_UNREADABLE" };
 }

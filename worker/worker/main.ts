@@ -11,7 +11,7 @@ import { FENCED } from "#lib/engine/fenced.ts";
 import { HEARTBEAT_MS } from "#lib/engine/lease.ts";
 import { registerWorker } from "#lib/engine/register-worker.ts";
 import { createAddressGuard } from "#lib/executors/http-address.ts";
-import { EXECUTORS } from "#lib/executors/registry.ts";
+import { type Executors, typesOf } from "#lib/executors/registry.ts";
 import type { Settings } from "#lib/env.ts";
 import { createLogger } from "#lib/obs/log.ts";
 import { lanesOf } from "#lib/queue/task-queue.ts";
@@ -41,13 +41,13 @@ const MIB = 1024 * 1024;
 const CALLBACKS_EVERY_MS = 5_000;
 
 /** The worker process: claims attempts of its queues, runs them, hands their ends in. Returns never. */
-export async function runWorker(given: Settings & { databaseUrl: string }): Promise<void> {
+export async function runWorker(given: Settings & { databaseUrl: string }, executors: Executors): Promise<void> {
   const settings = { ...given, workerName: given.workerName ?? anonymousName() };
   const log = createLogger({ level: settings.logLevel, component: "worker" });
   const build = async (): Promise<{ services: Service[] }> => {
     const deps = engineDeps(settings.databaseUrl, "worker", log);
     const duties = createDuties();
-    const worker = workerService(settings, deps, duties);
+    const worker = workerService(settings, executors, deps, duties);
     const heartbeat = everyService({ name: "heartbeat", everyMs: HEARTBEAT_MS, duties, log, run: worker.heartbeat });
     const callbacks = callbackService(settings, deps, duties);
     worker.onCallbacks(callbacks.wake);
@@ -67,6 +67,7 @@ export async function runWorker(given: Settings & { databaseUrl: string }): Prom
 
 function workerService(
   settings: RunningSettings,
+  executors: Executors,
   deps: EngineDeps,
   duties: Duties,
 ): Service & { heartbeat(): Promise<void>; onCallbacks(wake: () => void): void } {
@@ -85,8 +86,8 @@ function workerService(
       if (!secrets.ok) deps.log.error({ error: secrets.error }, "tasks that use secrets will fail");
       const lanes = lanesOf(settings.queues);
       const registeredAt = performance.now();
-      const worker = await registerWorker(deps, await registration(settings));
-      tools ??= await openAttemptTools(settings, deps);
+      const worker = await registerWorker(deps, await registration(settings, executors));
+      tools ??= await openAttemptTools(settings, deps, executors);
       duties.register("claim", 10_000);
       const heart = startHeart({
         url: settings.databaseUrl,
@@ -151,7 +152,10 @@ function callbackService(settings: RunningSettings, deps: EngineDeps, duties: Du
   };
 }
 
-async function registration(settings: RunningSettings): Promise<Parameters<typeof registerWorker>[1]> {
+async function registration(
+  settings: RunningSettings,
+  executors: Executors,
+): Promise<Parameters<typeof registerWorker>[1]> {
   const manifest = JSON.parse(await readFile(new URL("../../package.json", import.meta.url), "utf8")) as {
     version: string;
   };
@@ -166,7 +170,7 @@ async function registration(settings: RunningSettings): Promise<Parameters<typeo
     inlineSlots: settings.inlineSlots,
     cpu: settings.cpu,
     memory: settings.memory,
-    offers: offersOf({ labels: settings.labels, types: Object.keys(EXECUTORS) }),
+    offers: offersOf({ labels: settings.labels, types: typesOf(executors) }),
   };
 }
 

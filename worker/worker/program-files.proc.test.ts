@@ -5,6 +5,7 @@ import { afterAll, beforeAll, expect, test } from "vitest";
 import { readBundle } from "#lib/db/bundles.ts";
 import { finish } from "#lib/engine/finish.ts";
 import { plainEnv } from "#lib/env.ts";
+import { executorsWith } from "#lib/executors/registry.ts";
 import { createAddressGuard } from "#lib/executors/http-address.ts";
 import { testDatabase } from "#lib/testing/database.ts";
 import { claimAll, start, worker } from "#lib/testing/engine.ts";
@@ -34,6 +35,7 @@ beforeAll(async () => {
   const bundles = createBundleStore(path.join(folder, "bundles"), (hash) => readBundle(database.pool, hash));
   tools = {
     deps: database.deps,
+    executors: executorsWith([]),
     inputs: createInputs(database.deps),
     diskTrouble: async () => undefined,
     spawner,

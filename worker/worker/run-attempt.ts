@@ -3,7 +3,6 @@ import { setTimeout as delay } from "node:timers/promises";
 import { nextLook } from "#lib/domain/deferral.ts";
 import { messageOf } from "#lib/domain/errors.ts";
 import { TaskSpec } from "#lib/domain/model/task.ts";
-import { TASK_TYPES } from "#lib/domain/model/task-types.ts";
 import { resourceAmount } from "#lib/domain/model/resources.ts";
 import { durationMs } from "#lib/domain/model/duration.ts";
 import { nextRetry } from "#lib/domain/retry.ts";
@@ -12,10 +11,10 @@ import { NO_MASK } from "#lib/domain/secrets/mask.ts";
 import type { Claimed } from "#lib/db/claims.ts";
 import type { Finish } from "#lib/db/finishes.ts";
 import type { EngineDeps } from "#lib/engine/deps.ts";
-import type { ExecutorContext, Outcome } from "#lib/executors/executor.ts";
+import type { Executor, ExecutorContext, Outcome } from "#lib/executors/executor.ts";
 import type { AddressGuard } from "#lib/executors/http-address.ts";
-import { EXECUTORS } from "#lib/executors/registry.ts";
-import { needsResolving, type Resolved, resolveTask } from "../resolve-task.ts";
+import { type Executors, typesOf } from "#lib/executors/registry.ts";
+import { type Resolved, resolveTask } from "../resolve-task.ts";
 import { isDatabaseUnreachable } from "../database-errors.ts";
 import type { BundleStore } from "../functions/bundle-store.ts";
 import type { FunctionPool } from "../functions/pool.ts";
@@ -33,6 +32,7 @@ const MAX_TIMER_MS = 2 ** 31 - 1;
 
 export type AttemptTools = {
   deps: EngineDeps;
+  executors: Executors;
   inputs: Inputs;
   spawner: Spawner;
   functions: FunctionPool;
@@ -56,16 +56,18 @@ export async function runAttempt(
   const beganAt = performance.now();
   try {
     const written = TaskSpec.parse(claimed.task);
-    const resolved = await resolve(tools, claimed, written, signal);
+    const executor = tools.executors.get(written.type);
+    if (executor === undefined) return toFinish(claimed, written, unknownType(written, tools.executors));
+    const resolved = await resolve(tools, claimed, written, executor, signal);
     if (resolved.kind !== "run") return unresolvedEnd(claimed, written, resolved);
-    const { task } = resolved;
+    const { task, config } = resolved;
     mask = resolved.mask;
-    const full = TASK_TYPES[task.type].slotClass === "process" ? await tools.diskTrouble() : undefined;
+    const full = executor.slotClass === "process" ? await tools.diskTrouble() : undefined;
     if (full !== undefined) return toFinish(claimed, task, { kind: "failed", reason: "DISK_FULL", error: full });
     const limit = AbortSignal.timeout(Math.min(durationMs(task.timeout), MAX_TIMER_MS));
     const output = maskedOutput(mask, log.write);
     const context = contextOf(tools, claimed, task, AbortSignal.any([signal, limit]), output.write);
-    const outcome = await execute(context, task, output.end);
+    const outcome = await execute(() => executor.run(context, config), output.end);
     const end = limit.aborted && outcome.kind === "failed" ? timedOut(task) : outcome;
     const kept = maskedOutcome(mask, end);
     if (kept.kind !== "deferred") return toFinish(claimed, task, kept);
@@ -76,22 +78,29 @@ export async function runAttempt(
   }
 }
 
+/** Admission gives it to none that says so; a worker with the plugin may take the next attempt. */
+function unknownType({ type }: TaskSpec, executors: Executors): Failed {
+  const known = typesOf(executors).join(", ");
+  const error = `this worker does not know the type of task "${type}", but only ${known}; SLUICE_PLUGINS names plugins`;
+  return { kind: "failed", reason: "UNKNOWN_TYPE", error };
+}
+
 /** Expressions get their values at the last moment, and the parents' outputs are read only when there are any. */
-async function resolve(
+function resolve(
   { inputs, secrets }: AttemptTools,
   claimed: Claimed,
   task: TaskSpec,
+  executor: Executor,
   signal: AbortSignal,
 ): Promise<Resolved> {
-  if (!needsResolving(task)) return { kind: "run", task, mask: NO_MASK };
   const { runId: id, dagId, triggerKind, params } = claimed;
-  const values = {
+  const values = async () => ({
     params,
     ...(await untilReachable(signal, () => inputs.of(claimed))),
     run: { id, dagId, triggerKind, logicalDate: claimed.logicalDate.toISOString() },
-    task: { id: task.id, attempt: claimed.number },
-  };
-  return resolveTask(task, values, secrets);
+    task: { id: task.id, attempt: claimed.number, attemptId: claimed.attemptId },
+  });
+  return resolveTask(task, executor, values, secrets);
 }
 
 /** An expression that fails would fail again, and a secret that is missing is for people to add: neither is retried. */
@@ -100,28 +109,11 @@ function unresolvedEnd(claimed: Claimed, task: TaskSpec, resolved: Exclude<Resol
   return toFinish(claimed, resolved.reason === "SECRETS_UNREADABLE" ? task : undefined, resolved);
 }
 
-async function execute(context: ExecutorContext, task: TaskSpec, endOutput: () => Promise<void>): Promise<Outcome> {
+async function execute(run: () => Promise<Outcome>, endOutput: () => Promise<void>): Promise<Outcome> {
   try {
-    return await runByType(context, task);
+    return await run();
   } finally {
     await endOutput();
-  }
-}
-
-function runByType(context: ExecutorContext, task: TaskSpec): Promise<Outcome> {
-  switch (task.type) {
-    case "bash":
-      return EXECUTORS.bash.run(context, task.config);
-    case "python":
-      return EXECUTORS.python.run(context, task.config);
-    case "fn":
-      return EXECUTORS.fn.run(context, task.config);
-    case "http":
-      return EXECUTORS.http.run(context, task.config);
-    case "sql":
-      return EXECUTORS.sql.run(context, task.config);
-    case "noop":
-      return EXECUTORS.noop.run(context, task.config);
   }
 }
 

@@ -13,6 +13,7 @@ import { claim } from "#lib/engine/claim.ts";
 import { finish } from "#lib/engine/finish.ts";
 import { plainEnv } from "#lib/env.ts";
 import { createAddressGuard } from "#lib/executors/http-address.ts";
+import { executorsWith } from "#lib/executors/registry.ts";
 import { testDatabase } from "#lib/testing/database.ts";
 import { start, worker } from "#lib/testing/engine.ts";
 import { createBundleStore } from "../functions/bundle-store.ts";
@@ -47,6 +48,7 @@ beforeAll(async () => {
   const bundles = createBundleStore(path.join(folder, "bundles"), (hash) => readBundle(database.pool, hash));
   tools = {
     deps: database.deps,
+    executors: executorsWith([]),
     inputs: createInputs(database.deps),
     diskTrouble: async () => undefined,
     spawner,

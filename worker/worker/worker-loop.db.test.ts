@@ -11,6 +11,7 @@ import type { EngineDeps } from "#lib/engine/deps.ts";
 import { LEASE_MS } from "#lib/engine/lease.ts";
 import { registerWorker } from "#lib/engine/register-worker.ts";
 import { createAddressGuard } from "#lib/executors/http-address.ts";
+import { executorsWith } from "#lib/executors/registry.ts";
 import type { CallResult, FunctionCall } from "#lib/executors/executor.ts";
 import { lanesOf } from "#lib/queue/task-queue.ts";
 import { testDatabase } from "#lib/testing/database.ts";
@@ -70,6 +71,7 @@ async function work(
   const loop = createWorkerLoop({
     tools: {
       deps,
+      executors: executorsWith([]),
       inputs: createInputs(deps),
       bundles: { textOf: () => Promise.reject(new Error("there is no file")) },
       functions: { call, stop: async () => undefined },

@@ -1,7 +1,6 @@
 import { secretNamesIn } from "../expressions/secret-references.ts";
 import { parseTemplate, type TemplatePart } from "../expressions/template.ts";
 import type { Problem } from "../graph.ts";
-import type { TaskSpec } from "../model/task.ts";
 
 /** Stand for the values of expressions in an address that is looked at before a run. */
 const SECRET = "\uE000";
@@ -10,12 +9,11 @@ const OTHER = "\uE001";
 const AS_SECRET = "put the whole address into a secret and write connection: ${{ secrets.NAME }}";
 
 /** What is wrong with the address of an sql task's database, which is stored and shown with the DAG. */
-export function connectionProblems(task: TaskSpec, path: Problem["path"]): Problem[] {
-  if (task.type !== "sql") return [];
-  const template = parseTemplate(task.config.connection);
+export function connectionProblems({ connection }: { connection: string }): Problem[] {
+  const template = parseTemplate(connection);
   // Otherwise told as the mistake in an expression that it is.
   const message = template.ok ? problemOf(template.parts.map(shapeOf).join("")) : undefined;
-  return message === undefined ? [] : [{ path, message: `${message}; ${AS_SECRET}`, hidesLine: true }];
+  return message === undefined ? [] : [{ path: ["connection"], message: `${message}; ${AS_SECRET}`, hidesLine: true }];
 }
 
 function shapeOf(part: TemplatePart): string {

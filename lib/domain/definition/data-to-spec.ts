@@ -1,8 +1,9 @@
 import { graphProblems } from "../graph.ts";
 import type { DagSpec } from "../model/dag.ts";
+import { NO_PLUGINS, type PluginTypes } from "../model/plugin-type.ts";
 import { expressionProblems } from "./expression-problems.ts";
 import { issueProblems, placeOf } from "./issue-problems.ts";
-import { FileDag } from "./schema.ts";
+import { fileDag } from "./schema.ts";
 import { toSpec } from "./to-spec.ts";
 
 /** Everything that is wrong with a definition made by a program, one line for each. */
@@ -17,19 +18,23 @@ export class DefinitionError extends Error {
 }
 
 /** The model that the data of a definition file means. Throws a `DefinitionError`. */
-export function dataToSpec(data: { id: unknown; tasks: readonly { id?: unknown }[] }): DagSpec {
-  const parsed = FileDag.safeParse(data);
+export function dataToSpec(
+  data: { id: unknown; tasks: readonly { id?: unknown }[] },
+  plugins: PluginTypes = NO_PLUGINS,
+): DagSpec {
+  const schema = fileDag(plugins);
+  const parsed = schema.safeParse(data);
   if (!parsed.success) {
-    const problems = issueProblems(FileDag, data, parsed.error.issues);
+    const problems = issueProblems(schema, data, parsed.error.issues);
     throw new DefinitionError(
       data.id,
       problems.map(({ message }) => message),
     );
   }
-  const spec = toSpec(parsed.data, data);
+  const spec = toSpec(parsed.data, data, plugins);
   const problems = [
     ...graphProblems(spec.tasks).map(({ message }) => message),
-    ...expressionProblems(spec).map(({ path, message }) => `${placeOf(data, path)}${message}`),
+    ...expressionProblems(spec, plugins).map(({ path, message }) => `${placeOf(data, path)}${message}`),
   ];
   if (problems.length > 0) throw new DefinitionError(data.id, problems);
   return spec;

@@ -3,14 +3,17 @@ import { hasExpression, parseTemplate } from "../expressions/template.ts";
 import type { Problem } from "../graph.ts";
 import type { DagSpec } from "../model/dag.ts";
 import type { TaskSpec } from "../model/task.ts";
-import { TASK_TYPES } from "../model/task-types.ts";
-import { connectionProblems } from "./connection-problems.ts";
+import type { PluginTypes } from "../model/plugin-type.ts";
+import { builtInType } from "../model/task-types.ts";
 
 /**
  * Everything wrong with a spec's expressions, and with what should have been one, with paths as they are in a definition
  * file.
  */
-export function expressionProblems(dag: Pick<DagSpec, "params" | "tasks" | "callbacks">): Problem[] {
+export function expressionProblems(
+  dag: Pick<DagSpec, "params" | "tasks" | "callbacks">,
+  plugins: PluginTypes,
+): Problem[] {
   const { params, tasks, callbacks } = dag;
   const names = Object.keys(params);
   // A callback is made apart from the run: it has no outputs.
@@ -21,8 +24,7 @@ export function expressionProblems(dag: Pick<DagSpec, "params" | "tasks" | "call
     const at = ["tasks", index];
     return [
       ...conditionProblems(task, [...at, "condition"], scope),
-      ...configProblems(task, [...at, task.type], scope),
-      ...connectionProblems(task, [...at, task.type, "connection"]),
+      ...configProblems(task, [...at, task.type], scope, plugins),
       ...textProblems(task.env, [...at, "env"], scope),
       ...textProblems(task.callbacks, [...at, "callbacks"], called),
     ];
@@ -40,12 +42,20 @@ function conditionProblems({ condition }: TaskSpec, path: Problem["path"], scope
   return checkTemplate(condition, { ...scope, refusesSecrets }).map(({ message }) => ({ path, message }));
 }
 
-function configProblems({ type, config }: TaskSpec, path: Problem["path"], scope: Scope): Problem[] {
-  const visible: readonly string[] = TASK_TYPES[type].visible;
-  return Object.entries(config).flatMap(([key, value]) => {
+function configProblems(
+  { type, config }: TaskSpec,
+  path: Problem["path"],
+  scope: Scope,
+  plugins: PluginTypes,
+): Problem[] {
+  const entry = builtInType(type);
+  const visible = (entry ?? plugins.find((plugin) => plugin.type === type))?.visible ?? [];
+  const inTexts = Object.entries(config).flatMap(([key, value]) => {
     const refusesSecrets = `a secret cannot stand in "${key}", which other users of the machine can read while the task runs; put it into env and read the variable`;
     return textProblems(value, [...path, key], visible.includes(key) ? { ...scope, refusesSecrets } : scope);
   });
+  const besides = entry?.problems?.(config) ?? [];
+  return [...inTexts, ...besides.map((problem) => ({ ...problem, path: [...path, ...problem.path] }))];
 }
 
 function textProblems(value: unknown, path: Problem["path"], scope: Scope): Problem[] {

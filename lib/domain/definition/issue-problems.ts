@@ -1,6 +1,9 @@
 import type { z } from "zod";
 import { nearestName } from "../nearest.ts";
 import { taskOptions } from "../model/task.ts";
+import { describeValue } from "./describe-value.ts";
+import type { UnknownKeys } from "./plugin-key.ts";
+import { ONE_EXECUTOR } from "./schema.ts";
 import { keysAt } from "./schema-keys.ts";
 
 type Issue = z.core.$ZodIssue;
@@ -19,9 +22,17 @@ export type DataProblem = {
 /** Zod's issues in the words of the file they are about. `data` is what was parsed. */
 export function issueProblems(schema: z.ZodType, data: unknown, issues: readonly Issue[]): DataProblem[] {
   const problems = issues.flatMap((issue) => flatten(issue, [])).flatMap((issue) => describe(schema, data, issue));
-  // Who misspells the one key that must be there is told so once, and not also that it is missing.
+  const isTypeless = ({ message }: DataProblem): boolean => message.includes(ONE_EXECUTOR);
+  const wantsOneKey = ({ message }: DataProblem): boolean => / exactly one of /.test(message);
   const withUnknownKey = new Set(problems.flatMap(({ path, key }) => (key === undefined ? [] : [path.join()])));
-  return problems.filter(({ path, message }) => !(/ exactly one of /.test(message) && withUnknownKey.has(path.join())));
+  const typeless = new Set(problems.flatMap((problem) => (isTypeless(problem) ? [problem.path.join()] : [])));
+  // Who misspells the one key that must be there is told so once, and not also that it is missing.
+  const told = problems.filter((problem) => !(wantsOneKey(problem) && withUnknownKey.has(problem.path.join())));
+  return told.map((problem) =>
+    problem.key !== undefined && typeless.has(problem.path.join()) && problem.message.includes(ALLOWED_HERE)
+      ? { ...problem, message: `${problem.message}; a plugin's type is known where SLUICE_PLUGINS names the plugin` }
+      : problem,
+  );
 }
 
 type Flat = { issue: Issue; path: Path; alternatives?: string[] };
@@ -68,7 +79,8 @@ function expectedBy(issue: Issue): string | undefined {
 
 function describe(schema: z.ZodType, data: unknown, { issue, path, alternatives }: Flat): DataProblem[] {
   if (issue.code === "invalid_key") return [invalidKey(data, path, issue)];
-  if (issue.code === "unrecognized_keys") return issue.keys.map((key) => unknownKey(schema, data, path, key));
+  const { unknownKeys, known } = unknownKeysOf(schema, path, issue);
+  if (unknownKeys.length > 0) return unknownKeys.map((key) => unknownKey(data, path, key, known));
   const value = valueAt(data, path);
   const where = placeOf(data, path);
   const expected = alternatives?.join(" or ") ?? expectedBy(issue);
@@ -87,6 +99,14 @@ function describe(schema: z.ZodType, data: unknown, { issue, path, alternatives 
   return [{ path, message: `${where}${issue.message}`, found }];
 }
 
+const ALLOWED_HERE = "allowed here: ";
+
+function unknownKeysOf(schema: z.ZodType, path: Path, issue: Issue): UnknownKeys {
+  if (issue.code === "unrecognized_keys") return { unknownKeys: issue.keys, known: keysAt(schema, path) };
+  const ofPlugin = issue.code === "custom" ? (issue.params as UnknownKeys | undefined) : undefined;
+  return ofPlugin ?? { unknownKeys: [], known: [] };
+}
+
 const MERGE = 'merge keys (<<) are not read; repeat the values, or use the DAG\'s "defaults"';
 
 function invalidKey(data: unknown, path: Path, issue: Extract<Issue, { code: "invalid_key" }>): DataProblem {
@@ -96,16 +116,16 @@ function invalidKey(data: unknown, path: Path, issue: Extract<Issue, { code: "in
   return { path: parent, key, found: `the key "${key}"`, message: `${placeOf(data, parent)}${reason}` };
 }
 
-function unknownKey(schema: z.ZodType, data: unknown, path: Path, key: string): DataProblem {
-  const known = keysAt(schema, path);
-  const expected = known.join(", ");
+function unknownKey(data: unknown, path: Path, key: string, known: readonly string[] | undefined): DataProblem {
+  const expected = known?.join(", ");
   const where = placeOf(data, path);
   const about = { path, key, found: `the key "${key}"`, expected };
   if (key === "<<") return { ...about, message: `${where}${MERGE}` };
   if (path.length === 0 && Object.hasOwn(taskOptions, key))
     return { ...about, message: `"${key}" is an option of tasks; for all tasks of the DAG, put it under "defaults"` };
+  if (known === undefined) return { ...about, message: `${where}unknown key "${key}"` };
   const near = nearestName(key, known);
-  const hint = near === undefined ? `allowed here: ${expected || "nothing"}` : `did you mean "${near}"?`;
+  const hint = near === undefined ? `${ALLOWED_HERE}${expected || "nothing"}` : `did you mean "${near}"?`;
   return { ...about, message: `${where}unknown key "${key}"; ${hint}` };
 }
 
@@ -115,14 +135,6 @@ function quoting(value: unknown, expected: string): string {
     return `; write ${/^(yes|on)$/i.test(value) ? "true" : "false"}`;
   const isScalar = typeof value === "number" || typeof value === "boolean";
   return expected === "a text" && isScalar ? `; put it into quotes: "${String(value)}"` : "";
-}
-
-export function describeValue(value: unknown): string {
-  if (value === null || value === undefined) return "nothing";
-  if (Array.isArray(value)) return `a list of ${value.length}`;
-  if (typeof value === "object") return "a mapping";
-  const text = JSON.stringify(value);
-  return text.length > 60 ? `${text.slice(0, 57)}…` : text;
 }
 
 /** Where in the file, with a task's id instead of its number: `task "load": retries.max: `. */

@@ -1,11 +1,12 @@
 import { type Document, isMap, LineCounter, type Node, parseDocument, type ParsedNode } from "yaml";
 import { graphProblems } from "../graph.ts";
 import type { DagSpec } from "../model/dag.ts";
+import { NO_PLUGINS, type PluginTypes } from "../model/plugin-type.ts";
 import { dataProblem, MAX_ALIASES, textProblem } from "./caps.ts";
 import { expressionProblems } from "./expression-problems.ts";
 import { type DataProblem, issueProblems, placeOf } from "./issue-problems.ts";
 import { type FileProblem, snippetAt, type TextProblem } from "./problem.ts";
-import { FileDag } from "./schema.ts";
+import { fileDag } from "./schema.ts";
 import { toSpec } from "./to-spec.ts";
 import { yamlProblems } from "./yaml-errors.ts";
 
@@ -16,12 +17,13 @@ export type DefinitionResult = { ok: true; spec: DagSpec } | { ok: false; proble
 const MAX_PROBLEMS = 100;
 
 /**
- * Reads one definition, YAML or JSON (which is read as the YAML it also is). `file` is only used in messages. Tells
- * every mistake it can find, not the first only. Never throws for what the text holds.
+ * Reads one definition, YAML or JSON (which is read as the YAML it also is). `file` is only used in messages; `plugins` are
+ * the types of task beside the built-in ones. Tells every mistake it can find, not the first only. Never throws for what
+ * the text holds.
  */
-export function parseDefinition(text: string, file: string): DefinitionResult {
+export function parseDefinition(text: string, file: string, plugins: PluginTypes = NO_PLUGINS): DefinitionResult {
   const lines = new LineCounter();
-  const read = readText(text, lines);
+  const read = readText(text, lines, plugins);
   if (read.ok) return { ok: true, spec: read.spec };
   return {
     ok: false,
@@ -54,13 +56,13 @@ function inFile(file: string, text: string, lines: LineCounter, problem: TextPro
 
 type Read = { ok: true; spec: DagSpec } | { ok: false; problems: TextProblem[] };
 
-function readText(text: string, lines: LineCounter): Read {
+function readText(text: string, lines: LineCounter, plugins: PluginTypes): Read {
   const refused = textProblem(text);
   if (refused) return { ok: false, problems: [refused] };
   try {
     const document = parseDocument(text, { lineCounter: lines, prettyErrors: false, merge: false, stringKeys: true });
     const broken = yamlProblems([...document.errors, ...document.warnings]);
-    return broken.length > 0 ? { ok: false, problems: broken } : readDocument(document);
+    return broken.length > 0 ? { ok: false, problems: broken } : readDocument(document, plugins);
   } catch (error) {
     // The library throws for some inputs, and runs out of stack on others.
     const message = error instanceof Error ? error.message : "unknown error";
@@ -68,13 +70,13 @@ function readText(text: string, lines: LineCounter): Read {
   }
 }
 
-function readDocument(document: Document.Parsed): Read {
+function readDocument(document: Document.Parsed, plugins: PluginTypes): Read {
   const data: unknown = document.toJS({ maxAliasCount: MAX_ALIASES });
   const refused = dataProblem(data);
   if (refused !== undefined) return { ok: false, problems: [{ offset: 0, message: refused }] };
   if (typeof data !== "object" || data === null || Array.isArray(data))
     return { ok: false, problems: [{ offset: 0, message: noMapping(data) }] };
-  return readData(document, data);
+  return readData(document, data, plugins);
 }
 
 function noMapping(data: unknown): string {
@@ -82,13 +84,14 @@ function noMapping(data: unknown): string {
   return `the file ${what}; a DAG is a mapping with the keys id and tasks`;
 }
 
-function readData(document: Document.Parsed, data: object): Read {
-  const parsed = FileDag.safeParse(data);
-  const spec = parsed.success ? toSpec(parsed.data, data) : undefined;
+function readData(document: Document.Parsed, data: object, plugins: PluginTypes): Read {
+  const schema = fileDag(plugins);
+  const parsed = schema.safeParse(data);
+  const spec = parsed.success ? toSpec(parsed.data, data, plugins) : undefined;
   const problems: DataProblem[] = [
-    ...(parsed.success ? [] : issueProblems(FileDag, data, parsed.error.issues)),
+    ...(parsed.success ? [] : issueProblems(schema, data, parsed.error.issues)),
     ...graphProblems(spec?.tasks ?? readableTasks(data)),
-    ...(spec === undefined ? [] : expressionProblems(spec).map((problem) => withPlace(data, problem))),
+    ...(spec === undefined ? [] : expressionProblems(spec, plugins).map((problem) => withPlace(data, problem))),
   ];
   if (spec !== undefined && problems.length === 0) return { ok: true, spec };
   const located = problems.map((problem) => locate(document, problem));

@@ -1,58 +1,66 @@
 import { z } from "zod";
 import { checkDates, dagFields } from "../model/dag.ts";
-import { ProgramText } from "../model/names.ts";
+import { NO_PLUGINS, type PluginTypes } from "../model/plugin-type.ts";
 import { taskFields, taskOptions } from "../model/task.ts";
-import {
-  BashConfig,
-  HttpConfig,
-  NoopConfig,
-  PythonConfig,
-  SqlConfig,
-  TASK_TYPE_NAMES,
-  TASK_TYPES,
-} from "../model/task-types.ts";
+import { TASK_TYPE_NAMES, TASK_TYPES, type TaskTypeEntry } from "../model/task-types.ts";
 import { MAX_TASKS_PER_RUN } from "../ids.ts";
+import { pluginKey } from "./plugin-key.ts";
 
 /**
  * What may stand in a definition file. It differs from the model in three ways: a task's type is the key that
  * holds its config (`bash: ./run.sh`), a function is `./module.ts#export`, and `defaults` is written once.
  */
 
-const FnReference = z
-  .string()
-  .regex(/^[^#]+#[^#]+$/, "a function is written as ./file.ts#exportedName")
-  .describe(TASK_TYPES.fn.about);
+/** Begins what is said of a task with none or several. */
+export const ONE_EXECUTOR = "a task has exactly one of the keys";
 
-/** Said of a task with none or several. */
-const ONE_EXECUTOR = `a task has exactly one of the keys ${TASK_TYPE_NAMES.join(", ")}`;
+/** What the key of a built-in type holds: its config, or a text that is all of it; nothing, where nothing need be said. */
+function builtInKey({ config, shorthand, face, about }: TaskTypeEntry): z.ZodType {
+  const written = face?.schema ?? (shorthand === undefined ? config : z.union([config.shape[shorthand]!, config]));
+  const isOptional = face === undefined && config.safeParse({}).success;
+  return (isOptional ? written.nullish() : written.optional()).describe(about);
+}
 
-export const FileTask = z
-  .strictObject({
-    ...taskFields,
-    bash: z.union([ProgramText, BashConfig]).optional().describe(TASK_TYPES.bash.about),
-    python: z.union([ProgramText, PythonConfig]).optional().describe(TASK_TYPES.python.about),
-    fn: FnReference.optional(),
-    http: z.union([HttpConfig.shape.url, HttpConfig]).optional().describe(TASK_TYPES.http.about),
-    sql: SqlConfig.optional().describe(TASK_TYPES.sql.about),
-    noop: NoopConfig.nullish().describe(TASK_TYPES.noop.about),
-  })
-  .superRefine((task, context) => {
-    // `noop:` without a value is null, which is there.
-    const given = TASK_TYPE_NAMES.filter((name) => task[name] !== undefined);
-    if (given.length !== 1) context.addIssue({ code: "custom", message: ONE_EXECUTOR });
-  });
-export type FileTask = z.output<typeof FileTask>;
+const BUILT_IN_KEYS = Object.fromEntries(Object.entries(TASK_TYPES).map(([type, entry]) => [type, builtInKey(entry)]));
+
+/** A task as a file has it; which keys of types there are depends on the plugins. */
+type FileTaskSchema = z.ZodObject<typeof taskFields, z.core.$strict>;
+
+function fileTask(plugins: PluginTypes): FileTaskSchema {
+  const types = [...TASK_TYPE_NAMES, ...plugins.map(({ type }) => type)];
+  const pluginKeys = Object.fromEntries(plugins.map((plugin) => [plugin.type, pluginKey(plugin)]));
+  return z
+    .strictObject({ ...taskFields, ...BUILT_IN_KEYS, ...pluginKeys })
+    .superRefine((task: Record<string, unknown>, context) => {
+      // `noop:` without a value is null, which is there.
+      const given = types.filter((name) => task[name] !== undefined);
+      if (given.length !== 1) context.addIssue({ code: "custom", message: `${ONE_EXECUTOR} ${types.join(", ")}` });
+    });
+}
 
 export const FileDefaults = z.strictObject(taskOptions).describe("What tasks have that do not say it themselves.");
 
-export const FileDag = z
-  .strictObject({
-    ...dagFields,
-    defaults: FileDefaults.optional(),
-    tasks: z.array(FileTask).min(1, "a DAG has at least one task").max(MAX_TASKS_PER_RUN),
-  })
-  .superRefine(checkDates);
-export type FileDag = z.output<typeof FileDag>;
+function makeFileDag(plugins: PluginTypes) {
+  return z
+    .strictObject({
+      ...dagFields,
+      defaults: FileDefaults.optional(),
+      tasks: z.array(fileTask(plugins)).min(1, "a DAG has at least one task").max(MAX_TASKS_PER_RUN),
+    })
+    .superRefine(checkDates);
+}
+
+type FileDagSchema = ReturnType<typeof makeFileDag>;
+export type FileDag = z.output<FileDagSchema>;
 
 /** What a program may write where a file is meant, before it is read. */
-export type FileDagInput = z.input<typeof FileDag>;
+export type FileDagInput = z.input<FileDagSchema>;
+
+const made = new WeakMap<PluginTypes, FileDagSchema>();
+
+/** The schema of a definition file where there are these types beside the built-in ones. */
+export function fileDag(plugins: PluginTypes = NO_PLUGINS): FileDagSchema {
+  const schema = made.get(plugins) ?? makeFileDag(plugins);
+  made.set(plugins, schema);
+  return schema;
+}

@@ -7,7 +7,7 @@ export const ROOTS = {
   outputs: "The outputs of the tasks in `dependsOn`, by task id.",
   xcoms: "What else the tasks in `dependsOn` have pushed, by task id and key.",
   run: "The run: id, dagId, logicalDate (a timestamp), triggerKind.",
-  task: "The task: id, attempt.",
+  task: "The task: id, attempt, and attemptId, the key to hand to other systems.",
   secrets:
     "The secrets of the worker, by name; only known while the task runs. In `env` and in what is no program text.",
 } as const;
@@ -16,7 +16,7 @@ export type Root = keyof typeof ROOTS;
 /** What `run` and `task` have. */
 export const MEMBERS = {
   run: ["id", "dagId", "logicalDate", "triggerKind"],
-  task: ["id", "attempt"],
+  task: ["id", "attempt", "attemptId"],
 } as const;
 
 /** Structural limits: with them and without nested macros, an expression's cost grows with its input at most. */

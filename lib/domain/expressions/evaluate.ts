@@ -10,7 +10,8 @@ export type ExpressionValues = {
   outputs: Readonly<Record<string, unknown>>;
   xcoms: Readonly<Record<string, unknown>>;
   run: { id: string; dagId: string; logicalDate: string; triggerKind: string };
-  task: { id: string; attempt: number };
+  /** `attemptId` is the key by which other systems tell a repetition. */
+  task: { id: string; attempt: number; attemptId: string };
   /** Those that the expressions name; none of them is in any error. */
   secrets?: Readonly<Record<string, string>>;
 };

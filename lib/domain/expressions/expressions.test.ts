@@ -10,7 +10,7 @@ const VALUES: ExpressionValues = {
   xcoms: { extract: { file: "a.csv" } },
   outputs: { extract: { rows: 4 }, "my-task": ["a"] },
   run: { id: "7", dagId: "etl", logicalDate: "2026-03-29T01:30:00.000Z", triggerKind: "manual" },
-  task: { id: "load", attempt: 2 },
+  task: { id: "load", attempt: 2, attemptId: "a-1" },
 };
 const SCOPE = { params: Object.keys(VALUES.params), outputs: Object.keys(VALUES.outputs) };
 

@@ -13,7 +13,7 @@ const value = (text: string): unknown => {
     outputs: {},
     xcoms: {},
     run: { id: "7", dagId: "etl", logicalDate: "2026-01-01T00:00:00.000Z", triggerKind: "manual" },
-    task: { id: "load", attempt: 1 },
+    task: { id: "load", attempt: 1, attemptId: "a-1" },
     secrets: { TOKEN: "hunter2-hunter2", KEY: '{"user": "etl", "password": "s3cret-word"}' },
   });
   return result.ok ? result.value : `error: ${result.error}`;

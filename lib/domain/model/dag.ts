@@ -1,14 +1,16 @@
 import { z } from "zod";
 import { canonicalJson, type Json, sha256 } from "../canonical.ts";
 import { MAX_TASKS_PER_RUN } from "../ids.ts";
+import { SLOT_CLASSES, type SlotClass } from "../states.ts";
 import { DagCallbacks } from "./callbacks.ts";
 import { compact } from "./compact.ts";
 import { Duration } from "./duration.ts";
-import { DagId, Text } from "./names.ts";
+import { DagId, Text, TypeName } from "./names.ts";
 import { Params } from "./params.ts";
 import { Instant, Schedule, Timezone } from "./schedule.ts";
-import { PRIORITIES, TaskSpec } from "./task.ts";
-import type { TaskType } from "./task-types.ts";
+import { PRIORITIES, TaskCommon, TaskSpec } from "./task.ts";
+import { builtInType, TASK_TYPES } from "./task-types.ts";
+import type { TypeLook } from "./type-facts.ts";
 
 /**
  * The canonical model of a DAG: plain data. YAML, JSON and the TypeScript builder all produce it, the
@@ -56,6 +58,13 @@ export const dagFields = {
   ),
 };
 
+/** What is kept of a plugin's type with each version that uses it: readers of the version need not know the plugin. */
+const UsedType = z.strictObject({
+  displayName: z.string(),
+  icon: z.string(),
+  slotClass: z.enum(SLOT_CLASSES),
+});
+
 export const DagSpec = z
   .strictObject({
     ...dagFields,
@@ -65,8 +74,18 @@ export const DagSpec = z
       .regex(/^[0-9a-f]{64}$/)
       .optional()
       .describe("Hash of the code its functions come from."),
+    types: z
+      .record(TypeName, UsedType)
+      .optional()
+      .describe("The types of task that plugins brought, as they were when the DAG was loaded."),
   })
-  .superRefine(checkDates);
+  .superRefine(checkDates)
+  .superRefine(({ tasks, types }, context) => {
+    tasks.forEach(({ type }, index) => {
+      if (builtInType(type) !== undefined || Object.hasOwn(types ?? {}, type)) return;
+      context.addIssue({ code: "custom", path: ["tasks", index, "type"], message: `"${type}" is no type of task` });
+    });
+  });
 export type DagSpec = z.output<typeof DagSpec>;
 
 /** Shared with the file face, which has the same dates. */
@@ -84,26 +103,23 @@ export function checkDates(
 
 const DAG_DEFAULTS = z.strictObject(dagFields).parse({ id: "x" });
 
-/** A task of this type of which nothing is said but what must be. */
-const TASK_DEFAULTS: Record<TaskType, TaskSpec> = {
-  bash: TaskSpec.parse({ id: "x", type: "bash", config: { command: "x" } }),
-  python: TaskSpec.parse({ id: "x", type: "python", config: { code: "x" } }),
-  fn: TaskSpec.parse({ id: "x", type: "fn", config: { module: "x", export: "x" } }),
-  http: TaskSpec.parse({ id: "x", type: "http", config: { url: "x" } }),
-  sql: TaskSpec.parse({ id: "x", type: "sql", config: { connection: "x", query: "x" } }),
-  noop: TaskSpec.parse({ id: "x", type: "noop", config: {} }),
-};
+const COMMON_DEFAULTS = TaskCommon.parse({ id: "x" });
 
-/** Members that are always written, also when they look like the sample's. */
-const DAG_KEPT = new Set(["id"]);
-const TASK_KEPT: Record<TaskType, ReadonlySet<string>> = {
-  bash: new Set(["id", "type", "command"]),
-  python: new Set(["id", "type", "code"]),
-  fn: new Set(["id", "type", "module", "export"]),
-  http: new Set(["id", "type", "url"]),
-  sql: new Set(["id", "type", "connection", "query"]),
-  noop: new Set(["id", "type"]),
-};
+/** By type, what a config has that says nothing: the members that need not be written. A plugin's are as written. */
+const CONFIG_DEFAULTS: ReadonlyMap<string, object> = new Map(
+  Object.entries(TASK_TYPES).map(([type, { config }]) => [type, unwrittenMembers(config)]),
+);
+
+function unwrittenMembers({ shape }: z.ZodObject): object {
+  const members = Object.entries(shape).flatMap(([key, schema]) => {
+    const unwritten = (schema as z.ZodType).safeParse(undefined);
+    return unwritten.success ? [[key, unwritten.data] as const] : [];
+  });
+  return Object.fromEntries(members);
+}
+
+/** Always written, also when it looks like the sample's. */
+const KEPT = new Set(["id"]);
 
 /**
  * The spec without what it would have anyway: what is stored, hashed, compared and written to files.
@@ -112,10 +128,10 @@ const TASK_KEPT: Record<TaskType, ReadonlySet<string>> = {
 export function compactSpec(spec: DagSpec): { [key: string]: Json } & { tasks: { [key: string]: Json }[] } {
   const { tasks, ...dag } = spec;
   return {
-    ...(compact(dag, DAG_DEFAULTS, DAG_KEPT) as Record<string, Json>),
-    tasks: tasks.map((task) => ({
-      config: {},
-      ...(compact(task, TASK_DEFAULTS[task.type], TASK_KEPT[task.type]) as Record<string, Json>),
+    ...(compact(dag, DAG_DEFAULTS, KEPT) as Record<string, Json>),
+    tasks: tasks.map(({ config, ...task }) => ({
+      ...(compact(task, COMMON_DEFAULTS, KEPT) as Record<string, Json>),
+      config: compact(config, CONFIG_DEFAULTS.get(task.type) ?? {}),
     })),
   };
 }
@@ -123,4 +139,20 @@ export function compactSpec(spec: DagSpec): { [key: string]: Json } & { tasks: {
 /** The same hash means the same behaviour: it covers every field and, through `bundle`, the code. */
 export function specHash(spec: DagSpec): string {
   return sha256(canonicalJson(compactSpec(spec)));
+}
+
+/** Which of a worker's slots a task of the spec takes. */
+export function slotClassOf({ type }: TaskSpec, { types }: Pick<DagSpec, "types">): SlotClass {
+  const entry = builtInType(type) ?? types?.[type];
+  if (entry === undefined) throw new Error(`"${type}" is no type of task`);
+  return entry.slotClass;
+}
+
+/** What people see of the types of the spec's tasks, each once. */
+export function typeLooks({ tasks, types }: Pick<DagSpec, "tasks" | "types">): Record<string, TypeLook> {
+  const looks = [...new Set(tasks.map((task): string => task.type))].flatMap((type) => {
+    const entry = builtInType(type) ?? types?.[type];
+    return entry === undefined ? [] : [[type, { displayName: entry.displayName, icon: entry.icon }] as const];
+  });
+  return Object.fromEntries(looks);
 }

@@ -16,6 +16,9 @@ export const WorkerLabel = slug("a label of a worker", 63, "gpu");
 export const PoolName = slug("a pool name", 64, "warehouse");
 export const ServiceName = slug("a service name", 64, "billing-api");
 
+/** A type of task is a key beside the options of a task, and a word of its own in a database. */
+export const TypeName = slug("a type of task", 64, "acme-mail");
+
 const TASK_ID = "has 1 to 64 of A-Z, a-z, 0-9, _ and -, and starts with a letter or digit";
 export const TaskId = z.string().regex(/^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$/, `a task id ${TASK_ID}, like load_orders`);
 

@@ -1,6 +1,8 @@
 import { z } from "zod";
-import type { SlotClass } from "../states.ts";
+import { connectionProblems } from "../definition/connection-problems.ts";
+import type { Problem } from "../graph.ts";
 import { Duration } from "./duration.ts";
+import { FnReference, readFnReference, writeFnReference } from "./fn-reference.ts";
 import {
   AbsolutePath,
   Argument,
@@ -11,6 +13,7 @@ import {
   Text,
   WorkingFolder,
 } from "./names.ts";
+import type { TypeFacts } from "./type-facts.ts";
 
 /**
  * What each type of task takes as its config. In a file and in the builder the type is the key that holds the
@@ -133,73 +136,100 @@ export const SqlConfig = z.strictObject({
 
 export const NoopConfig = z.strictObject({});
 
-type TaskTypeEntry = {
-  config: z.ZodType;
-  /** Which of a worker's slots the task takes. */
-  slotClass: SlotClass;
-  /** The member that a plain text stands for. */
-  shorthand: string | undefined;
+export type TaskTypeEntry = TypeFacts & {
+  config: z.ZodObject;
   /** The member that names a file beside the DAG's own, which is part of the version. */
   source?: string;
-  /** Members with expressions that other users of the machine can read while the task runs: no place for a secret. */
-  visible: readonly string[];
-  about: string;
+  /** How a definition file writes the config, when that is neither the config itself nor the text of `shorthand`. */
+  face?: { schema: z.ZodType; read(written: unknown): object; write(config: unknown): string };
+  /** What is wrong with a config that its schema allows, before its expressions have values. */
+  problems?(config: unknown): Problem[];
 };
 
-/** Every type of task there is. */
+/**
+ * Every built-in type of task but for what runs it, which is in lib/executors. Files, the model, the reference and the
+ * builder's checks are made from this table.
+ */
 export const TASK_TYPES = {
   bash: {
+    displayName: "Bash",
+    icon: "terminal",
+    about: "A shell command, as a process.",
     config: BashConfig,
     slotClass: "process",
     shorthand: "command",
     source: "script",
     visible: ["args", "cwd"],
-    about: "A shell command, as a process.",
   },
   python: {
+    displayName: "Python",
+    icon: "code",
+    about: "A Python program, as a process.",
     config: PythonConfig,
     slotClass: "process",
     shorthand: "code",
     source: "file",
     visible: ["args", "cwd", "interpreter", "venv"],
-    about: "A Python program, as a process.",
   },
   fn: {
+    displayName: "Function",
+    icon: "function",
+    about: "A TypeScript function, in a warm process of the worker. In a file: `./module.ts#export`.",
     config: FnConfig,
     slotClass: "function",
     shorthand: undefined,
     visible: [],
-    about: "A TypeScript function, in a warm process of the worker. In a file: `./module.ts#export`.",
+    face: {
+      schema: FnReference,
+      read: (written: string) => readFnReference(written),
+      write: (config: z.output<typeof FnConfig>) => writeFnReference(config),
+    },
   },
   http: {
+    displayName: "HTTP",
+    icon: "globe",
+    about: "An HTTP request, inside the worker.",
     config: HttpConfig,
     slotClass: "inline",
     shorthand: "url",
     visible: [],
-    about: "An HTTP request, inside the worker.",
   },
   sql: {
+    displayName: "SQL",
+    icon: "database",
+    about: "A statement for a Postgres database, sent by the worker. Its output are the rows.",
     config: SqlConfig,
     slotClass: "inline",
     shorthand: undefined,
     visible: [],
-    about: "A statement for a Postgres database, sent by the worker. Its output are the rows.",
+    problems: (config: z.output<typeof SqlConfig>) => connectionProblems(config),
   },
   noop: {
+    displayName: "No-op",
+    icon: "circle",
+    about: "Does nothing: a point to wait for.",
     config: NoopConfig,
     slotClass: "inline",
     shorthand: undefined,
     visible: [],
-    about: "Does nothing: a point to wait for.",
   },
 } as const satisfies Record<string, TaskTypeEntry>;
 
 /** The file that a task's program is in, and the member that names it. */
-export function sourceOf(task: { type: TaskType; config: object }): { member: string; file: string } | undefined {
-  const { source: member }: TaskTypeEntry = TASK_TYPES[task.type];
+export function sourceOf(task: { type: string; config: object }): { member: string; file: string } | undefined {
+  const member = builtInType(task.type)?.source;
   const file = member === undefined ? undefined : (task.config as Record<string, unknown>)[member];
   return member === undefined || typeof file !== "string" ? undefined : { member, file };
 }
 
 export type TaskType = keyof typeof TASK_TYPES;
+export type ConfigOf<T extends TaskType> = z.output<(typeof TASK_TYPES)[T]["config"]>;
+
 export const TASK_TYPE_NAMES = Object.keys(TASK_TYPES) as [TaskType, ...TaskType[]];
+
+const ENTRIES: ReadonlyMap<string, TaskTypeEntry> = new Map(Object.entries(TASK_TYPES));
+
+/** The built-in type of that name, if there is one. */
+export function builtInType(type: string): TaskTypeEntry | undefined {
+  return ENTRIES.get(type);
+}

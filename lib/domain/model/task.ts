@@ -1,10 +1,21 @@
 import { z } from "zod";
 import { TaskCallbacks } from "./callbacks.ts";
 import { Duration } from "./duration.ts";
-import { Argument, EnvName, GroupPath, PoolName, QueueName, ServiceName, TaskId, Text, WorkerLabel } from "./names.ts";
+import {
+  Argument,
+  EnvName,
+  GroupPath,
+  PoolName,
+  QueueName,
+  ServiceName,
+  TaskId,
+  Text,
+  TypeName,
+  WorkerLabel,
+} from "./names.ts";
 import { Resources } from "./resources.ts";
 import { Retries } from "./retries.ts";
-import { BashConfig, FnConfig, HttpConfig, NoopConfig, PythonConfig, SqlConfig } from "./task-types.ts";
+import { type ConfigOf, TASK_TYPES, type TaskType } from "./task-types.ts";
 
 /** Airflow's names and meanings. */
 export const TRIGGER_RULES = [
@@ -84,15 +95,37 @@ export const taskFields = {
   ...taskOptions,
 };
 
-const typed = <T extends string, C extends z.ZodType>(type: T, config: C) =>
-  z.strictObject({ ...taskFields, type: z.literal(type), config });
+/** What every task has, whatever its type. */
+export const TaskCommon = z.strictObject(taskFields);
+type Common = z.output<typeof TaskCommon>;
 
-export const TaskSpec = z.discriminatedUnion("type", [
-  typed("bash", BashConfig),
-  typed("python", PythonConfig),
-  typed("fn", FnConfig),
-  typed("http", HttpConfig),
-  typed("sql", SqlConfig),
-  typed("noop", NoopConfig),
-]);
-export type TaskSpec = z.output<typeof TaskSpec>;
+const PluginTask = z.strictObject({
+  ...taskFields,
+  type: TypeName,
+  config: z.record(z.string(), z.json()),
+});
+
+/** A task of a built-in type: its config is as the type's schema makes it, defaults included. */
+type TaskOf<T extends TaskType> = Common & { type: T; config: ConfigOf<T> };
+
+/** A task; the config of a plugin's type is as it was written, because only the plugin can read it. */
+export type TaskSpec = { [T in TaskType]: TaskOf<T> }[TaskType] | z.output<typeof PluginTask>;
+
+/** True for a task of that built-in type; no plugin may take its name. */
+export function isOfType<T extends TaskType>(task: TaskSpec, type: T): task is TaskOf<T> {
+  return task.type === type;
+}
+
+const BY_TYPE: ReadonlyMap<string, z.ZodType> = new Map(
+  Object.entries(TASK_TYPES).map(([type, { config }]) => [
+    type,
+    z.strictObject({ ...taskFields, type: z.literal(type), config }),
+  ]),
+);
+
+export const TaskSpec: z.ZodType<TaskSpec> = z.looseObject({ type: z.string() }).transform((task, context) => {
+  const read = (BY_TYPE.get(task.type) ?? PluginTask).safeParse(task);
+  if (read.success) return read.data as TaskSpec;
+  for (const issue of read.error.issues) context.issues.push({ ...issue, input: task } as z.core.$ZodRawIssue);
+  return z.NEVER;
+});

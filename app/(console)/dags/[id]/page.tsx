@@ -36,7 +36,7 @@ export default async function DagPage({ params, searchParams }: Props) {
     <div className="grid gap-4">
       <DagHeader dag={dag} />
       <Card className="h-[min(22rem,50dvh)]">
-        <DagGraph tasks={dag.tasks} serverNow={serverNow} />
+        <DagGraph tasks={dag.tasks} types={dag.types} serverNow={serverNow} />
       </Card>
       <Card>
         <CardHeader>

@@ -3,7 +3,7 @@ import { notFound } from "next/navigation";
 import { RunView } from "#components/run/run-view.tsx";
 import { requireUser } from "#lib/auth/session.ts";
 import { webDeps } from "#lib/boot.ts";
-import { findVersionTasks } from "#lib/db/dag-reads.ts";
+import { findVersionGraph } from "#lib/db/dag-reads.ts";
 import { findRun, listRunTasks } from "#lib/db/run-reads.ts";
 import { isId } from "#lib/domain/ids.ts";
 
@@ -22,7 +22,7 @@ export default async function RunPage({ params, searchParams }: Props) {
   if (run === undefined) notFound();
   const [tasks, graph] = await Promise.all([
     listRunTasks(engine.pool, id),
-    findVersionTasks(prisma, run.dagId, run.version),
+    findVersionGraph(prisma, run.dagId, run.version),
   ]);
   return <RunView key={id} initial={{ run, tasks }} graph={graph} serverNow={new Date().toISOString()} />;
 }
