@@ -43,7 +43,8 @@ export function testCommand(): Command {
       `
 Executors, trigger rules, retries, timeouts, params and expressions are those of production. A task sees this
 machine's programs and nothing of your environment but PATH and HOME. Schedules, queues, pools, limits and callbacks
-play no part; HTTP tasks reach private addresses only with SLUICE_HTTP_ALLOW. Secrets come from the file that
+play no part; HTTP tasks reach private addresses only with SLUICE_HTTP_ALLOW, and containers see folders of this machine
+only with SLUICE_DOCKER_MOUNTS. Secrets come from the file that
 SLUICE_SECRETS_FILE names, and are masked in what is printed.
 
 Exit code: 0 the run succeeded, 1 it failed, 2 the definition or an option is wrong, 130 after Ctrl-C.
@@ -76,6 +77,7 @@ async function test(file: string, options: Options): Promise<void> {
     logicalDate: options.date ?? new Date(),
     env: plainEnv(),
     httpAllow: settings.httpAllow,
+    docker: settings,
     secrets: secretsOf(settings.secretsFile),
     executors: await executorsOf(settings, (problems) => trouble(...problems)),
     plugins: placesOf(settings),

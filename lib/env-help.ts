@@ -103,7 +103,18 @@ export const SETTING_HELP: Record<SettingName, Help> = {
   SLUICE_TASK_PIDS: {
     allowed: "a whole number from 32 to 1000000",
     fallback: "1000",
-    about: "processes and threads that one task may have at once, where control groups can be written",
+    about: "processes and threads that one task may have at once; of a process, where control groups can be written",
+  },
+  SLUICE_DOCKER_HOST: {
+    allowed: "an address like unix:///var/run/docker.sock or tcp://engine.internal:2375",
+    fallback: "unix:///var/run/docker.sock, when it is there",
+    about: "container engine that docker tasks run on; whoever reaches it has the powers of root there",
+  },
+  SLUICE_DOCKER_MOUNTS: {
+    allowed:
+      "absolute folders separated by commas, with :rw behind those that may be written, like /srv/in,/srv/out:rw",
+    fallback: "none",
+    about: "folders that docker tasks may mount",
   },
   SLUICE_TASK_USER: {
     allowed: "a user's name or number, or a range of numbers like 61000-61999",

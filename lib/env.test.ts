@@ -67,6 +67,11 @@ describe("readSettings", () => {
     ["SLUICE_PROCESS_SLOTS", "0", "from 1 to 1000"],
     ["SLUICE_FUNCTION_SLOTS", "-1", "from 1 to 1000"],
     ["SLUICE_HEALTH_PORT", "70000", "from 0 to 65535"],
+    ["SLUICE_DOCKER_HOST", "/var/run/docker.sock", "an address like unix:///var/run/docker.sock or tcp://"],
+    ["SLUICE_DOCKER_HOST", "tcp://", "an address like"],
+    ["SLUICE_DOCKER_HOST", "https://engine.internal", "an address like"],
+    ["SLUICE_DOCKER_MOUNTS", "/srv/in,data", "absolute folders separated by commas"],
+    ["SLUICE_DOCKER_MOUNTS", "/srv/in:ro", "with :rw behind those that may be written"],
     ["SLUICE_PROT", "1", "SLUICE_PROT is not a setting of Sluice"],
     ["SLUICE_DAG_DIR", "x", "did you mean SLUICE_DAGS_DIR?"],
     ["SLUICE_API_TOKENS", "x", "did you mean SLUICE_API_TOKEN?"],
@@ -98,6 +103,8 @@ test("a child reads the same settings, without the admin password", () => {
     SLUICE_WORKER_NAME: "w1",
     SLUICE_PLUGINS: "./a.ts,acme-fax",
     SLUICE_SECRETS_FILE: "secrets.json",
+    SLUICE_DOCKER_HOST: "tcp://[::1]:2375",
+    SLUICE_DOCKER_MOUNTS: "/srv/in, /srv/out:rw",
   });
   expect(settings.secretsFile).toBe(path.resolve("secrets.json"));
   const env = childEnv(settings, { SLUICE_WORKER_NAME: "w2" });

@@ -12,6 +12,9 @@ const MIB = 1024 * 1024;
 /** Pieces of a log are counted in 31 bits, and a reader may want all of them. */
 const MAX_LOG_MIB = 16_384;
 const TASK_USER = /^(?:[a-z_][a-z0-9_.-]{0,31}|\d{1,10}(?:-\d{1,10})?)$/i;
+const DOCKER_HOST = /^(?:unix:\/\/\/.+|tcp:\/\/[A-Za-z0-9_.-]+(?::\d{1,5})?|tcp:\/\/\[[0-9A-Fa-f:.]+\](?::\d{1,5})?)$/;
+/** Absolute, and with `:rw` where containers may write. */
+const ALLOWED_MOUNT = /^\/[^:]*(?::rw)?$/;
 const MAX_UID = 2 ** 32 - 1;
 const MAX_USERS = 10_000;
 const SLUG = /^[a-z0-9](?:[a-z0-9_.-]{0,61}[a-z0-9])?$/;
@@ -50,6 +53,10 @@ export type Settings = {
   secretsFile: string | undefined;
   /** Processes and threads that one task may have at once. */
   taskPids: number;
+  /** Where containers run; undefined means the usual socket, if it is there. */
+  dockerHost: string | undefined;
+  /** Folders that containers may see, each with `:rw` behind it when they may write there. */
+  dockerMounts: string[];
   /** A name, a number or a range of numbers; undefined leaves it to the worker. */
   taskUser: string | undefined;
   /** MiB that must be free where tasks have their folders. */
@@ -154,6 +161,12 @@ const schema = z.object({
     .optional(),
   // A runtime such as Node or Go has a dozen threads before it does anything.
   SLUICE_TASK_PIDS: wholeNumber(32, 1_000_000).optional(),
+  SLUICE_DOCKER_HOST: z.string().regex(DOCKER_HOST).optional(),
+  SLUICE_DOCKER_MOUNTS: z
+    .string()
+    .transform(splitList)
+    .refine((folders) => folders.every((folder) => ALLOWED_MOUNT.test(folder)))
+    .optional(),
   SLUICE_TASK_USER: z
     .string()
     .regex(TASK_USER)
@@ -209,7 +222,10 @@ function toSettings(env: z.infer<typeof schema>): Settings {
   };
 }
 
-type TaskSettings = Pick<Settings, "httpAllow" | "secretsFile" | "taskPids" | "taskUser" | "minFreeDisk" | "logLimit">;
+type TaskSettings = Pick<
+  Settings,
+  "httpAllow" | "secretsFile" | "taskPids" | "taskUser" | "dockerHost" | "dockerMounts" | "minFreeDisk" | "logLimit"
+>;
 
 type WorkerSettings = TaskSettings &
   Pick<
@@ -242,6 +258,8 @@ function taskSettings(env: z.infer<typeof schema>): TaskSettings {
         : path.resolve(/*turbopackIgnore: true*/ env.SLUICE_SECRETS_FILE),
     taskPids: env.SLUICE_TASK_PIDS ?? 1_000,
     taskUser: env.SLUICE_TASK_USER,
+    dockerHost: env.SLUICE_DOCKER_HOST,
+    dockerMounts: env.SLUICE_DOCKER_MOUNTS ?? [],
     minFreeDisk: env.SLUICE_MIN_FREE_DISK ?? 256,
     logLimit: env.SLUICE_LOG_LIMIT ?? 64,
   };
@@ -302,6 +320,8 @@ function toEnv(settings: Settings): Record<string, string> {
     ["SLUICE_SECRETS_FILE", settings.secretsFile],
     ["SLUICE_TASK_PIDS", String(settings.taskPids)],
     ["SLUICE_TASK_USER", settings.taskUser],
+    ["SLUICE_DOCKER_HOST", settings.dockerHost],
+    ["SLUICE_DOCKER_MOUNTS", settings.dockerMounts.join(",") || undefined],
     ["SLUICE_MIN_FREE_DISK", `${settings.minFreeDisk}Mi`],
     ["SLUICE_LOG_LIMIT", `${settings.logLimit}Mi`],
   ];

@@ -1,6 +1,6 @@
 import { describe, expect, test } from "vitest";
 import { parseDefinition } from "../domain/definition/parse.ts";
-import { bash, dag, fn, http, noop, notYet, python, sql } from "./index.ts";
+import { bash, dag, docker, fn, http, noop, notYet, python, sql } from "./index.ts";
 import { isNotYet } from "./not-yet.ts";
 
 describe("the builder", () => {
@@ -26,6 +26,8 @@ describe("the builder", () => {
         params: ["x"],
       }),
     )
+    .task("shrink", docker({ image: "alpine:3.22", command: ["gzip", "-k", "/in/orders"], network: "none" }))
+    .task("stock", docker("alpine:3.22"))
     .task("done", { dependsOn: ["report", "check"], triggerRule: "none_failed" }, noop());
 
   test("makes the same model as a file that says the same", () => {

@@ -16,6 +16,7 @@ import type { NotYet } from "./not-yet.ts";
 import type {
   BashInput,
   DagOptions,
+  DockerInput,
   HttpInput,
   HttpOutput,
   Inputs,
@@ -65,6 +66,14 @@ export function http<Body = unknown>(request: string | HttpInput): TaskExecutor<
  */
 export function sql<Out = unknown>(statement: SqlInput): TaskExecutor<Outputs, Out> {
   return { type: "sql", config: { ...statement, query: dedent(statement.query) } };
+}
+
+/**
+ * A container of an image, with `$SLUICE_INPUTS` and the other files as for `bash`; JSON written to `$SLUICE_OUTPUT` is
+ * its output.
+ */
+export function docker<Out = unknown>(image: string | DockerInput): TaskExecutor<Outputs, Out> {
+  return { type: "docker", config: image };
 }
 
 /** Does nothing: a point that other tasks wait for. */

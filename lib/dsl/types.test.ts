@@ -1,5 +1,5 @@
 import { expectTypeOf, test } from "vitest";
-import { bash, dag, fn, http, noop, notYet, python, sql } from "./index.ts";
+import { bash, dag, docker, fn, http, noop, notYet, python, sql } from "./index.ts";
 
 test("the compiler knows what each parent returns, as it arrives", () => {
   dag("typed")
@@ -138,6 +138,8 @@ test("the compiler refuses an unknown parent, a doubled id, a wrong option and a
   base.task("d", python({ code: "pass", file: "./load.py" }));
   // @ts-expect-error -- a virtual environment has its own interpreter
   base.task("d", python({ code: "pass", venv: "/opt/venv", interpreter: "python3" }));
+  // @ts-expect-error -- no such pull policy of a container
+  base.task("d", docker({ image: "alpine:3.22", pull: "sometimes" }));
   // @ts-expect-error -- no such option of a DAG
   dag("x", { schedul: "@daily" });
   base.task(

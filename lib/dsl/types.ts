@@ -2,7 +2,7 @@ import type { z } from "zod";
 import type { FileDagInput } from "../domain/definition/schema.ts";
 import type { ParamSchema } from "../domain/model/params.ts";
 import type { TriggerRule } from "../domain/model/task.ts";
-import type { BashConfig, HttpConfig, PythonConfig, SqlConfig } from "../domain/model/task-types.ts";
+import type { BashConfig, DockerConfig, HttpConfig, PythonConfig, SqlConfig } from "../domain/model/task-types.ts";
 import type { ExecutorDefinition } from "../executors/definition.ts";
 
 /** The types by which the compiler checks a pipeline: who depends on whom, and what passes between them. */
@@ -87,6 +87,7 @@ export type PythonInput = Omit<WrittenPython, "code" | "file" | "interpreter" | 
 
 export type HttpInput = z.input<typeof HttpConfig>;
 export type SqlInput = z.input<typeof SqlConfig>;
+export type DockerInput = z.input<typeof DockerConfig>;
 
 /** How a task does its work. `In` is what it reads from its parents, `Out` what it leaves for its children. */
 export type TaskExecutor<In, Out, Params = Record<string, unknown>> =
@@ -94,6 +95,7 @@ export type TaskExecutor<In, Out, Params = Record<string, unknown>> =
   | { readonly type: "python"; readonly config: string | PythonInput; readonly out?: Out }
   | { readonly type: "http"; readonly config: string | HttpInput; readonly out?: Out }
   | { readonly type: "sql"; readonly config: SqlInput; readonly out?: Out }
+  | { readonly type: "docker"; readonly config: string | DockerInput; readonly out?: Out }
   | { readonly type: "noop"; readonly config: Record<never, never>; readonly out?: Out }
   | { readonly type: "plugin"; readonly plugin: ExecutorDefinition; readonly config: unknown; readonly out?: Out }
   | { readonly type: "fn"; readonly run: TaskFunction<In, Out, Params>; readonly out?: Out };

@@ -51,6 +51,7 @@ function run(written: string | object, env: Record<string, string> = {}): Promis
     sourceOf: async (name) => `echo "${name}: $# $1"; echo "$unset_name"; false; echo end`,
     log: () => undefined,
     spawn: (request) => spawner.run(request, signal, async (_, bytes) => void (log += bytes.toString())),
+    contain: () => Promise.reject(new Error("no container")),
     call: () => Promise.reject(new Error("a shell command calls no function")),
   };
   return bash.run(context, BashConfig.parse(typeof written === "string" ? { command: written } : written));

@@ -22,17 +22,43 @@ export type SpawnRequest = {
   outputs?: readonly { name: string; maxBytes: number }[];
 };
 
+/** A container to run; what it prints goes to the attempt's log. */
+export type ContainerRequest = {
+  /** By it the container is found again, whatever happens. */
+  name: string;
+  /** For people who list containers. */
+  labels: Record<string, string>;
+  image: string;
+  pull: "missing" | "always" | "never";
+  auth?: { username: string; password: string } | undefined;
+  /** Absent: as the image says; the same for `command`, `user` and `workdir`. */
+  entrypoint?: readonly string[] | undefined;
+  command?: readonly string[] | undefined;
+  user?: string | undefined;
+  workdir?: string | undefined;
+  env: Record<string, string>;
+  mounts: readonly { source: string; target: string; readOnly: boolean }[];
+  network: string;
+  capabilities: readonly string[];
+  /** A folder of the container, made for it with `files` in it, by name; anybody in the container may write there. */
+  folder: string;
+  files: Record<string, string>;
+  outputs: readonly { name: string; maxBytes: number }[];
+};
+
 /** What an attempt used: the most memory at one time, and time of processors. Absent where the system does not tell. */
 export type Usage = { peakMemoryBytes?: number | undefined; cpuMs?: number | undefined };
 
 /** A file, if there is one: its size, and its text unless that is too much; or why it is not read. */
 export type HandedBack = { size: number; text: string } | { trouble: string } | undefined;
 
-/** How a process ended; `error` when it could not be started at all. */
+/** How a process ended; `error` when it could not be started at all, or be followed to its end. */
 export type Exit = {
   code: number | null;
   signal: string | null;
   error?: string | undefined;
+  /** What kind of `error` it is, where more is known. */
+  reason?: string | undefined;
   /** The files asked for, in that order. */
   outputs?: readonly HandedBack[] | undefined;
   usage?: Usage | undefined;
@@ -80,6 +106,7 @@ export type ExecutorContext = {
   /** Adds a line of the executor's own to the attempt's log. */
   log(stream: Stream, text: string): void;
   spawn(request: SpawnRequest): Promise<Exit>;
+  contain(request: ContainerRequest): Promise<Exit>;
   call(call: FunctionCall): Promise<CallResult>;
 };
 

@@ -47,6 +47,7 @@ function run(config: object, { allow = ["127.0.0.1"], signal, resolve }: Given =
     sourceOf: () => Promise.reject(new Error("it has no file")),
     log: () => undefined,
     spawn: () => Promise.reject(new Error("no process")),
+    contain: () => Promise.reject(new Error("no container")),
     call: () => Promise.reject(new Error("no function")),
   };
   return http.run(context, HttpConfig.parse(config));

@@ -80,6 +80,7 @@ async function outcomeOf(run: Run, signal = new AbortController().signal): Promi
     signal,
     timeoutMs: 60_000,
     workDir: "/work/a-1",
+    contain: () => Promise.reject(new Error("it has no container")),
     sourceOf: () => Promise.reject(new Error("it has no program")),
     network: createAddressGuard([]),
     log: (stream, text) => (log += `${stream}: ${text}`),

@@ -29,6 +29,7 @@ function verdictOn(exit: Partial<Exit>): Promise<Outcome> {
     sourceOf: () => Promise.reject(new Error("it has no file")),
     log: () => undefined,
     spawn: async () => ({ code: null, signal: null, usage: USAGE, ...exit }),
+    contain: () => Promise.reject(new Error("no container")),
     call: () => Promise.reject(new Error("a process calls no function")),
   };
   return runProcessTask(context, { file: "x", args: [], what: "command" }, { skipOn: [99], failOn: [78] });

@@ -28,28 +28,48 @@ type ExitCodes = { skipOn: readonly number[]; failOn: readonly number[] };
 
 /** Runs one program as the task: inputs and conf in files, output from a file, an exit code as the verdict. */
 export async function runProcessTask(context: ExecutorContext, program: Program, codes: ExitCodes): Promise<Outcome> {
-  const { attempt, workDir: folder } = context;
-  const { outputs, xcoms } = await context.inputs();
-  const files = {
-    "inputs.json": JSON.stringify(outputs),
-    "xcoms.json": JSON.stringify(xcoms),
-    "conf.json": JSON.stringify(attempt.conf),
-    "params.json": JSON.stringify(attempt.params),
-    ...program.files,
-  };
+  const { workDir: folder } = context;
+  const { env, files, outputs } = await taskFiles(context, folder);
   const exit = await context.spawn({
     file: program.file,
     args: program.args,
-    env: { ...environment(context), ...context.env, ...program.env, ...fileNames(folder) },
+    env: { PATH: INHERITED_PATH, LANG: "C.UTF-8", HOME: folder, ...env, ...program.env },
     folder,
     cwd: program.cwd,
-    files,
+    files: { ...files, ...program.files },
+    outputs,
+  });
+  return outcomeOf(exit, program.what, codes);
+}
+
+type TaskFiles = {
+  env: Record<string, string>;
+  files: Record<string, string>;
+  outputs: { name: string; maxBytes: number }[];
+};
+
+/** What a program finds in its folder and in its variables, wherever it runs, and which files it may leave there. */
+export async function taskFiles(context: ExecutorContext, folder: string): Promise<TaskFiles> {
+  const { attempt } = context;
+  const { outputs, xcoms } = await context.inputs();
+  return {
+    env: { ...environment(context), ...context.env, ...fileNames(folder) },
+    files: {
+      "inputs.json": JSON.stringify(outputs),
+      "xcoms.json": JSON.stringify(xcoms),
+      "conf.json": JSON.stringify(attempt.conf),
+      "params.json": JSON.stringify(attempt.params),
+    },
     outputs: [
       { name: OUTPUT, maxBytes: MAX_OUTPUT_BYTES },
       { name: PUSHED, maxBytes: MAX_PUSHED_BYTES },
     ],
-  });
-  return { ...verdict(exit, program.what, codes), usage: exit.usage };
+  };
+}
+
+/** The end of a program that was asked for the outputs of `taskFiles`. */
+export function outcomeOf(exit: Exit, what: string, codes: ExitCodes): Outcome {
+  return { ...verdict(exit, what, codes), usage: exit.usage };
 }
 
 function verdict(exit: Exit, what: string, { skipOn, failOn }: ExitCodes): Outcome {
@@ -72,12 +92,8 @@ function fileNames(folder: string): Record<string, string> {
   };
 }
 
-/** What every process of a task finds in its environment. */
-export function environment({ attempt, workDir }: ExecutorContext): Record<string, string> {
+export function environment({ attempt }: ExecutorContext): Record<string, string> {
   return {
-    PATH: INHERITED_PATH,
-    LANG: "C.UTF-8",
-    HOME: workDir,
     SLUICE_DAG_ID: attempt.dagId,
     SLUICE_RUN_ID: attempt.runId,
     SLUICE_TASK_ID: attempt.taskId,
@@ -89,9 +105,9 @@ export function environment({ attempt, workDir }: ExecutorContext): Record<strin
 
 type Failed = Extract<Outcome, { kind: "failed" }>;
 
-function failure({ code, signal, error, outOfMemory }: Exit, what: string): Failed {
+function failure({ code, signal, error, reason: known, outOfMemory }: Exit, what: string): Failed {
   if (error !== undefined) {
-    const reason = error.includes("ENOSPC") ? "DISK_FULL" : "SPAWN_ERROR";
+    const reason = known ?? (error.includes("ENOSPC") ? "DISK_FULL" : "SPAWN_ERROR");
     return { kind: "failed", reason, error: folderTrouble(error) ?? error };
   }
   if (outOfMemory !== undefined) {

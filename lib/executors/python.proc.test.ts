@@ -52,6 +52,7 @@ function run(config: object, inputs: Record<string, Json> = {}): Promise<Outcome
     sourceOf: async (name) => `import os, sys\nprint("${name}", sys.prefix, os.environ.get("VIRTUAL_ENV"))`,
     log: () => undefined,
     spawn: (request) => spawner.run(request, signal, async (_, bytes) => void (log += bytes.toString())),
+    contain: () => Promise.reject(new Error("no container")),
     call: () => Promise.reject(new Error("a program calls no function of ours")),
   };
   return python.run(context, PythonConfig.parse(config));

@@ -1,5 +1,6 @@
 import type { TaskType } from "#lib/domain/model/task-types.ts";
 import { bash } from "./bash.ts";
+import { docker } from "./docker.ts";
 import type { BuiltIn, Executor } from "./executor.ts";
 import { fn } from "./fn.ts";
 import { http } from "./http.ts";
@@ -8,7 +9,15 @@ import { python } from "./python.ts";
 import { sql } from "./sql.ts";
 
 /** Every built-in task type and what runs it; a type without an executor does not compile. */
-export const EXECUTORS: { readonly [T in TaskType]: BuiltIn<T> } = { bash, python, fn, http, sql, noop };
+export const EXECUTORS: { readonly [T in TaskType]: BuiltIn<T> } = {
+  bash,
+  python,
+  fn,
+  http,
+  sql,
+  docker,
+  noop,
+};
 
 /** The executors of a process, by type of task: the built-in ones, and those of its plugins. */
 export type Executors = ReadonlyMap<string, Executor>;

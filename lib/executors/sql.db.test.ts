@@ -43,6 +43,7 @@ function run(
     sourceOf: () => Promise.reject(new Error("it has no file")),
     log: (stream, text) => (log += `${stream}: ${text}`),
     spawn: () => Promise.reject(new Error("no process")),
+    contain: () => Promise.reject(new Error("no container")),
     call: () => Promise.reject(new Error("no function")),
   };
   const config = SqlConfig.parse({ connection: connection ?? database.url, query, ...more });

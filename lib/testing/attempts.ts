@@ -7,7 +7,7 @@ import { parseDefinition } from "#lib/domain/definition/parse.ts";
 import type { PluginTypes } from "#lib/domain/model/plugin-type.ts";
 import { offersOf } from "#lib/domain/needs.ts";
 import { SLOT_CLASSES } from "#lib/domain/states.ts";
-import { builtInType } from "#lib/domain/model/task-types.ts";
+import { builtInType, TASK_TYPES } from "#lib/domain/model/task-types.ts";
 import { readBundle } from "#lib/db/bundles.ts";
 import type { Claimed } from "#lib/db/claims.ts";
 import { inTx } from "#lib/db/tx.ts";
@@ -17,6 +17,7 @@ import { finish } from "#lib/engine/finish.ts";
 import { registerWorker } from "#lib/engine/register-worker.ts";
 import { ownQueue } from "#lib/queue/task-queue.ts";
 import { plainEnv } from "#lib/env.ts";
+import { createContainers } from "#lib/executors/docker/containers.ts";
 import { createAddressGuard } from "#lib/executors/http-address.ts";
 import { createBundleStore } from "#worker/functions/bundle-store.ts";
 import { createFunctionPool } from "#worker/functions/pool.ts";
@@ -62,7 +63,7 @@ export type Attempts = {
 };
 
 /** All that attempts are run with, for the tests of one file. `plugins` are paths of files. */
-export function attemptTools(database: TestDatabase, plugins: readonly string[] = []): Attempts {
+export function attemptTools(database: TestDatabase, plugins: readonly string[] = [], dockerHost?: string): Attempts {
   const attempts = { secrets: new Map<string, string>() } as Attempts;
   let folder: string;
 
@@ -81,6 +82,7 @@ export function attemptTools(database: TestDatabase, plugins: readonly string[] 
       diskTrouble: async () => undefined,
       spawner,
       bundles,
+      containers: createContainers({ dockerHost, dockerMounts: [], taskPids: 100, labels: {}, log: SILENT }),
       functions: createFunctionPool({
         dagsDir: folder,
         env: plainEnv(),
@@ -153,7 +155,8 @@ async function claimOne(
     await pool.query("insert into sluice.bundle (hash, files) values ($1, $2) on conflict do nothing", [bundle, code]);
   const spec = { ...parsed.spec, ...(bundle === undefined ? {} : { bundle }) };
   await inTx(pool, (tx) => publishVersion(tx, spec, { file: `${dag.id}.json`, source: "", author: "test" }));
-  const offers = offersOf({ labels: [], types: plugins.map(({ type }) => type) });
+  const types = [...Object.keys(TASK_TYPES), ...plugins.map(({ type }) => type)];
+  const offers = offersOf({ labels: [], types });
   const ref = await registerWorker(deps, { ...registration("w"), offers });
   await start(deps, dag.id);
   for (const queue of ["default", ownQueue(ref.id)]) {

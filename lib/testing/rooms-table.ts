@@ -97,6 +97,7 @@ export const PACKAGES: readonly PackageRule[] = [
   { package: /^pg-boss(\/|$)/, rooms: ["queue", "tests"], typesAnywhere: false },
   // embedded makes the database before there is a pool of db's; executors connect to others' databases.
   { package: /^pg(\/|$)/, rooms: ["db", "db-reads", "embedded", "executors", "tests"], typesAnywhere: true },
+  { package: /^dockerode(\/|$)/, rooms: ["executors", "tests"], typesAnywhere: false },
   { package: /^@prisma\//, rooms: ["db", "db-reads", "generated", "tests"], typesAnywhere: true },
   { package: /^prisma(\/|$)/, rooms: ["config", "tests"], typesAnywhere: true },
   // What a form in the browser calls; the rest of next-auth stays on the server.

@@ -3,6 +3,7 @@ import type { Json } from "#lib/domain/canonical.ts";
 import { messageOf } from "#lib/domain/errors.ts";
 import type { ExpressionValues } from "#lib/domain/expressions/evaluate.ts";
 import { durationMs } from "#lib/domain/model/duration.ts";
+import { resourceAmount } from "#lib/domain/model/resources.ts";
 import type { TaskSpec } from "#lib/domain/model/task.ts";
 import { type ParentXcoms, storableXcoms } from "#lib/domain/xcom.ts";
 import type { Executor, ExecutorContext, Outcome, Stream } from "#lib/executors/executor.ts";
@@ -105,6 +106,14 @@ function contextOf(
     sourceOf: (name) => tools.bundles.textOf(bundle, name),
     log: (stream, text) => write(stream, Buffer.from(text)),
     spawn: (request) => tools.spawner.run(request, signal, (stream, bytes) => Promise.resolve(write(stream, bytes))),
+    // Runs of other processes have tasks of the same name.
+    contain: (request) =>
+      tools.containers.run(
+        { ...request, name: `${request.name}-${process.pid}` },
+        signal,
+        (stream, bytes) => Promise.resolve(write(stream, bytes)),
+        resourceAmount(task.resources),
+      ),
     call: (call) =>
       tools.functions.call(call, signal, (stream, bytes) =>
         write(stream, Buffer.from(tools.withoutFolder(bytes.toString()))),

@@ -1,6 +1,7 @@
 import type { Json } from "#lib/domain/canonical.ts";
 import type { TaskState } from "#lib/domain/states.ts";
 import type { Stream } from "#lib/executors/executor.ts";
+import type { ContainerSettings } from "#lib/executors/docker/containers.ts";
 import type { Executors } from "#lib/executors/registry.ts";
 import type { LoadedDag } from "../loader/load-file.ts";
 import type { PluginPlaces } from "../plugins/places.ts";
@@ -23,6 +24,7 @@ export type LocalRunOptions = {
   env: Record<string, string>;
   /** Private addresses that HTTP tasks may reach. */
   httpAllow: readonly string[];
+  docker: ContainerSettings;
   secrets: SecretProvider;
   executors: Executors;
   /** Where the executors' plugins are, which the DAG's code may import. */

@@ -43,6 +43,7 @@ async function run(
     logicalDate: new Date("2026-01-31T06:00:00Z"),
     env: plainEnv(),
     httpAllow: [],
+    docker: { dockerHost: undefined, dockerMounts: [], taskPids: 100 },
     secrets: NO_SECRETS,
     executors: executorsWith([]),
     waits: false,

@@ -1,6 +1,7 @@
 import { mkdir, mkdtemp, realpath, rm } from "node:fs/promises";
 import os from "node:os";
 import path from "node:path";
+import { type Containers, createContainers } from "#lib/executors/docker/containers.ts";
 import { type AddressGuard, createAddressGuard } from "#lib/executors/http-address.ts";
 import type { Executors } from "#lib/executors/registry.ts";
 import { type BundleStore, createBundleStore } from "../functions/bundle-store.ts";
@@ -16,6 +17,7 @@ export type DevTools = {
   spawner: Spawner;
   functions: FunctionPool;
   bundles: BundleStore;
+  containers: Containers;
   network: AddressGuard;
   secrets: SecretProvider;
   /** Where attempts have their work folders. */
@@ -35,6 +37,7 @@ export async function openTools({
   plugins = NO_PLACES,
   env,
   httpAllow,
+  docker,
   secrets,
   executors,
 }: LocalRunOptions): Promise<DevTools> {
@@ -47,12 +50,14 @@ export async function openTools({
     Promise.resolve(hash === dag.spec.bundle ? dag.files : undefined),
   );
   const functions = createFunctionPool({ dagsDir, plugins, env, folderOf: bundles.folderOf, guard: spawner.guard });
+  const labels = { "sluice.worker": `test-${os.hostname()}-${process.pid}` };
   const code = path.join(folder, "bundles", dag.spec.bundle ?? "");
   return {
     executors,
     spawner,
     functions,
     bundles,
+    containers: createContainers({ ...docker, labels, log: QUIET }),
     network: createAddressGuard(httpAllow),
     secrets,
     workFolder,

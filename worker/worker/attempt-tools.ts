@@ -2,6 +2,7 @@ import { createHash } from "node:crypto";
 import path from "node:path";
 import { readBundle } from "#lib/db/bundles.ts";
 import type { EngineDeps } from "#lib/engine/deps.ts";
+import { createContainers } from "#lib/executors/docker/containers.ts";
 import type { Executors } from "#lib/executors/registry.ts";
 import { createAddressGuard } from "#lib/executors/http-address.ts";
 import { plainEnv, type Settings } from "#lib/env.ts";
@@ -38,7 +39,10 @@ export async function openAttemptTools(
   if (cgroups.none !== undefined) {
     deps.log.info({ reason: cgroups.none }, "no control group can be written: tasks have no limits of their own");
   }
+  const labels = { "sluice.worker": settings.workerName, "sluice.home": settings.home };
+  const containers = createContainers({ ...settings, labels, log: deps.log });
   await endLeftovers(cgroups, workFolder, deps.log);
+  await containers.sweep();
   const found = await findTaskUsers(settings.taskUser, settings.processSlots);
   const users = createUserPool(found.users);
   const spawner = createSpawner({ env, log: deps.log, cgroups, maxPids: settings.taskPids, users });
@@ -64,6 +68,7 @@ export async function openAttemptTools(
     spawner,
     functions,
     bundles,
+    containers,
     network: createAddressGuard(settings.httpAllow),
     workFolder,
     diskTrouble: createDiskCheck({ folder: workFolder, minFreeMib: settings.minFreeDisk }),

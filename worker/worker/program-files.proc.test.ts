@@ -6,6 +6,7 @@ import { readBundle } from "#lib/db/bundles.ts";
 import { finish } from "#lib/engine/finish.ts";
 import { plainEnv } from "#lib/env.ts";
 import { executorsWith } from "#lib/executors/registry.ts";
+import { createContainers } from "#lib/executors/docker/containers.ts";
 import { createAddressGuard } from "#lib/executors/http-address.ts";
 import { testDatabase } from "#lib/testing/database.ts";
 import { claimAll, start, worker } from "#lib/testing/engine.ts";
@@ -40,6 +41,7 @@ beforeAll(async () => {
     diskTrouble: async () => undefined,
     spawner,
     bundles,
+    containers: createContainers({ dockerHost: undefined, dockerMounts: [], taskPids: 100, labels: {}, log: SILENT }),
     functions: createFunctionPool({ dagsDir, env: plainEnv(), folderOf: bundles.folderOf, guard: spawner.guard }),
     workFolder: path.join(folder, "work"),
     network: createAddressGuard([]),

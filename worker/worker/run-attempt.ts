@@ -11,6 +11,7 @@ import { NO_MASK } from "#lib/domain/secrets/mask.ts";
 import type { Claimed } from "#lib/db/claims.ts";
 import type { Finish } from "#lib/db/finishes.ts";
 import type { EngineDeps } from "#lib/engine/deps.ts";
+import type { Containers } from "#lib/executors/docker/containers.ts";
 import type { Executor, ExecutorContext, Outcome } from "#lib/executors/executor.ts";
 import type { AddressGuard } from "#lib/executors/http-address.ts";
 import { type Executors, typesOf } from "#lib/executors/registry.ts";
@@ -37,6 +38,7 @@ export type AttemptTools = {
   spawner: Spawner;
   functions: FunctionPool;
   bundles: Pick<BundleStore, "textOf">;
+  containers: Containers;
   /** Where attempts have their folders. */
   workFolder: string;
   /** Why no process should start now, when there is no room for its files. */
@@ -118,7 +120,7 @@ async function execute(run: () => Promise<Outcome>, endOutput: () => Promise<voi
 }
 
 function contextOf(
-  { deps, inputs, spawner, functions, bundles, network, workFolder }: AttemptTools,
+  { deps, inputs, spawner, functions, bundles, containers, network, workFolder }: AttemptTools,
   claimed: Claimed,
   task: TaskSpec,
   signal: AbortSignal,
@@ -149,6 +151,7 @@ function contextOf(
     sourceOf: (name) => bundles.textOf(bundle, name),
     log: (stream, text) => void write(stream, Buffer.from(text)),
     spawn: (request) => spawner.run(request, signal, write, resourceAmount(task.resources)),
+    contain: (request) => containers.run(request, signal, write, resourceAmount(task.resources)),
     call: (call) => functions.call(call, signal, (stream, bytes) => void write(stream, bytes)),
   };
 }

@@ -12,6 +12,7 @@ import { publishVersion } from "#lib/db/versions.ts";
 import { claim } from "#lib/engine/claim.ts";
 import { finish } from "#lib/engine/finish.ts";
 import { plainEnv } from "#lib/env.ts";
+import { createContainers } from "#lib/executors/docker/containers.ts";
 import { createAddressGuard } from "#lib/executors/http-address.ts";
 import { executorsWith } from "#lib/executors/registry.ts";
 import { testDatabase } from "#lib/testing/database.ts";
@@ -59,6 +60,7 @@ beforeAll(async () => {
       folderOf: bundles.folderOf,
       guard: spawner.guard,
     }),
+    containers: createContainers({ dockerHost: undefined, dockerMounts: [], taskPids: 100, labels: {}, log: SILENT }),
     workFolder: path.join(folder, "work"),
     network: createAddressGuard([]),
     secrets: createFileSecrets(path.join(folder, "secrets.json")),

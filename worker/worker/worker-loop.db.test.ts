@@ -80,6 +80,7 @@ async function work(
         guard: () => () => undefined,
         stop: async () => undefined,
       },
+      containers: { run: () => Promise.reject(new Error("no container")), sweep: async () => undefined },
       workFolder: "/nowhere",
       network: createAddressGuard([]),
       secrets: NO_SECRETS,

@@ -16,6 +16,16 @@ export function connectionProblems({ connection }: { connection: string }): Prob
   return message === undefined ? [] : [{ path: ["connection"], message: `${message}; ${AS_SECRET}`, hidesLine: true }];
 }
 
+/** What is wrong with the password for an image's registry, which is stored and shown with the DAG. */
+export function registryProblems({ auth }: { auth?: { password: string } | undefined }): Problem[] {
+  if (auth === undefined) return [];
+  const template = parseTemplate(auth.password);
+  if (!template.ok || template.parts.every((part) => shapeOf(part) === SECRET)) return [];
+  const message =
+    "a password that stands here is read by everybody who sees the DAG or its runs; put it into a secret and write password: ${{ secrets.NAME }}";
+  return [{ path: ["auth", "password"], message, hidesLine: true }];
+}
+
 function shapeOf(part: TemplatePart): string {
   if (part.kind === "text") return part.text;
   return secretNamesIn(`\${{${part.source}}}`).length > 0 ? SECRET : OTHER;

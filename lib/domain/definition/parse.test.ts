@@ -40,8 +40,8 @@ describe("a definition file", () => {
       '4:17 task "x" depends on "nope", which is not a task of this DAG',
     ]);
     expect(problems("id: a\ntasks:\n  - id: x\n  - id: y\n    bash: 'true'\n    fn: ./a.ts#b\n")).toEqual([
-      '3:5 task "x": a task has exactly one of the keys bash, python, fn, http, sql, noop',
-      '4:5 task "y": a task has exactly one of the keys bash, python, fn, http, sql, noop',
+      '3:5 task "x": a task has exactly one of the keys bash, python, fn, http, sql, docker, noop',
+      '4:5 task "y": a task has exactly one of the keys bash, python, fn, http, sql, docker, noop',
     ]);
     expect(problems("id: a\nschedule: { evry: 5m }\ntasks: [{ id: x, noop: {} }]\n")).toContain(
       '2:13 schedule: unknown key "evry"; did you mean "every"?',
@@ -132,6 +132,46 @@ describe("a definition file", () => {
     expect(result.ok).toBe(false);
     expect(JSON.stringify(result)).toMatch(/holds a password, .* write connection: \$\{\{ secrets.NAME \}\}/);
     expect(JSON.stringify(result)).not.toContain("ter2");
+  });
+
+  test("with a container takes no expression in the text of a shell, no mount over its files, and no password", () => {
+    const told = (docker: string): string[] =>
+      problems(`id: a\nparams: { x: {} }\ntasks:\n  - id: x\n    docker: ${docker}\n`);
+    const good = [
+      "alpine:3.22",
+      '{ image: "alpine:${{ params.x }}", command: [echo, "${{ params.x }}", -c, "${{ params.x }}"] }',
+      '{ image: a, command: [sh, -ec, "echo $X"], mounts: [{ source: /srv, target: /sluice-data, readOnly: false }] }',
+      '{ image: a, network: my_net.1, auth: { username: u, password: "${{ secrets.PW }}" }, capabilities: [CHOWN] }',
+    ];
+    for (const docker of good) expect(told(docker)).toEqual([]);
+    const code = /^5:.* task "x": docker.command: an expression cannot stand in the text of a shell/;
+    for (const words of [
+      'command: [sh, -c, "echo ${{ params.x }}"]',
+      'command: [/bin/bash, -e, -uc, "${{ params.x }}"]',
+      'entrypoint: [sh, -c], command: ["echo ${{ params.x }}"]',
+    ])
+      expect(told(`{ image: a, ${words} }`)).toEqual([expect.stringMatching(code)]);
+    for (const target of ["data", "/", "/sluice", "/./sluice/x", "/a/../b"])
+      expect(told(`{ image: a, mounts: [{ source: /srv, target: ${target} }] }`)).toEqual([
+        expect.stringMatching(/docker.mounts\[0\].target: must be a path like \/data, and not/),
+      ]);
+    for (const network of ["host", '"container:x"', '""'])
+      expect(told(`{ image: a, network: ${network} }`)).toEqual([
+        expect.stringMatching(/docker.network: is none, bridge or the name of a network, but not host/),
+      ]);
+    expect(told("{ image: a, capabilities: [SYS_ADMIN] }")).toEqual([
+      expect.stringMatching(/docker.capabilities\[0\]/),
+    ]);
+    expect(told("{ image: a, privileged: true }")).toEqual([expect.stringMatching(/unknown key "privileged"/)]);
+    expect(told('{ image: a, command: ["${{ secrets.PW }}"] }')).toEqual([
+      expect.stringMatching(/a secret cannot stand in "command", .* put it into env/),
+    ]);
+    for (const password of ["hunter2", "${{ params.x }}", "hunter2${{ secrets.PW }}"]) {
+      const [problem, ...more] = told(`{ image: a, auth: { username: u, password: "${password}" } }`);
+      expect(more).toEqual([]);
+      expect(problem).toMatch(/docker.auth.password: .* write password: \$\{\{ secrets.NAME \}\}/);
+      expect(problem).not.toContain("hunter2");
+    }
   });
 
   test("shows no password of an address in the line of another mistake", () => {

@@ -64,6 +64,26 @@ const executor = fc.oneof(
       maxRows: fc.integer({ min: 1, max: 2_000 }),
     }),
   }),
+  fc.record({
+    type: fc.constant("docker"),
+    config: fc.record(
+      {
+        image: line,
+        command: fc.array(text, { maxLength: 2 }),
+        entrypoint: fc.array(text, { minLength: 1, maxLength: 2 }),
+        user: line,
+        workdir: fc.constantFrom("/", "/data"),
+        mounts: fc.array(fc.record({ source: line, target: fc.constant("/in"), readOnly: fc.boolean() }), {
+          maxLength: 2,
+        }),
+        network: fc.constantFrom("none", "bridge", "etl"),
+        pull: fc.constantFrom("missing", "always", "never"),
+        auth: fc.record({ username: line, password: fc.constant("${{ secrets.W }}") }),
+        capabilities: fc.constantFrom([], ["CHOWN"]),
+      },
+      { requiredKeys: ["image"] },
+    ),
+  }),
   fc.record({ type: fc.constant("noop"), config: fc.constant({}) }),
 );
 

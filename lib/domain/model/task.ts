@@ -72,7 +72,7 @@ export const taskOptions = {
     .describe("Labels that its worker must have, all of them (`SLUICE_LABELS` of the worker)."),
   priority: z.enum(PRIORITIES).optional().describe("Goes first among ready tasks; without it, the DAG's."),
   resources: Resources.optional().describe(
-    "What the task needs of a worker: it goes to one that has so much left of what its tasks may ask for. A task that is a process gets no more than it asks for, where the worker can write control groups.",
+    "What the task needs of a worker: it goes to one that has so much left of what its tasks may ask for. A task that is a container gets no more than it asks for; nor does a process, where the worker can write control groups.",
   ),
   env: Env,
   uses: z
