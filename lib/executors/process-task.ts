@@ -33,13 +33,18 @@ export async function runProcessTask(context: ExecutorContext, program: Program,
   const exit = await context.spawn({
     file: program.file,
     args: program.args,
-    env: { PATH: INHERITED_PATH, LANG: "C.UTF-8", HOME: folder, ...env, ...program.env },
+    env: { ...ofProcess(folder), ...env, ...program.env },
     folder,
     cwd: program.cwd,
     files: { ...files, ...program.files },
     outputs,
   });
   return outcomeOf(exit, program.what, codes);
+}
+
+/** What a process on the worker's machine finds in its environment beside what is the task's. By its output it is found again. */
+export function ofProcess(folder: string): Record<string, string> {
+  return { PATH: INHERITED_PATH, LANG: "C.UTF-8", HOME: folder, SLUICE_OUTPUT: path.join(folder, OUTPUT) };
 }
 
 type TaskFiles = {

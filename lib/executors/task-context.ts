@@ -2,7 +2,7 @@ import { keyTrouble, type ParentXcoms } from "#lib/domain/xcom.ts";
 import { MAX_OUTPUT_BYTES } from "#lib/domain/output.ts";
 import type { ExecutorContext, Exit, Stream } from "./executor.ts";
 import { type HttpResponse, sendRequest } from "./http-request.ts";
-import { environment } from "./process-task.ts";
+import { environment, ofProcess } from "./process-task.ts";
 
 /** One attempt of a task, as the `run` of a plugin sees it. */
 export type TaskContext = {
@@ -112,7 +112,7 @@ export function openTaskContext(context: ExecutorContext): {
       context.spawn({
         file,
         args,
-        env: { ...environment(context), ...context.env, ...env },
+        env: { ...ofProcess(context.workDir), ...environment(context), ...context.env, ...env },
         folder: context.workDir,
         files,
         ...(outputs && { outputs }),

@@ -25,7 +25,7 @@ test("a worker that does not know a task's type ends the attempt, and the next m
     state: "failed",
     reason: "UNKNOWN_TYPE",
     error:
-      'this worker does not know the type of task "chat", but only bash, python, fn, http, sql, noop; SLUICE_PLUGINS names plugins',
+      'this worker does not know the type of task "chat", but only bash, python, fn, http, sql, docker, noop; SLUICE_PLUGINS names plugins',
   });
   expect(await states()).toEqual(["retrying"]);
   expect(world.requests).toEqual([]);

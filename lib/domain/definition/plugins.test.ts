@@ -84,7 +84,7 @@ describe("a task of a plugin's type", () => {
   test("is told with the names of all types when its own is misspelt, missing or doubled", () => {
     expect(problems("acme-mial: a@b")).toEqual(['4:5 task "x": unknown key "acme-mial"; did you mean "acme-mail"?']);
     expect(problems("queue: q")).toEqual([
-      '3:5 task "x": a task has exactly one of the keys bash, python, fn, http, sql, noop, acme-mail, nap',
+      '3:5 task "x": a task has exactly one of the keys bash, python, fn, http, sql, docker, noop, acme-mail, nap',
     ]);
     expect(problems("noop: {}\n    nap:")).toEqual([expect.stringContaining("exactly one of the keys")]);
     expect(problems("acme-mail: a@b", [])).toEqual([
