@@ -86,7 +86,7 @@ describe("the builder", () => {
     };
     const wrong = untyped.task("a", { retrys: 1, timeout: "soon" }, bash(""));
     expect(() => wrong.toSpec("x.ts")).toThrow(
-      /DAG "wrong" is not valid:\n {2}timezone: must be an IANA time zone[\s\S]*task "a"[\s\S]*timeout: must be a duration/,
+      /DAG "wrong" is not valid:\n {2}timezone: "Mars\/Base" is no IANA time zone[\s\S]*task "a"[\s\S]*timeout: must be a duration/,
     );
     const unknown = (dag("x") as unknown as typeof untyped).task("a", { dependsOn: ["b"] }, noop());
     expect(() => unknown.toSpec("x.ts")).toThrow(/task "a" depends on "b", which is not a task of this DAG/);

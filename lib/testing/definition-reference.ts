@@ -85,15 +85,18 @@ function table(fields: Record<string, Node>, required: readonly string[] = []): 
 }
 
 function rowsOf(name: string, node: Node, isRequired: boolean): string[] {
-  const object = branches(node).find((branch) => branch.properties !== undefined);
+  const objects = branches(node).filter((branch) => branch.properties !== undefined);
   const about =
     node.description ?? branches(node).find((branch) => branch.description !== undefined)?.description ?? "";
   const value = isRequired ? "required" : isPlain(node.default) ? `\`${JSON.stringify(node.default)}\`` : "";
   const row = `| \`${name}\` | ${typeOf(node)} | ${value} | ${about.replaceAll("|", "\\|")} |`;
-  const below = Object.entries(object?.properties ?? {}).flatMap(([key, member]) =>
-    rowsOf(`${name}.${key}`, member, object?.required?.includes(key) ?? false),
+  const below = objects.flatMap((object) =>
+    Object.entries(object.properties!).flatMap(([key, member]) =>
+      rowsOf(`${name}.${key}`, member, object.required?.includes(key) ?? false),
+    ),
   );
-  return [row, ...below];
+  // Forms that differ in some keys share the others.
+  return [...new Set([row, ...below])];
 }
 
 /** A default that is worth printing: an empty list or mapping says nothing. */

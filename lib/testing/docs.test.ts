@@ -33,8 +33,8 @@ test("docs/plugins.md shows the example as it is, and a DAG that is valid with i
   for (const name of ICON_NAMES) expect(icon).toContain(`\`${name}\``);
 });
 
-test("the DAGs that docs/yaml.md and the README show are valid", () => {
-  for (const file of ["docs/yaml.md", "README.md"]) {
+test("the DAGs that the documents show are valid", () => {
+  for (const file of ["docs/yaml.md", "docs/schedules.md", "README.md"]) {
     const shown = [...text(file).matchAll(/```yaml\n([\s\S]*?)```/g)].map((match) => match[1]!);
     expect(shown.length).toBeGreaterThan(0);
     for (const definition of shown) expect(parseDefinition(definition, file)).toMatchObject({ ok: true });

@@ -54,7 +54,7 @@ export const ROOMS: readonly Room[] = [
     name: "domain",
     files: /^lib\/domain\//,
     may: [],
-    npm: ["zod", "yaml", "cron-parser", "@marcbachmann/cel-js", "node:crypto", "node:net"],
+    npm: ["zod", "yaml", "cron-parser", "cronstrue", "@marcbachmann/cel-js", "node:crypto", "node:net"],
   },
   { name: "dsl", files: /^lib\/dsl\//, may: ["domain"], types: ["executors"] },
   { name: "contract", files: /^lib\/contract\//, may: ["domain"] },

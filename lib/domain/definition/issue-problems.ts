@@ -21,7 +21,9 @@ export type DataProblem = {
 
 /** Zod's issues in the words of the file they are about. `data` is what was parsed. */
 export function issueProblems(schema: z.ZodType, data: unknown, issues: readonly Issue[]): DataProblem[] {
-  const problems = issues.flatMap((issue) => flatten(issue, [])).flatMap((issue) => describe(schema, data, issue));
+  const problems = issues
+    .flatMap((issue) => flatten(issue, []))
+    .flatMap((issue) => describe(schema, data, { ...issue, path: asWritten(data, issue.path) }));
   const isTypeless = ({ message }: DataProblem): boolean => message.includes(ONE_EXECUTOR);
   const wantsOneKey = ({ message }: DataProblem): boolean => / exactly one of /.test(message);
   const withUnknownKey = new Set(problems.flatMap(({ path, key }) => (key === undefined ? [] : [path.join()])));
@@ -33,6 +35,13 @@ export function issueProblems(schema: z.ZodType, data: unknown, issues: readonly
       ? { ...problem, message: `${problem.message}; a plugin's type is known where SLUICE_PLUGINS names the plugin` }
       : problem,
   );
+}
+
+/** A single schedule is a list of one in the model, which is what rules of several fields are asked about. */
+function asWritten(data: unknown, path: Path): Path {
+  const [first, second, ...rest] = path;
+  const isInList = first === "schedule" && typeof second === "number";
+  return isInList && !Array.isArray(valueAt(data, ["schedule"])) ? ["schedule", ...rest] : path;
 }
 
 type Flat = { issue: Issue; path: Path; alternatives?: string[] };

@@ -130,8 +130,14 @@ const specs = fc
       tags: fc.array(line, { maxLength: 3 }),
       schedule: fc.constantFrom([], "@daily", "0 9 * * 1-5", { every: "15m" }, [
         { cron: "@hourly", jitter: "1m" },
-        { every: "1d", anchor: "2026-01-01" },
+        { every: "1d", anchor: "2026-01-01", timezone: "Asia/Kathmandu", calendar: { only: ["holidays"] } },
+        {
+          cron: "0 9 * * *",
+          calendar: { except: ["weekends", "holidays"], shift: "next" },
+          blackout: { windows: [{ from: "22:00", to: "06:00", days: ["fri"] }], action: "delay" },
+        },
       ]),
+      calendars: fc.constant({ holidays: { weekdays: ["sun"], dates: ["12-25 Christmas Day", "2026-05-14"] } }),
       timezone: fc.constantFrom("UTC", "Europe/Berlin"),
       startDate: maybe(fc.constantFrom("2026-01-01", "2026-03-29T02:30:00+01:00")),
       endDate: maybe(fc.constant("2030-01-01")),

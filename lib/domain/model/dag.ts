@@ -1,6 +1,8 @@
 import { z } from "zod";
 import { canonicalJson, type Json, sha256 } from "../canonical.ts";
 import { MAX_TASKS_PER_RUN } from "../ids.ts";
+import { scheduleProblems } from "../schedule/check.ts";
+import { Calendars } from "./calendar.ts";
 import { SLOT_CLASSES, type SlotClass } from "../states.ts";
 import { DagCallbacks } from "./callbacks.ts";
 import { compact } from "./compact.ts";
@@ -34,11 +36,12 @@ export const dagFields = {
   owner: Text(128).min(1).optional().describe("Who to ask."),
   tags: z.array(Text(64).min(1)).max(32).default([]).describe("Words to find the DAG by."),
   schedule: Schedule.describe(
-    "When runs are due: a cron expression, an interval, or a list of them. Kept with the version; nothing acts on it yet.",
+    "When runs are due: a cron expression, an interval, or a list of them ([schedules](schedules.md)). Kept with the version; nothing acts on it yet.",
   ),
   timezone: Timezone.default("UTC").describe(
-    "The zone that cron expressions are meant in. Kept with the version; nothing acts on it yet.",
+    "The zone that schedules are meant in. Kept with the version; nothing acts on it yet.",
   ),
+  calendars: Calendars,
   startDate: Instant.optional().describe("No run is due before. Kept with the version; nothing acts on it yet."),
   endDate: Instant.optional().describe("No run is due after. Kept with the version; nothing acts on it yet."),
   catchup: z
@@ -65,6 +68,9 @@ const UsedType = z.strictObject({
   slotClass: z.enum(SLOT_CLASSES),
 });
 
+const TIMES = ["id", "schedule", "timezone", "startDate", "endDate", "calendars"] as const;
+const DagFields = z.strictObject(dagFields);
+
 export const DagSpec = z
   .strictObject({
     ...dagFields,
@@ -79,7 +85,7 @@ export const DagSpec = z
       .optional()
       .describe("The types of task that plugins brought, as they were when the DAG was loaded."),
   })
-  .superRefine(checkDates)
+  .superRefine(checkTimes)
   .superRefine(({ tasks, types }, context) => {
     tasks.forEach(({ type }, index) => {
       if (builtInType(type) !== undefined || Object.hasOwn(types ?? {}, type)) return;
@@ -88,20 +94,19 @@ export const DagSpec = z
   });
 export type DagSpec = z.output<typeof DagSpec>;
 
-/** Shared with the file face, which has the same dates. */
-export function checkDates(
-  dag: { startDate?: string | undefined; endDate?: string | undefined },
+/** Shared with the file face, which has the same schedules and dates. */
+export function checkTimes(
+  dag: Pick<z.output<typeof DagFields>, (typeof TIMES)[number]>,
   context: z.RefinementCtx,
 ): void {
-  if (dag.startDate === undefined || dag.endDate === undefined || dag.startDate < dag.endDate) return;
-  context.addIssue({
-    code: "custom",
-    path: ["endDate"],
-    message: `endDate must be after startDate (${dag.startDate})`,
-  });
+  if (dag.startDate !== undefined && dag.endDate !== undefined && dag.startDate >= dag.endDate) {
+    const message = `endDate must be after startDate (${dag.startDate})`;
+    return context.addIssue({ code: "custom", path: ["endDate"], message });
+  }
+  for (const { path, message } of scheduleProblems(dag)) context.addIssue({ code: "custom", path, message });
 }
 
-const DAG_DEFAULTS = z.strictObject(dagFields).parse({ id: "x" });
+const DAG_DEFAULTS = DagFields.parse({ id: "x" });
 
 const COMMON_DEFAULTS = TaskCommon.parse({ id: "x" });
 

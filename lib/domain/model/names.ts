@@ -2,7 +2,7 @@ import { z } from "zod";
 
 /** The small texts a definition is made of, each with the rule that its readers rely on. */
 
-const slug = (what: string, max: number, example: string) =>
+export const slug = (what: string, max: number, example: string) =>
   z
     .string()
     .regex(

@@ -1,28 +1,17 @@
-import { CronExpressionParser } from "cron-parser";
 import { z } from "zod";
+import { MAX_CRON_LENGTH, parseCron } from "../schedule/cron/parse-cron.ts";
+import { zoneProblem } from "../schedule/zone-name.ts";
+import { CalendarUse, WEEKDAY_NAMES } from "./calendar.ts";
 import { Duration } from "./duration.ts";
 
-/** When a DAG's runs are due. The mathematics of fires is not here: this is what may be written. */
-
-function cronProblem(expression: string): string | undefined {
-  const fields = expression.trim().split(/\s+/).length;
-  if (!expression.startsWith("@") && fields !== 5 && fields !== 6) {
-    return `a cron expression has 5 fields (minute hour day month weekday) or 6 with seconds first; this has ${fields}`;
-  }
-  try {
-    CronExpressionParser.parse(expression, { currentDate: new Date(0), tz: "UTC" }).next();
-    return undefined;
-  } catch (error) {
-    return `not a cron expression that ever fires: ${error instanceof Error ? error.message : String(error)}`;
-  }
-}
+/** When a DAG's runs are due, as it is written; `lib/domain/schedule` computes with it. */
 
 export const Cron = z
   .string()
-  .max(256)
+  .max(MAX_CRON_LENGTH)
   .superRefine((text, context) => {
-    const problem = cronProblem(text);
-    if (problem !== undefined) context.addIssue({ code: "custom", message: problem });
+    const cron = parseCron(text);
+    if (!cron.ok) context.addIssue({ code: "custom", message: cron.message });
   });
 
 /** RFC 3339 with an offset, or a plain date at midnight UTC; kept as UTC. */
@@ -46,33 +35,78 @@ function instantOf(text: string): string | undefined {
   return DATE.test(text) && !iso.startsWith(text) ? undefined : iso;
 }
 
-export const Timezone = z.string().refine(isTimezone, "must be an IANA time zone like Europe/Berlin or UTC");
+export const Timezone = z.string().superRefine((name, context) => {
+  const problem = zoneProblem(name);
+  if (problem !== undefined) context.addIssue({ code: "custom", message: problem });
+});
 
-function isTimezone(name: string): boolean {
-  // Offsets like +02:00 are accepted by Intl, but know no daylight saving: they are not zones.
-  if (!/^[A-Za-z]/.test(name)) return false;
-  try {
-    new Intl.DateTimeFormat("en", { timeZone: name });
-    return true;
-  } catch {
-    return false;
-  }
-}
+/** What happens to runs that are due in a blackout. */
+export const BLACKOUT_ACTIONS = ["skip", "delay", "once"] as const;
 
-const Jitter = Duration().optional().describe("Each fire is late by a random time up to this.");
+const TimeOfDay = z
+  .string()
+  .regex(/^(?:(?:[01]\d|2[0-3]):[0-5]\d|24:00)$/, 'must be a time of day like "22:30", up to "24:00"');
+
+const DailyWindow = z
+  .strictObject({
+    from: TimeOfDay.describe("When it begins, in the schedule's time zone."),
+    to: TimeOfDay.describe("When it ends; a time that is not after `from` is one of the next day."),
+    days: z
+      .array(z.enum(WEEKDAY_NAMES))
+      .min(1)
+      .max(7)
+      .optional()
+      .describe("Days on which it begins; every day without it."),
+  })
+  .refine(({ from, to }) => from !== to, "from and to are the same; for a whole day write 00:00 and 24:00")
+  .refine(({ from }) => from !== "24:00", "from cannot be 24:00; write 00:00");
+
+const OneWindow = z
+  .strictObject({
+    start: Instant.describe("When it begins."),
+    end: Instant.describe("When it ends."),
+  })
+  .refine(({ start, end }) => start < end, "end must be after start");
+
+export const Blackout = z.strictObject({
+  windows: z
+    .array(z.union([DailyWindow, OneWindow]))
+    .min(1, "a blackout has at least one window")
+    .max(64)
+    .describe("Times of day with `from`, `to` and, if wished, `days`; or stretches of time with `start` and `end`."),
+  action: z
+    .enum(BLACKOUT_ACTIONS)
+    .optional()
+    .describe(
+      "`skip` (which is the default) leaves runs out that are due in a window, `delay` starts each of them when it ends, `once` starts the last of them when it ends.",
+    ),
+});
+export type Blackout = z.output<typeof Blackout>;
+
+const common = {
+  timezone: Timezone.optional().describe("The zone of this schedule, when it is not the DAG's."),
+  calendar: CalendarUse.optional().describe("Days on which runs may be due."),
+  blackout: Blackout.optional().describe("Times in which no run starts."),
+  jitter: Duration(1_000)
+    .optional()
+    .describe(
+      "Each run starts late by up to this, always by the same time for the same DAG and instant; never past the next one, nor into a blackout.",
+    ),
+};
 
 const CronSchedule = z.strictObject({
-  cron: Cron.describe("5 fields, 6 with seconds first, or a name such as `@daily`."),
-  jitter: Jitter,
+  cron: Cron.describe("5 fields, 6 with seconds first, or a name such as `@daily`. A schedule has this or `every`."),
+  ...common,
 });
 
 const IntervalSchedule = z.strictObject({
-  every: Duration(1_000).describe("Time from one fire to the next."),
-  anchor: Instant.optional().describe("One of the fires; without it, fires fall on multiples since 1970-01-01 UTC."),
-  jitter: Jitter,
+  every: Duration(1_000).describe("Time from one run to the next."),
+  anchor: Instant.optional().describe("One of the times; without it, they fall on multiples since 1970-01-01 UTC."),
+  ...common,
 });
 
 const One = z.union([CronSchedule, IntervalSchedule]);
+export type ScheduleSpec = z.output<typeof One>;
 const Sugared = z.union([Cron.transform((cron) => ({ cron })), CronSchedule, IntervalSchedule]);
 
 /** One schedule or several; a text is a cron expression. Kept as a list. */
