@@ -47,8 +47,8 @@ export async function insertVersionTasks(
   );
 }
 
-/** Of words that need no quotes in it: ordinals, labels, types. */
-const arrayText = (items: readonly (number | string)[]): string => `{${items.join(",")}}`;
+/** Of words without quotes and backslashes: ordinals, labels, types. Quoted, because `null` is one of them. */
+const arrayText = (items: readonly (number | string)[]): string => `{${items.map((item) => `"${item}"`).join(",")}}`;
 
 const ascending = (ordinals: readonly number[]): string => arrayText(ordinals.toSorted((a, b) => a - b));
 

@@ -208,16 +208,16 @@ describe("capacity", () => {
 
   test("a task that needs a label waits for a worker that has it, and says so", async () => {
     const { deps } = database;
-    await publishWide("labelled", 1, { task: { workerLabels: ["gpu"] } });
+    await publishWide("labelled", 1, { task: { workerLabels: ["gpu", "null"] } });
     await publishWide("plain", 1, {});
     const plain = await worker(deps, "plain");
     const runId = await start(deps, "labelled");
     await start(deps, "plain");
     expect(await waits()).toEqual([
-      { code: "NO_WORKER_OFFERS", detail: { lane: "default.process", needs: ["gpu"], versions: ["0.0.0"] } },
+      { code: "NO_WORKER_OFFERS", detail: { lane: "default.process", needs: ["gpu", "null"], versions: ["0.0.0"] } },
     ]);
     expect(await claimAll(deps, plain)).toHaveLength(1);
-    await registerWorker(deps, { ...registration("gpu"), offers: ["gpu", "type:docker"] });
+    await registerWorker(deps, { ...registration("gpu"), offers: ["gpu", "null", "type:docker"] });
     expect(await count(runId, "queued")).toBe(1);
     expect(await claimAll(deps, plain)).toEqual([]);
     const lane = { queue: ownQueue("gpu"), slotClass: "process" } as const;
@@ -226,7 +226,7 @@ describe("capacity", () => {
     expect((await claim(deps, lesser, lane, [randomUUID()])).claimed).toEqual([]);
     await sweep(deps);
     expect(await count(runId, "ready")).toBe(1);
-    const again = await registerWorker(deps, { ...registration("gpu"), offers: ["gpu", "type:docker"] });
+    const again = await registerWorker(deps, { ...registration("gpu"), offers: ["gpu", "null", "type:docker"] });
     expect((await claim(deps, again, lane, [randomUUID()])).claimed).toHaveLength(1);
   });
 

@@ -111,12 +111,16 @@ describe("the run of a plugin", () => {
 
   test("spawns programs with what every process of a task has, and its own on top", async () => {
     const { outcome } = await outcomeOf(async (task) => {
-      const exit = await task.spawn({ file: "true", env: { MINE: "1" } });
-      return { kind: "success", output: JSON.parse(exit.error!) };
+      const exits = [await task.spawn({ file: "true", env: { MINE: "1" } }), await task.spawn({ file: "true" })];
+      return { kind: "success", output: exits.map((exit) => JSON.parse(exit.error!) as unknown) };
     });
-    const [env, folder] = (outcome as { output: [Record<string, string>, string] }).output;
-    expect(env).toMatchObject({ SLUICE_ATTEMPT_ID: "a-1", TASK: "own", MINE: "1", HOME: "/work/a-1" });
-    expect(folder).toBe("/work/a-1");
+    const [[env, folder], [, other]] = (outcome as { output: [Record<string, string>, string][] }).output as [
+      [Record<string, string>, string],
+      [object, string],
+    ];
+    expect(env).toMatchObject({ SLUICE_ATTEMPT_ID: "a-1", TASK: "own", MINE: "1", HOME: "/work/a-1-1" });
+    // Each in a folder of its own: the first may still be going on, or be removed.
+    expect([folder, other]).toEqual(["/work/a-1-1", "/work/a-1-2"]);
   });
 
   test("that throws, at once or later, is a failed end with the place in the log", async () => {

@@ -42,9 +42,9 @@ export async function runProcessTask(context: ExecutorContext, program: Program,
   return outcomeOf(exit, program.what, codes);
 }
 
-/** What a process on the worker's machine finds in its environment beside what is the task's. By its output it is found again. */
+/** What a process on the worker's machine finds in its environment beside what is the task's. */
 export function ofProcess(folder: string): Record<string, string> {
-  return { PATH: INHERITED_PATH, LANG: "C.UTF-8", HOME: folder, SLUICE_OUTPUT: path.join(folder, OUTPUT) };
+  return { PATH: INHERITED_PATH, LANG: "C.UTF-8", HOME: folder };
 }
 
 type TaskFiles = {

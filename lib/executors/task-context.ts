@@ -80,6 +80,7 @@ export function openTaskContext(context: ExecutorContext): {
 } {
   const { attempt, signal } = context;
   const pushed: Record<string, unknown> = {};
+  let spawned = 0;
   let open = true;
   const write =
     (stream: Stream) =>
@@ -108,15 +109,18 @@ export function openTaskContext(context: ExecutorContext): {
         { url: new URL(url), method, headers: { "user-agent": "sluice", ...lowerCased(headers) }, body },
         { guard: context.network, redirects, maxBytes, signal },
       ),
-    spawn: ({ file, args = [], env, files = {}, outputs }) =>
-      context.spawn({
+    spawn({ file, args = [], env, files = {}, outputs }) {
+      // One that goes on, or is being removed, is another's.
+      const folder = `${context.workDir}-${++spawned}`;
+      return context.spawn({
         file,
         args,
-        env: { ...ofProcess(context.workDir), ...environment(context), ...context.env, ...env },
-        folder: context.workDir,
+        env: { ...ofProcess(folder), ...environment(context), ...context.env, ...env },
+        folder,
         files,
         ...(outputs && { outputs }),
-      }),
+      });
+    },
   };
   return {
     task,

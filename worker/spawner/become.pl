@@ -49,7 +49,8 @@ sub become_user {
 }
 
 sub give_up {
-    syswrite $error_end, "$$ " . trouble($_[0]) . "\n";
+    # What it names is the task's to choose, and a line is a message.
+    syswrite $error_end, "$$ " . trouble($_[0]) =~ tr/\n/ /r . "\n";
     POSIX::_exit(127);
 }
 

@@ -1,9 +1,10 @@
 import path from "node:path";
+import { setTimeout as delay } from "node:timers/promises";
 import type { Exit, SpawnRequest } from "#lib/executors/executor.ts";
 import type { Log } from "#lib/domain/log.ts";
 import { messageOf } from "#lib/domain/errors.ts";
 import type { ResourceAmount } from "#lib/domain/model/resources.ts";
-import type { Cgroups, GroupLimits } from "../cgroups/groups.ts";
+import type { AttemptGroup, Cgroups, GroupLimits } from "../cgroups/groups.ts";
 import { NO_GROUPS } from "../cgroups/none.ts";
 import { OWN_USER, type UserPool } from "../user-pool.ts";
 import { findProgram, launchSpawner, type SpawnerProcess, type SpawnerProgram } from "./launch.ts";
@@ -40,6 +41,7 @@ const MIN_MEMORY_MIB = 8;
 
 /** A spawner that dies again and again is started again only so often. */
 const RESTART_MS = 200;
+const MAX_WAIT_MS = 10_000;
 
 /** Starts the spawner; should it ever die, what it ran is killed and reported, and a new one takes over. */
 export function createSpawner(options: SpawnerOptions): Spawner {
@@ -53,6 +55,7 @@ export function createSpawner(options: SpawnerOptions): Spawner {
   let lastId = 0;
   let stopped = false;
   let child: SpawnerProcess | undefined;
+  let there = Promise.withResolvers<void>();
 
   /** False when there is no spawner to send to. */
   const send = (message: ToSpawner): boolean => {
@@ -67,6 +70,7 @@ export function createSpawner(options: SpawnerOptions): Spawner {
   };
 
   const onEnd = (): void => {
+    if (child !== undefined) there = Promise.withResolvers();
     child = undefined;
     for (const started of running.values()) started.lost();
     if (!stopped) setTimeout(launch, RESTART_MS);
@@ -74,8 +78,13 @@ export function createSpawner(options: SpawnerOptions): Spawner {
 
   const launch = (): void => {
     if (stopped) return;
-    const launched = launchSpawner(program, options.env);
+    const launched = launchOrNot(program, options.env);
+    if (launched instanceof Error) {
+      log.warn({ error: launched.message }, "no spawner could be started; trying again");
+      return onEnd();
+    }
     child = launched;
+    there.resolve();
     const read = createFrameReader();
     launched.stdout.on("data", (bytes: Buffer) => read(bytes).map(decodeFromSpawner).forEach(onMessage));
     // The end is told by `close`; a write to what has just died is none of its own.
@@ -91,13 +100,17 @@ export function createSpawner(options: SpawnerOptions): Spawner {
       const id = ++lastId;
       const limits = limitsOf(asked, maxPids);
       let user: ProcessUser | undefined;
+      let group: AttemptGroup | undefined;
       try {
+        // One that has died is there again in a moment, and what never began must not fail for it.
+        if (child === undefined) await soon(there.promise, signal);
         user = users.take();
-        const group = cgroups.open(path.basename(request.folder), limits);
+        group = cgroups.open(path.basename(request.folder), limits);
         const started = startProcess({ id, request, signal, onData, user, group, memory: limits.memory, send });
         running.set(id, started);
         return await started.exit;
       } catch (error) {
+        await group?.close();
         return { code: null, signal: null, error: messageOf(error) };
       } finally {
         running.delete(id);
@@ -114,6 +127,7 @@ export function createSpawner(options: SpawnerOptions): Spawner {
     },
     async stop() {
       stopped = true;
+      there.resolve();
       const last = child;
       if (last === undefined) return;
       const closed = new Promise((resolve) => last.once("close", resolve));
@@ -121,6 +135,26 @@ export function createSpawner(options: SpawnerOptions): Spawner {
       await closed;
     },
   };
+}
+
+/** A process that finds no memory or no file number is reported in several ways. */
+function launchOrNot(program: SpawnerProgram, env: Record<string, string>): SpawnerProcess | Error {
+  try {
+    const launched = launchSpawner(program, env);
+    if (launched.pid !== undefined) return launched;
+    launched.on("error", () => undefined);
+    return new Error("the system starts no process now");
+  } catch (error) {
+    return error instanceof Error ? error : new Error(messageOf(error));
+  }
+}
+
+/** Waits for it, but not for long, and not beyond an abort. */
+async function soon(there: Promise<void>, signal: AbortSignal): Promise<void> {
+  const over = new AbortController();
+  const limit = delay(MAX_WAIT_MS, undefined, { signal: AbortSignal.any([signal, over.signal]) });
+  await Promise.race([there, limit.catch(() => undefined)]);
+  over.abort();
 }
 
 const NOTHING_ASKED: ResourceAmount = { cpu: 0, memory: 0 };

@@ -158,7 +158,7 @@ describe.each<SpawnerProgram>(["perl", "node"])("a hostile task, started in %s,"
     const own = createSpawner({ env: plainEnv(), program, log: SILENT, cgroups });
     const request = (command: string) => {
       const attempt = path.join(folder, `p-${++processes}`);
-      const env = { PATH: "/usr/bin:/bin", SLUICE_OUTPUT: path.join(attempt, "output.json") };
+      const env = { PATH: "/usr/bin:/bin" };
       return { file: "bash", args: ["-c", command], env, folder: attempt, files: {} };
     };
     const signal = new AbortController().signal;

@@ -21,6 +21,7 @@ $subreaper = $calls && syscall($calls->{prctl}, $PR_SET_CHILD_SUBREAPER, 1, 0, 0
 my $PIECE = 65_536;
 # How late an end is seen where no file tells of it: a signal that comes just before `select` waits does not wake it.
 my $TICK_S = 0.02;
+my $DYING_TICKS = 250;
 # Of all Linux systems, since 5.3.
 my $PIDFD_OPEN = 434;
 # What left the group may keep the pipes open; the attempt does not wait for it longer.
@@ -195,7 +196,7 @@ sub reap {
         my $task = $tasks{$id};
         # What the command left behind in its group ends with it.
         kill 'KILL', -$pid;
-        delete $task->{pid};
+        $task->{group} = delete $task->{pid};
         $task->{ended} = (POSIX::times())[0] || 1;
         my ($code, $signal) = $status & 127 ? ('', $status & 127) : ($status >> 8, '');
         my $error = delete $start_errors{$pid};
@@ -220,7 +221,8 @@ sub finish {
     # The pipes mostly close with the process; only who keeps them open is looked for before.
     return if $task->{sources} && $ticks == 0;
     my $late = $ticks >= $STRAY_TICKS;
-    my $strays = @{$task->{procs}} ? 0 : end_strays($task->{folder});
+    # A member of the group that is slow to die may still have children.
+    my $strays = @{$task->{procs}} ? 0 : end_strays($task) || kill 0, -$task->{group};
     close_late($task) if $late && $task->{sources};
     return if $task->{sources} || ($strays && !$late);
     send_frame('x', $_[0], pack '(N/a)*', @{delete $task->{exit}});
@@ -241,10 +243,12 @@ sub close_late {
 sub end_everything {
     kill 'KILL', -$_ for keys %pids, keys %guarded;
     for my $task (values %tasks) { end_group($task->{procs}[0]) if @{$task->{procs}} }
-    for (1 .. 50) {
-        1 while waitpid(-1, POSIX::WNOHANG()) > 0;
-        my @left = orphans() or last;
-        kill 'KILL', @left;
+    # One that is slow to die keeps its children for so long, and they are found only when they are this program's.
+    for (1 .. $DYING_TICKS) {
+        my $pid;
+        1 while ($pid = waitpid -1, POSIX::WNOHANG()) > 0;
+        last if $pid < 0;
+        kill 'KILL', orphans();
         select undef, undef, undef, $TICK_S;
     }
     exit 0;

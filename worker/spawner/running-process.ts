@@ -1,9 +1,9 @@
-import { rm } from "node:fs/promises";
 import { constants } from "node:os";
 import type { Exit, HandedBack, SpawnRequest } from "#lib/executors/executor.ts";
 import type { AttemptGroup, GroupEnd } from "../cgroups/groups.ts";
 import { killGroup } from "../kill-group.ts";
-import { killTasksIn } from "../kill-tasks-in.ts";
+import { killTasksIn, WORK_DIR } from "../kill-tasks-in.ts";
+import { removeTaskFolders } from "../remove-task-folders.ts";
 import type { Collected, FromSpawner, ProcessUser, SpawnedExit, ToSpawner } from "./protocol.ts";
 
 /** From SIGTERM to SIGKILL when an attempt is stopped. */
@@ -57,6 +57,8 @@ export function startProcess(options: {
       case "collected":
         return collected.resolve(message);
       case "ended":
+        // The number may be another's soon.
+        pid = undefined;
         // What has left the process's own group ends with it too.
         return group.kill();
       case "notice":
@@ -78,7 +80,8 @@ export function startProcess(options: {
 
   const run = async (): Promise<Exit> => {
     const { outputs = [], ...rest } = request;
-    const sent = send({ kind: "run", id, ...rest, user, procs: group.procs });
+    const env = { ...request.env, [WORK_DIR]: request.folder };
+    const sent = send({ kind: "run", id, ...rest, env, user, procs: group.procs });
     const exit = sent ? await untilEnded(ended.promise, signal, stop) : undefined;
     const groupEnd = await group.close();
     // A process that did not end well has no output.
@@ -87,8 +90,8 @@ export function startProcess(options: {
     const found = isAsked ? await collected.promise : undefined;
     if (exit !== undefined && found !== undefined) return { ...toExit(exit, found), ...usedBy(exit, groupEnd, memory) };
     // The spawner knew of more than it had told: of what left the process's group, or of the process itself.
-    await killTasksIn(request.folder);
-    await rm(request.folder, { recursive: true, force: true });
+    await killTasksIn(request.folder, user === undefined ? [] : [user]);
+    await removeTaskFolders([request.folder]);
     return LOST;
   };
 

@@ -146,7 +146,10 @@ describe.each<SpawnerProgram>(["perl", "node"])("the spawner in %s", (program) =
   test("gives the process nothing of the worker's environment, and no core dumps", async () => {
     const { text } = await run("env | cut -d= -f1 | sort | tr '\\n' ' '; ulimit -c");
     const [names, cores] = [text.split("\n")[0]!.split(" ").slice(0, -1), text.split(" ").at(-1)];
-    expect(names.filter((name) => !["_", "PWD", "SHLVL", "OLDPWD"].includes(name))).toEqual(["PATH"]);
+    expect(names.filter((name) => !["_", "PWD", "SHLVL", "OLDPWD"].includes(name))).toEqual([
+      "PATH",
+      "SLUICE_WORK_DIR",
+    ]);
     expect(cores).toBe("0\n");
   });
 

@@ -4,18 +4,36 @@ use warnings;
 
 our (%pids, %removals, $self, $subreaper);
 
-# Kills the children we did not start: orphans that `folder`'s task left behind, known by the environment they inherited.
+# Kills the children we did not start: orphans that the task left behind, known by the environment they inherited.
 sub end_strays {
-    my ($folder) = @_;
+    my ($task) = @_;
     my $count = 0;
     for my $pid (orphans()) {
-        open my $file, '<', "/proc/$pid/environ" or next;
-        my $environment = do { local $/; <$file> } // '';
-        next unless $environment =~ m{=\Q$folder\E[/\0]};
+        next unless environment_of($pid, $task->{user}) =~ m{(?:^|\0)SLUICE_WORK_DIR=\Q$task->{folder}\E\0};
         $count++;
         kill 'KILL', $pid;
     }
     return $count;
+}
+
+# Read as the task's user: root in a container may often not look into processes of others.
+sub environment_of {
+    my ($pid, $user) = @_;
+    my ($uid, $groups) = ($>, $));
+    if ($user) {
+        $) = "$user->[1] $user->[1]";
+        $> = $user->[0];
+    }
+    my $environment = '';
+    if (open my $file, '<', "/proc/$pid/environ") {
+        local $/;
+        $environment = <$file> // '';
+    }
+    if ($user) {
+        $> = $uid;
+        $) = $groups;
+    }
+    return $environment;
 }
 
 sub orphans {

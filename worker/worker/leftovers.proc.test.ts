@@ -20,12 +20,12 @@ beforeAll(async () => {
 afterAll(() => rm(folder, { recursive: true, force: true }));
 
 /** A process as a worker that was killed together with its spawner leaves it. */
-async function leave(work: string, { first = "", variable = "SLUICE_OUTPUT" } = {}): Promise<number> {
+async function leave(work: string, { first = "", variable = "SLUICE_WORK_DIR" } = {}): Promise<number> {
   const attempt = path.join(work, "a-1");
   await mkdir(attempt, { recursive: true });
   await writeFile(path.join(attempt, "inputs.json"), "{}");
   const child = spawn("bash", ["-c", `${first} echo up; exec sleep 300`], {
-    env: { PATH: "/usr/bin:/bin", [variable]: path.join(attempt, "output.json") } as unknown as NodeJS.ProcessEnv,
+    env: { PATH: "/usr/bin:/bin", [variable]: attempt } as unknown as NodeJS.ProcessEnv,
     stdio: ["ignore", "pipe", "ignore"],
     detached: true,
   });
@@ -36,7 +36,7 @@ async function leave(work: string, { first = "", variable = "SLUICE_OUTPUT" } = 
 test("processes and folders of a worker's name are ended before it takes anything", async () => {
   const [ours, other] = [path.join(folder, "w-1"), path.join(folder, "w-10")];
   const pids = [await leave(ours), await leave(other)];
-  const onlooker = await leave(ours, { variable: "LAST_OUTPUT" });
+  const onlooker = await leave(ours, { variable: "LAST_WORK_DIR" });
   await endLeftovers(NO_GROUPS, ours, log);
   expect(await allEnded([pids[0]!])).toBe(true);
   expect([pids[1]!, onlooker].map(isRunning)).toEqual([true, true]);

@@ -93,6 +93,10 @@ function workerService(
         url: settings.databaseUrl,
         worker,
         registeredMsAgo: performance.now() - registeredAt,
+        onDeath(error) {
+          deps.log.fatal({ err: error }, "the thread that renews the leases has ended: this is a bug");
+          process.exit(1);
+        },
       });
       const unheard: string[] = [];
       const loop = createWorkerLoop({

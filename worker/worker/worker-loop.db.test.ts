@@ -65,7 +65,9 @@ async function work(
     name,
     registeredMsAgo,
   ]);
-  const heart = hasMovingClock ? heartOnPool(deps, worker) : startHeart({ url: database.url, worker, registeredMsAgo });
+  const heart = hasMovingClock
+    ? heartOnPool(deps, worker)
+    : startHeart({ url: database.url, worker, registeredMsAgo, onDeath: () => undefined });
   hearts.push(heart);
   const unheard: string[] = [];
   const loop = createWorkerLoop({

@@ -6,7 +6,7 @@ import { createSpawner } from "../client.ts";
 const [folder, command] = process.argv.slice(2) as [string, string];
 const ignore = (): void => undefined;
 const own = path.join(folder, "attempt");
-const env = { PATH: "/usr/bin:/bin", SLUICE_OUTPUT: path.join(own, "output.json") };
+const env = { PATH: "/usr/bin:/bin" };
 const request = { file: "bash", args: ["-c", command], env, folder: own, files: {} };
 const spawner = createSpawner({ env: plainEnv(), log: { info: ignore, warn: ignore } });
 await spawner.run(request, new AbortController().signal, async (_, bytes) => void process.stdout.write(bytes));

@@ -6,6 +6,7 @@ import { type Heart, startHeart } from "./heart.ts";
 
 const database = testDatabase();
 const BEAT_MS = 100;
+const onDeath = (error: Error | undefined): never => expect.fail(`the heart stopped: ${error?.message}`);
 let heart: Heart;
 let ref: WorkerRef;
 let attempt: Claimed;
@@ -17,7 +18,7 @@ beforeEach(async () => {
   ref = await worker(deps, "w");
   await start(deps, "beat");
   attempt = (await claimAll(deps, ref))[0]!;
-  heart = startHeart({ url, worker: ref, registeredMsAgo: 0, beatMs: BEAT_MS });
+  heart = startHeart({ url, worker: ref, registeredMsAgo: 0, beatMs: BEAT_MS, onDeath });
 });
 afterEach(() => heart.stop());
 
@@ -61,7 +62,7 @@ test("an age counts from what the database has confirmed", async () => {
   await heart.stop();
   const nowhere = new URL(database.url);
   nowhere.port = "1";
-  heart = startHeart({ url: nowhere.href, worker: ref, registeredMsAgo: 7_000, beatMs: BEAT_MS });
+  heart = startHeart({ url: nowhere.href, worker: ref, registeredMsAgo: 7_000, beatMs: BEAT_MS, onDeath });
   await expect(heart.beat([attempt])).rejects.toThrow();
   expect(heart.age()).toBeGreaterThan(7_000);
 });

@@ -25,9 +25,11 @@ export function startHeart(options: {
   url: string;
   worker: WorkerRef;
   registeredMsAgo: number;
+  /** The thread has ended by itself, which is a bug: without a heart the worker must not go on. */
+  onDeath: (error: Error | undefined) => void;
   beatMs?: number;
 }): Heart {
-  const { url, worker, registeredMsAgo, beatMs = HEARTBEAT_MS } = options;
+  const { url, worker, registeredMsAgo, onDeath, beatMs = HEARTBEAT_MS } = options;
   const clocks = createClocks(registeredMsAgo);
   setAlive(clocks);
   const workerData: ThreadData = { url, worker, clocks, beatMs };
@@ -42,11 +44,12 @@ export function startHeart(options: {
     if ("beat" in answer) asked?.resolve(answer.beat);
     else asked?.reject(new Error(answer.error));
   });
-  // A bug, like any error that nobody expects: without a heart the worker must not go on.
-  thread.on("error", (error) => {
-    throw error;
+  let failure: Error | undefined;
+  thread.on("error", (error: Error) => {
+    failure = error;
   });
   thread.on("exit", () => {
+    if (!ended) onDeath(failure);
     ended = true;
     for (const { reject } of waiting.values()) reject(new Error("the worker stops"));
     waiting.clear();
@@ -69,6 +72,7 @@ export function startHeart(options: {
     },
     age: () => confirmedAge(clocks),
     async stop() {
+      ended = true;
       await thread.terminate();
     },
   };
