@@ -3,6 +3,7 @@ import os from "node:os";
 import path from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { plainEnv } from "#lib/env.ts";
+import { allEnded } from "#lib/testing/processes.ts";
 import type { CallResult } from "#lib/executors/executor.ts";
 import { createBundleStore } from "./bundle-store.ts";
 import { createFunctionPool, type FunctionPool } from "./pool.ts";
@@ -15,6 +16,9 @@ const FILES = {
     export const add = ({ outputs }: { outputs: { n: number } }) => double(outputs.n) + 1;
     export const nothing = () => undefined;
     export const count = () => ++calls;
+    const kept: Buffer[] = [];
+    export const pid = () => process.pid;
+    export const keeps = () => (kept.push(Buffer.alloc(40_000_000, 1)), process.pid);
     export const talk = async () => { console.log("one"); console.error("two"); process.stdout.write("three"); return "end"; };
     export const fails = () => { throw new TypeError("no such thing"); };
     export const exits = () => process.exit(9);
@@ -32,6 +36,7 @@ const FILES = {
 
 let folder: string;
 let pool: FunctionPool;
+let worn: FunctionPool;
 let reads = 0;
 
 beforeAll(async () => {
@@ -46,9 +51,16 @@ beforeAll(async () => {
     folderOf: store.folderOf,
     guard: () => () => undefined,
   });
+  worn = createFunctionPool({
+    dagsDir: folder,
+    env: plainEnv(),
+    folderOf: store.folderOf,
+    guard: () => () => undefined,
+    wear: { maxCalls: 5, maxGrowthBytes: 60_000_000, lookEvery: 1 },
+  });
 });
 afterAll(async () => {
-  await pool.stop();
+  await Promise.all([pool.stop(), worn.stop()]);
   await rm(folder, { recursive: true, force: true });
 });
 
@@ -56,10 +68,11 @@ async function call(
   name: string,
   signal = new AbortController().signal,
   onText = (_: string): void => undefined,
+  by = pool,
 ): Promise<CallResult & { log: string }> {
   let log = "";
   const argument = { outputs: { n: 20 }, run: { id: "7" } };
-  const result = await pool.call(
+  const result = await by.call(
     { bundle: "known", module: "code.ts", export: name, argument },
     signal,
     (stream, bytes) => {
@@ -94,6 +107,23 @@ describe("functions", () => {
     expect(second).toMatchObject({ value: (first as { value: number }).value + 1 });
     expect(reads).toBe(1);
     expect(await readdir(path.join(folder, "bundles"))).toEqual(["known"]);
+  });
+
+  test("run in a fresh process when theirs has had many calls, or has grown", async () => {
+    const pidOf = async (name: string): Promise<number> => {
+      const result = await call(name, undefined, undefined, worn);
+      expect(result.ok).toBe(true);
+      return (result as unknown as { value: number }).value;
+    };
+    const pids = [];
+    for (let n = 0; n < 7; n++) pids.push(await pidOf("pid"));
+    expect([new Set(pids.slice(0, 5)).size, new Set(pids.slice(5)).size, new Set(pids).size]).toEqual([1, 1, 2]);
+    const [second] = pids.slice(-1);
+    expect(await pidOf("keeps")).toBe(second);
+    expect(await pidOf("keeps")).toBe(second);
+    const third = await pidOf("pid");
+    expect(third).not.toBe(second);
+    expect(await allEnded([pids[0]!, second!])).toBe(true);
   });
 
   test("have their output as their log, in order and before the result", async () => {

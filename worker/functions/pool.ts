@@ -1,4 +1,5 @@
 import { type ChildProcess, fork } from "node:child_process";
+import { readFileSync } from "node:fs";
 import os from "node:os";
 import path from "node:path";
 import { fileURLToPath } from "node:url";
@@ -13,7 +14,22 @@ const CHILD = fileURLToPath(new URL("./child.ts", import.meta.url));
 /** Idle children kept warm; beyond it the one unused for longest ends. */
 const MAX_IDLE = 4;
 
-type Warm = { bundle: string; child: ChildProcess; unguard: () => void };
+/**
+ * When a child has had enough: after so many calls, or when it has grown by so much since it was first looked at, which is
+ * every so many calls. What code keeps by mistake must not become the machine's.
+ */
+export type Wear = { maxCalls: number; maxGrowthBytes: number; lookEvery: number };
+const WEAR: Wear = { maxCalls: 10_000, maxGrowthBytes: 256 * 1024 * 1024, lookEvery: 100 };
+
+type Warm = {
+  bundle: string;
+  cwd: string;
+  child: ChildProcess;
+  unguard: () => void;
+  calls: number;
+  /** Resident bytes when it was first looked at. */
+  firstBytes?: number;
+};
 
 export type FunctionPool = {
   call(call: FunctionCall, signal: AbortSignal, onData: (stream: Stream, bytes: Buffer) => void): Promise<CallResult>;
@@ -33,7 +49,10 @@ export function createFunctionPool(options: {
   guard: (pid: number) => () => void;
   /** Who functions run as; without it, the user of this process. */
   users?: UserPool;
+  wear?: Wear;
 }): FunctionPool {
+  const { wear = WEAR } = options;
+  let stopped = false;
   const idle: Warm[] = [];
   const all = new Set<ChildProcess>();
 
@@ -48,7 +67,8 @@ export function createFunctionPool(options: {
       detached: true,
       stdio: ["ignore", "ignore", "ignore", "ipc"],
     });
-    const warm = { bundle, child, unguard: child.pid === undefined ? () => undefined : options.guard(child.pid) };
+    const unguard = child.pid === undefined ? () => undefined : options.guard(child.pid);
+    const warm: Warm = { bundle, cwd, child, unguard, calls: 0 };
     all.add(child);
     child.on("error", () => undefined);
     child.on("exit", () => {
@@ -68,8 +88,13 @@ export function createFunctionPool(options: {
   };
 
   const giveBack = (warm: Warm): void => {
-    if (!isUsable(warm.child)) return;
-    idle.push(warm);
+    if (!isUsable(warm.child) || stopped) return;
+    warm.calls++;
+    if (isWorn(warm, wear)) {
+      killGroup(warm.child.pid);
+      // The next call finds one that has started already.
+      idle.push(launch(warm.bundle, warm.cwd));
+    } else idle.push(warm);
     const oldest = idle.length > MAX_IDLE ? idle.shift() : undefined;
     if (oldest) killGroup(oldest.child.pid);
   };
@@ -89,11 +114,31 @@ export function createFunctionPool(options: {
       return result;
     },
     async stop() {
+      stopped = true;
       const ended = [...all].map((child) => new Promise((resolve) => child.once("exit", resolve)));
       for (const child of all) killGroup(child.pid);
       await Promise.all(ended);
     },
   };
+}
+
+function isWorn(warm: Warm, { maxCalls, maxGrowthBytes, lookEvery }: Wear): boolean {
+  if (warm.calls >= maxCalls) return true;
+  if (warm.calls % lookEvery !== 0) return false;
+  const bytes = residentBytes(warm.child.pid!);
+  warm.firstBytes ??= bytes;
+  return bytes !== undefined && bytes - warm.firstBytes! > maxGrowthBytes;
+}
+
+const PAGE_BYTES = 4_096;
+
+/** Undefined where the system does not tell. */
+function residentBytes(pid: number): number | undefined {
+  try {
+    return Number(readFileSync(`/proc/${pid}/statm`, "utf8").split(" ")[1]) * PAGE_BYTES;
+  } catch {
+    return undefined;
+  }
 }
 
 /** A process may have ended although its channel still holds unread messages. */
