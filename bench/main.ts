@@ -12,6 +12,7 @@ import { idleStart } from "./measures/idle-start.ts";
 import { kills } from "./measures/kills.ts";
 import { logs } from "./measures/logs.ts";
 import { manyRuns } from "./measures/many-runs.ts";
+import { memory } from "./measures/memory.ts";
 import type { Measure } from "./measures/measure.ts";
 import { processes } from "./measures/processes.ts";
 import { denseLayers, randomDag } from "./measures/shapes.ts";
@@ -32,6 +33,7 @@ const MEASURES: Record<string, Measure> = {
   B10: steady,
   cost,
   kills,
+  memory,
 };
 
 const { values, positionals } = parseArgs({

@@ -3,7 +3,7 @@ import { type Figure, figureOf, percentile } from "../report.ts";
 import { runSeconds, stepsMs } from "../runs.ts";
 import type { Measure, MeasureContext } from "./measure.ts";
 
-/** B2: a chain of 500; 40 × fibo(10). */
+/** B2: a chain of 500; chains of 40 × fibo(10) and 40 × `sh -c true`. */
 export const chainSteps: Measure = async (context) => {
   const { system, limits, times } = context;
   await system.addDag("chain-500", chain("chain-500", 500));
@@ -13,12 +13,16 @@ export const chainSteps: Measure = async (context) => {
     p99.push(percentile(steps, 99));
     return percentile(steps, 50);
   });
-  await system.addDag("chain-fibo-40", chain("chain-fibo-40", 40, "fibo"));
-  const fibo = await times(async () => {
-    const runId = await system.trigger("chain-fibo-40");
-    await system.drained();
-    return 1_000 * (await runSeconds(system.pool, runId));
-  });
+  const chainOf40 = async (body: "fibo" | "process"): Promise<number[]> => {
+    await system.addDag(`chain-${body}-40`, chain(`chain-${body}-40`, 40, body));
+    return times(async () => {
+      const runId = await system.trigger(`chain-${body}-40`);
+      await system.drained();
+      return 1_000 * (await runSeconds(system.pool, runId));
+    });
+  };
+  const fibo = await chainOf40("fibo");
+  const processes = await chainOf40("process");
   const figures: Figure[] = [
     figureOf({
       id: "B2.step.p50",
@@ -31,6 +35,7 @@ export const chainSteps: Measure = async (context) => {
     // The first is the warm-up's.
     figureOf({ id: "B2.step.p99", kind: "F", unit: "ms", runs: p99.slice(1), target: { atMost: 4 } }),
     figureOf({ id: "B2.fibo-40", kind: "W", unit: "ms", runs: fibo, target: { atMost: 80 } }),
+    figureOf({ id: "B2.true-40", kind: "P", unit: "ms", runs: processes, target: { atMost: 250 } }),
   ];
   return figures;
 };

@@ -34,7 +34,8 @@ export async function processes({ times }: MeasureContext): Promise<Figure[]> {
     });
     const figures: Figure[] = [make];
     for (const program of ["perl", "node"] as const) {
-      for (const groups of cgroups.none === undefined ? [NO_GROUPS, cgroups] : [NO_GROUPS]) {
+      // Node starts nothing inside of a group.
+      for (const groups of program === "perl" && cgroups.none === undefined ? [NO_GROUPS, cgroups] : [NO_GROUPS]) {
         const limited = groups !== NO_GROUPS;
         figures.push(
           figureOf({
