@@ -46,7 +46,9 @@ while (1) {
     my $found = select $readable, $writable, undef, $busy ? $TICK_S : undef;
     if ($found > 0) {
         read_commands() if vec $readable, 0, 1;
-        for my $fd (keys %sources) { forward($fd) if vec $readable, $fd, 1 }
+        my @ready = grep { vec $readable, $_, 1 } keys %sources;
+        # Between the two outputs there is no order; what is printed before a mistake mostly comes first.
+        forward($_) for sort { $sources{$b}{letter} cmp $sources{$a}{letter} } @ready;
     }
     reap();
     finish($_) for grep { $tasks{$_}{exit} } keys %tasks;
