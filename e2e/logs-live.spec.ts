@@ -29,7 +29,7 @@ test("a line is on the page within a second of being printed", async ({ page }) 
   });
   await writeFile(path.join(folder, "go"), "");
   expect(await runEnd(sluice, runId)).toBe("success");
-  const seen = await page.evaluate(() => (window as unknown as { late: Promise<number[]> }).late);
+  const seen = await page.evaluate<number[]>("window.late");
   const late = seen.toSorted((a, b) => a - b);
   // One line may meet a machine that is busy with something else.
   expect(late[4], `late by ${late.join(", ")} ms`).toBeLessThan(1_000);

@@ -1,5 +1,4 @@
 import { expect, test } from "vitest";
-import type { WebDeps } from "#lib/boot.ts";
 import type { LogLevel } from "#lib/domain/log-lines/level-words.ts";
 import { testDatabase } from "#lib/testing/database.ts";
 import { wholeLog } from "./whole-log.ts";
@@ -8,7 +7,7 @@ const database = testDatabase();
 const attempt = { taskInstanceId: "1048576", number: 1 };
 
 function log(least?: LogLevel): Promise<string> {
-  return wholeLog({ engine: database.deps } as unknown as WebDeps, attempt, least).text();
+  return wholeLog({ engine: database.deps }, attempt, least).text();
 }
 
 test("a log of many pages comes whole or by level, also when whole pages have nothing of the level", async () => {

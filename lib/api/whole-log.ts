@@ -7,7 +7,7 @@ import type { LogLevel } from "#lib/domain/log-lines/level-words.ts";
  * that are at least as grave.
  */
 export function wholeLog(
-  deps: WebDeps,
+  deps: Pick<WebDeps, "engine">,
   attempt: { taskInstanceId: string; number: number },
   least: LogLevel | undefined,
 ): Response {

@@ -2,7 +2,8 @@ import type { z } from "zod";
 import type { FileDagInput } from "../domain/definition/schema.ts";
 import type { ParamSchema } from "../domain/model/params.ts";
 import type { TriggerRule } from "../domain/model/task.ts";
-import type { BashConfig, DockerConfig, HttpConfig, PythonConfig, SqlConfig } from "../domain/model/task-types.ts";
+import type { DockerConfig } from "../domain/model/docker-config.ts";
+import type { BashConfig, HttpConfig, PythonConfig, SqlConfig } from "../domain/model/task-types.ts";
 import type { ExecutorDefinition } from "../executors/definition.ts";
 
 /** The types by which the compiler checks a pipeline: who depends on whom, and what passes between them. */

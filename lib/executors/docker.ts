@@ -1,4 +1,5 @@
-import { CONTAINER_FOLDER, TASK_TYPES } from "#lib/domain/model/task-types.ts";
+import { CONTAINER_FOLDER } from "#lib/domain/model/docker-config.ts";
+import { TASK_TYPES } from "#lib/domain/model/task-types.ts";
 import type { BuiltIn } from "./executor.ts";
 import { outcomeOf, taskFiles } from "./process-task.ts";
 

@@ -1,4 +1,4 @@
-import { DockerConfig } from "#lib/domain/model/task-types.ts";
+import { DockerConfig } from "#lib/domain/model/docker-config.ts";
 import type { ResourceAmount } from "#lib/domain/model/resources.ts";
 import type { Containers } from "#lib/executors/docker/containers.ts";
 import { docker } from "#lib/executors/docker.ts";

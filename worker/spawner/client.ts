@@ -49,7 +49,7 @@ export function createSpawner(options: SpawnerOptions): Spawner {
   // Node would have to enter a group itself to start a process in it.
   const cgroups = program === "perl" ? (options.cgroups ?? NO_GROUPS) : NO_GROUPS;
   if (program === "node")
-    log.info({}, "there is no Perl here: processes are started by Node, at about half the rate and without limits");
+    log.info({}, "there is no Perl here: processes are started by Node, more slowly and without limits");
   const running = new Map<number, RunningProcess>();
   const guarded = new Set<number>();
   let lastId = 0;

@@ -3,7 +3,7 @@ import { existsSync } from "node:fs";
 import type { Readable, Writable } from "node:stream";
 import { fileURLToPath } from "node:url";
 
-/** Perl forks from a few megabytes, at half the cost; Node is there everywhere. */
+/** Perl forks from a few megabytes, which costs less; Node is there everywhere. */
 export type SpawnerProgram = "perl" | "node";
 
 export type SpawnerProcess = ChildProcessByStdio<Writable, Readable, null>;

@@ -1,4 +1,4 @@
-# The worker's spawner where there is a Perl: it forks from a few megabytes and costs half of what a Node process
+# The worker's spawner where there is a Perl: it forks from a few megabytes, and so costs less than a Node process
 # does. main.ts does the same where there is none; protocol.ts says what both of them speak. Beside that one it knows
 # what a process used, and finds what left its group without the help of control groups.
 use strict;

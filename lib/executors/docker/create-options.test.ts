@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { DockerConfig } from "#lib/domain/model/task-types.ts";
+import { DockerConfig } from "#lib/domain/model/docker-config.ts";
 import type { ResourceAmount } from "#lib/domain/model/resources.ts";
 import { createOptions } from "./create-options.ts";
 
