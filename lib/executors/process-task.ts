@@ -97,6 +97,7 @@ function fileNames(folder: string): Record<string, string> {
   };
 }
 
+/** What a task finds in its environment, wherever it runs. */
 export function environment({ attempt }: ExecutorContext): Record<string, string> {
   return {
     SLUICE_DAG_ID: attempt.dagId,
