@@ -20,6 +20,8 @@ export type NewRun = {
   dagId: string;
   conf: Record<string, unknown>;
   logicalDate?: Date | undefined;
+  /** The time the run is about; without it, the instant of its logical date. */
+  interval?: { start: Date; end: Date } | undefined;
   note?: string | undefined;
   triggerKind: TriggerKind;
   actor: string;
@@ -39,12 +41,14 @@ export async function insertRunIfCurrent(
 ): Promise<{ runId: string; started: string[] } | undefined> {
   const { rows } = await db.query<{ runId: string | null; started: string[] }>({
     name: "start-run",
-    text: `select run as "runId", started from sluice.start_run($1, $2, $3, $4, $5, $6, $7, $8, $9)`,
+    text: `select run as "runId", started from sluice.start_run($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)`,
     values: [
       run.dagId,
       run.versionId,
       run.triggerKind,
       run.logicalDate ?? null,
+      run.interval?.start ?? null,
+      run.interval?.end ?? null,
       JSON.stringify(run.conf),
       JSON.stringify(run.params),
       run.note ?? null,

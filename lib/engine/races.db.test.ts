@@ -50,8 +50,10 @@ describe("two at once", () => {
     await publishLimited("one-run", { maxActiveRuns: 1 }, ["a"]);
     const insert = (): Promise<unknown> =>
       database.pool.query(
-        `insert into sluice.dag_run (dag_id, version_id, state, trigger_kind, logical_date, actor)
-         select id, current_version_id, 'queued', 'manual', sluice.clock(), 'test' from sluice.dag where id = 'one-run'`,
+        `insert into sluice.dag_run
+           (dag_id, version_id, state, trigger_kind, logical_date, interval_start, interval_end, actor)
+         select id, current_version_id, 'queued', 'manual', now(), now(), now(), 'test'
+           from sluice.dag where id = 'one-run'`,
       );
     await insert();
     await insert();

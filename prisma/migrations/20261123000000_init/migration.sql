@@ -24,8 +24,9 @@ create table sluice.dag (
   file_hash text not null,
   -- The file is gone: no new runs, but nothing is deleted.
   missing boolean not null default false,
-  -- Who paused it; nothing of it starts meanwhile.
+  -- Who paused it, and when; nothing of it starts meanwhile.
   paused_by text,
+  paused_at timestamptz,
   -- Of its current version: how much of it goes on at once; null is no limit.
   max_active_runs int not null check (max_active_runs > 0),
   max_active_tasks int check (max_active_tasks > 0),
@@ -145,6 +146,12 @@ create table sluice.dag_run (
   state text not null check (state in ('queued', 'running', 'success', 'failed', 'cancelled')),
   trigger_kind text not null check (trigger_kind in ('schedule', 'manual', 'api', 'backfill', 'dag', 'event')),
   logical_date timestamptz not null,
+  -- The time it is about; for a run that no schedule or backfill made, mostly the one that its DAG's schedule would be at.
+  interval_start timestamptz not null,
+  interval_end timestamptz not null,
+  -- What made it, where that is one of these.
+  schedule_id bigint,
+  backfill_id bigint,
   conf jsonb not null default '{}',
   -- What tasks see: conf, with the params' defaults.
   params jsonb not null default '{}',
@@ -155,16 +162,20 @@ create table sluice.dag_run (
   created_at timestamptz not null default sluice.clock(),
   started_at timestamptz,
   ended_at timestamptz,
-  constraint ended_iff_final check ((state in ('success', 'failed', 'cancelled')) = (ended_at is not null))
+  constraint ended_iff_final check ((state in ('success', 'failed', 'cancelled')) = (ended_at is not null)),
+  constraint made_by_its_kind check
+    ((trigger_kind = 'schedule') = (schedule_id is not null) and (trigger_kind = 'backfill') = (backfill_id is not null))
 );
 create index dag_run_going_idx on sluice.dag_run (dag_id, id) where state = 'running';
 create index dag_run_queued_idx on sluice.dag_run (dag_id, id) where state = 'queued';
 create index dag_run_dag_id_id_idx on sluice.dag_run (dag_id, id desc);
+create index dag_run_logical_date_idx on sluice.dag_run (dag_id, logical_date);
 
 -- Small and unpartitioned, so that "exactly one run per key" stays a plain unique index.
 create table sluice.run_key (
   dag_id text not null,
-  kind text not null check (kind in ('idempotency')),
+  -- Keys of `schedule` are the schedule and the logical date; of `backfill` the backfill, the schedule and the logical date.
+  kind text not null check (kind in ('idempotency', 'schedule', 'backfill')),
   key text not null,
   run_id bigint not null,
   request_hash text not null,
@@ -356,6 +367,50 @@ create table sluice.callback (
   at timestamptz not null default sluice.clock()
 );
 
+------------------------------------------------------------------------------------------------ schedules
+
+-- One row for each schedule that a DAG has or had. `key` is what makes it the same one in the next version: its expression or
+-- interval, and its zone.
+create table sluice.schedule (
+  id bigint generated always as identity primary key,
+  dag_id text not null references sluice.dag (id),
+  key text not null,
+  -- Its place in the current version; null when that has no such schedule.
+  ord int,
+  -- All that is needed to compute with it: lib/domain/schedule/definition.ts.
+  definition jsonb not null,
+  -- What was due up to here is done with: started, or dropped.
+  position timestamptz not null,
+  -- The last instant that was; the next interval does not begin before it.
+  last_due timestamptz,
+  -- The next instant; null when none comes.
+  next_due timestamptz,
+  -- When a scheduler is to look at it: when the next run starts, or at once when something about it has changed. Null when there is
+  -- nothing to wait for: no further instant, not in the current version, or its DAG is paused or missing.
+  next_at timestamptz,
+  -- What was due in between is not made up for: its DAG was paused.
+  skip_from timestamptz,
+  skip_to timestamptz,
+  -- Grows with each change: who computed with an older one has computed in vain.
+  revision bigint not null default 1,
+  unique (dag_id, key),
+  constraint skips_a_stretch check ((skip_from is null) = (skip_to is null) and skip_from <= skip_to),
+  constraint looks_at_what_is_defined check (ord is not null or next_at is null)
+) with (fillfactor = 50);
+create index schedule_next_at_idx on sluice.schedule (next_at) where next_at is not null;
+
+-- Runs that were due and never started, by schedule, UTC day of the decision and reason.
+create table sluice.dropped_runs (
+  schedule_id bigint not null references sluice.schedule (id) on delete cascade,
+  day date not null default sluice.today(),
+  reason text not null check (reason in ('MISSED', 'TOO_MANY', 'PAUSED')),
+  -- At least so many: beyond 100,000 at a time they are not counted.
+  runs bigint not null check (runs > 0),
+  first_due timestamptz not null,
+  last_due timestamptz not null,
+  primary key (schedule_id, day, reason)
+);
+
 ------------------------------------------------------------------------------------------------ values
 
 create table sluice.xcom (
@@ -462,15 +517,46 @@ begin
   more := cardinality(started) = most;
 end $$;
 
+-- Inserts queued runs of their DAGs' current versions, as many as are not there yet: a run with a key that has been used is left out.
+-- Each is { dag, version, kind, key, logical, start, end, params, actor, schedule, backfill }; `version` is the one that `params` are
+-- right for, and a run of another is left out too. Answers those that were made, with their place in `runs` from 1.
+create function sluice.queue_runs(runs jsonb) returns table (place bigint, run bigint) language sql as $$
+  with wanted as (
+    select x.place, x.r ->> 'dag' as dag_id, (x.r ->> 'version')::bigint as version_id, x.r ->> 'kind' as kind, x.r ->> 'key' as key,
+           (x.r ->> 'logical')::timestamptz as logical, (x.r ->> 'start')::timestamptz as from_at,
+           (x.r ->> 'end')::timestamptz as to_at, x.r -> 'params' as params, x.r ->> 'actor' as actor,
+           (x.r ->> 'schedule')::bigint as schedule_id, (x.r ->> 'backfill')::bigint as backfill_id,
+           nextval(pg_get_serial_sequence('sluice.dag_run', 'id')) as run_id
+      from (select r.value as r, r.ordinality as place from jsonb_array_elements(runs) with ordinality r order by r.ordinality) x
+      join sluice.dag d on d.id = x.r ->> 'dag' and d.current_version_id = (x.r ->> 'version')::bigint and not d.missing),
+  fresh as (
+    insert into sluice.run_key (dag_id, kind, key, run_id, request_hash)
+    select dag_id, kind, key, run_id, '' from wanted order by dag_id, kind, key
+    on conflict do nothing returning run_id),
+  made as (
+    insert into sluice.dag_run (id, dag_id, version_id, state, trigger_kind, logical_date, interval_start, interval_end, params, actor,
+                                schedule_id, backfill_id)
+    overriding system value
+    select w.run_id, w.dag_id, w.version_id, 'queued', w.kind, w.logical, w.from_at, w.to_at, w.params, w.actor, w.schedule_id,
+           w.backfill_id
+      from wanted w join fresh using (run_id)
+    returning id, trigger_kind, actor),
+  e as (
+    insert into sluice.event (run_id, to_state, reason, actor) select id, 'queued', trigger_kind, actor from made)
+  select w.place, w.run_id from wanted w join made m on m.id = w.run_id order by w.place
+$$;
+
 -- Inserts a queued run of this version and starts what the DAG's limit has room for, unless somebody else is just doing that.
 -- `run` is null when the version is not the DAG's any more, or its file is gone.
 create function sluice.start_run(
-  of_dag text, of_version bigint, kind text, at timestamptz, conf jsonb, params jsonb, note text, who text, tasks_at_once int,
-  out run bigint, out started bigint[])
+  of_dag text, of_version bigint, kind text, at timestamptz, from_at timestamptz, to_at timestamptz, conf jsonb, params jsonb, note text,
+  who text, tasks_at_once int, out run bigint, out started bigint[])
 language plpgsql as $$
+declare
+  logical timestamptz := coalesce(at, sluice.clock());
 begin
-  insert into sluice.dag_run (dag_id, version_id, state, trigger_kind, logical_date, conf, params, note, actor)
-  select id, current_version_id, 'queued', kind, coalesce(at, sluice.clock()), conf, params, note, who
+  insert into sluice.dag_run (dag_id, version_id, state, trigger_kind, logical_date, interval_start, interval_end, conf, params, note, actor)
+  select id, current_version_id, 'queued', kind, logical, coalesce(from_at, logical), coalesce(to_at, logical), conf, params, note, who
     from sluice.dag where id = of_dag and current_version_id = of_version and not missing
   returning id into run;
   started := '{}';
