@@ -29,6 +29,14 @@ const Limits = z.strictObject({
 
 export const CATCHUPS = ["none", "latest", "all"] as const;
 
+const Catchup = z.union([
+  z.enum(CATCHUPS),
+  z.strictObject({
+    policy: z.literal("all"),
+    max: z.int().min(1).max(100_000).describe("How many missed runs of a schedule are made up for; the latest ones."),
+  }),
+]);
+
 export const dagFields = {
   id: DagId.describe("The DAG's unique name, in addresses and commands."),
   name: Text(256).min(1).optional().describe("What people see instead of the id."),
@@ -36,20 +44,15 @@ export const dagFields = {
   owner: Text(128).min(1).optional().describe("Who to ask."),
   tags: z.array(Text(64).min(1)).max(32).default([]).describe("Words to find the DAG by."),
   schedule: Schedule.describe(
-    "When runs are due: a cron expression, an interval, or a list of them ([schedules](schedules.md)). Kept with the version; nothing acts on it yet.",
+    "When runs are due: a cron expression, an interval, or a list of them ([schedules](schedules.md)).",
   ),
-  timezone: Timezone.default("UTC").describe(
-    "The zone that schedules are meant in. Kept with the version; nothing acts on it yet.",
-  ),
+  timezone: Timezone.default("UTC").describe("The zone that schedules are meant in."),
   calendars: Calendars,
-  startDate: Instant.optional().describe("No run is due before. Kept with the version; nothing acts on it yet."),
-  endDate: Instant.optional().describe("No run is due after. Kept with the version; nothing acts on it yet."),
-  catchup: z
-    .enum(CATCHUPS)
-    .default("none")
-    .describe(
-      "What happens to runs that were due while nothing could start them. Kept with the version; nothing acts on it yet.",
-    ),
+  startDate: Instant.optional().describe("No run is due before."),
+  endDate: Instant.optional().describe("No run is due after."),
+  catchup: Catchup.default("latest").describe(
+    "What happens to runs that were due while nothing could start them: `none` leaves them out, `latest` starts the last of them, `all` all of them (up to `max`, or 1,000).",
+  ),
   params: Params,
   limits: Limits.prefault({}).describe("How much of the DAG goes on at once."),
   priority: z.enum(PRIORITIES).default("medium").describe("Of its tasks among those of other DAGs."),
@@ -68,7 +71,7 @@ const UsedType = z.strictObject({
   slotClass: z.enum(SLOT_CLASSES),
 });
 
-const TIMES = ["id", "schedule", "timezone", "startDate", "endDate", "calendars"] as const;
+const TIMES = ["id", "schedule", "timezone", "startDate", "endDate", "calendars", "params"] as const;
 const DagFields = z.strictObject(dagFields);
 
 export const DagSpec = z
@@ -102,6 +105,11 @@ export function checkTimes(
   if (dag.startDate !== undefined && dag.endDate !== undefined && dag.startDate >= dag.endDate) {
     const message = `endDate must be after startDate (${dag.startDate})`;
     return context.addIssue({ code: "custom", path: ["endDate"], message });
+  }
+  const needed = dag.schedule.length === 0 ? [] : Object.entries(dag.params).filter(([, { default: value }]) => value === undefined);
+  for (const [name] of needed) {
+    const message = `a run that a schedule starts is given no params, so "${name}" needs a default`;
+    context.addIssue({ code: "custom", path: ["params", name], message });
   }
   for (const { path, message } of scheduleProblems(dag)) context.addIssue({ code: "custom", path, message });
 }
