@@ -8,39 +8,50 @@ const LATE_FACTOR = 5;
 const MIN_MAX_AGE_MS = 10_000;
 
 /**
- * A duty done again and again, `everyMs` after the last time ended. An error is logged and the duty goes on;
- * only a time without error counts as done. `wake` does it at once.
+ * A duty done again and again, `everyMs` after the last time ended, or sooner when `run` answers in how many milliseconds. An
+ * error is logged and the duty goes on; only a time without error counts as done. `wake` does it at once, or once more
+ * when it is just being done.
  */
 export function everyService(options: {
   name: string;
   everyMs: number;
   duties: Duties;
   log: Log;
-  run: () => Promise<void>;
+  run: () => Promise<number | undefined | void>;
 }): Service & { wake(): void } {
   const stopping = new AbortController();
-  let wake = (): void => undefined;
+  let isWoken = false;
+  let resume = (): void => undefined;
   let loop: Promise<void> | undefined;
 
-  const pause = (): Promise<void> =>
+  const wake = (): void => {
+    isWoken = true;
+    resume();
+  };
+
+  const pause = (ms: number): Promise<void> =>
     new Promise((resolve) => {
-      const timer = setTimeout(resolve, options.everyMs);
-      wake = () => {
+      if (isWoken || stopping.signal.aborted) return resolve();
+      // A timer may go off a little early: a moment later finds due what it was set for.
+      const timer = setTimeout(resolve, Math.ceil(Math.max(0, ms)));
+      resume = () => {
         clearTimeout(timer);
         resolve();
       };
-      if (stopping.signal.aborted) wake();
     });
 
   const turn = async (): Promise<void> => {
     while (!stopping.signal.aborted) {
+      isWoken = false;
+      let waitMs = options.everyMs;
       try {
-        await options.run();
+        const soonerMs = await options.run();
+        waitMs = Math.min(waitMs, soonerMs ?? waitMs);
         options.duties.done(options.name);
       } catch (error) {
         options.log.warn({ duty: options.name, error: messageOf(error) }, "a duty failed; it will be tried again");
       }
-      await pause();
+      await pause(waitMs);
     }
   };
 
@@ -55,6 +66,6 @@ export function everyService(options: {
       wake();
       await loop;
     },
-    wake: () => wake(),
+    wake,
   };
 }

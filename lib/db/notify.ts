@@ -1,7 +1,10 @@
 import type pg from "pg";
 
-/** `sluice_tasks`: names of lanes with new work. `sluice_runs`: ids of runs whose state or logs changed. */
-export type Channel = "sluice_tasks" | "sluice_runs";
+/**
+ * `sluice_tasks`: names of lanes with new work. `sluice_runs`: ids of runs whose state or logs changed. `sluice_schedules`: DAGs
+ * whose schedules a scheduler is to look at.
+ */
+export type Channel = "sluice_tasks" | "sluice_runs" | "sluice_schedules";
 
 /** Postgres refuses a payload of 8,000 bytes or more. */
 const MAX_PAYLOAD = 7_900;
@@ -10,7 +13,7 @@ const MAX_PAYLOAD = 7_900;
  * How often a channel is announced on at most. Tasks: at once, somebody waits to run them. Runs: people look at
  * them, and one transaction a step would cost a chain as much as the step.
  */
-const EVERY_MS: Record<Channel, number> = { sluice_tasks: 0, sluice_runs: 100 };
+const EVERY_MS: Record<Channel, number> = { sluice_tasks: 0, sluice_runs: 100, sluice_schedules: 0 };
 
 /** Collects what to announce and sends it in one small transaction of its own, after the commit it speaks of. */
 export type Notifier = {

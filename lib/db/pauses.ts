@@ -1,4 +1,5 @@
 import type { Tx } from "./pool.ts";
+import { lockSchedules, lookAtSchedules, skipPause } from "./schedules.ts";
 import { unadmitHeld } from "./unadmit.ts";
 
 /**
@@ -6,10 +7,26 @@ import { unadmitHeld } from "./unadmit.ts";
  * out, so a thousand paused tasks cost it nothing.
  */
 
-/** False when there is no such DAG. `actor` null goes on with it. */
-export async function markDagPaused(tx: Tx, dagId: string, actor: string | null): Promise<boolean> {
-  const { rowCount } = await tx.query("update sluice.dag set paused_by = $2 where id = $1", [dagId, actor]);
+/**
+ * False when there is no such DAG. `actor` null goes on with it; what was due in the pause is then left out, unless
+ * `catchesUp`.
+ */
+export async function markDagPaused(
+  tx: Tx,
+  dagId: string,
+  actor: string | null,
+  catchesUp: boolean = false,
+): Promise<boolean> {
+  await lockSchedules(tx, dagId);
+  if (actor === null && !catchesUp) await skipPause(tx, dagId);
+  const { rowCount } = await tx.query(
+    `update sluice.dag
+        set paused_by = $2, paused_at = case when $2::text is not null then coalesce(paused_at, sluice.clock()) end
+      where id = $1`,
+    [dagId, actor],
+  );
   if (rowCount === 0) return false;
+  await lookAtSchedules(tx, dagId);
   const { rows } = await tx.query<{ id: string }>(
     "select id from sluice.dag_run where dag_id = $1 and state in ('queued', 'running') order by id for update",
     [dagId],

@@ -73,6 +73,26 @@ export async function activateRuns(db: Db, dagId: string): Promise<{ started: st
   return rows[0]!;
 }
 
+/**
+ * The same for several DAGs in one statement; those that somebody else is just starting runs of are left to them. `left`: DAGs
+ * that may have room for more.
+ */
+export async function activateRunsOf(
+  db: Db,
+  dagIds: readonly string[],
+): Promise<{ started: string[]; left: string[] }> {
+  const { rows } = await db.query<{ id: string; started: string[]; more: boolean }>({
+    name: "activate-runs-of",
+    text: `select d.id, a.started, a.more
+             from unnest($1::text[]) d(id) cross join lateral sluice.activate_runs(d.id, $2, false) a`,
+    values: [dagIds, TASKS_AT_ONCE],
+  });
+  return {
+    started: rows.flatMap(({ started }) => started),
+    left: rows.filter(({ started, more }) => more || started.length === 0).map(({ id }) => id),
+  };
+}
+
 /** DAGs that have queued runs and room for them. */
 export async function dagsWithQueuedRuns(db: Db): Promise<string[]> {
   const { rows } = await db.query<{ id: string }>({

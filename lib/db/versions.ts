@@ -1,7 +1,9 @@
 import { calledEvents } from "#lib/domain/model/callbacks.ts";
 import { canonicalJson } from "#lib/domain/canonical.ts";
 import { compactSpec, DagSpec, specHash } from "#lib/domain/model/dag.ts";
+import { definedSchedules } from "#lib/domain/schedule/definition.ts";
 import type { Db, Tx } from "./pool.ts";
+import { lockSchedules, lockSchedulesOutside, lookAtSchedules, replaceSchedules } from "./schedules.ts";
 import { insertVersionTasks } from "./version-tasks.ts";
 
 /** Where a version comes from: its file, relative to the DAGs folder, the text of it, and who put it there. */
@@ -20,9 +22,11 @@ export async function publishVersion(tx: Tx, spec: DagSpec, origin: VersionOrigi
     [spec.id],
   );
   const current = rows[0];
+  if (current?.hash === hash && current.file === file && !current.missing) return "unchanged";
+  await lockSchedules(tx, spec.id);
   if (current?.hash === hash) {
-    if (current.file === file && !current.missing) return "unchanged";
     await tx.query("update sluice.dag set file = $2, missing = false where id = $1", [spec.id, file]);
+    await lookAtSchedules(tx, spec.id);
     return "published";
   }
   const versionId = await insertVersion(tx, spec, { ...origin, hash, note: null });
@@ -48,6 +52,7 @@ export async function publishVersion(tx: Tx, spec: DagSpec, origin: VersionOrigi
       spec.limits.maxActiveTasksPerRun ?? null,
     ],
   );
+  await replaceSchedules(tx, spec.id, definedSchedules(spec));
   return "published";
 }
 
@@ -76,6 +81,7 @@ export async function republishVersion(tx: Tx, dagId: string, number: number, au
   if (found.hash === found.currentHash) return { kind: "same" };
   const spec = DagSpec.parse(found.spec);
   const { hash, source } = found;
+  await lockSchedules(tx, dagId);
   const versionId = await insertVersion(tx, spec, { hash, source, author, note: `rollback to version ${number}` });
   const { limits } = spec;
   const updated = await tx.query<{ number: number }>(
@@ -94,6 +100,7 @@ export async function republishVersion(tx: Tx, dagId: string, number: number, au
       limits.maxActiveTasksPerRun ?? null,
     ],
   );
+  await replaceSchedules(tx, dagId, definedSchedules(spec));
   return { kind: "published", number: updated.rows[0]!.number };
 }
 
@@ -143,11 +150,13 @@ export async function insertBundle(tx: Tx, hash: string, files: Record<string, s
 
 /** Marks every DAG whose file is not among `files` as missing; answers how many became so. */
 export async function markMissing(tx: Tx, files: readonly string[]): Promise<number> {
-  const { rowCount } = await tx.query(
-    "update sluice.dag set missing = true, updated_at = sluice.clock() where file <> all ($1::text[]) and not missing",
+  await lockSchedulesOutside(tx, files);
+  const { rows } = await tx.query<{ id: string }>(
+    "update sluice.dag set missing = true, updated_at = sluice.clock() where file <> all ($1::text[]) and not missing returning id",
     [files],
   );
-  return rowCount ?? 0;
+  for (const { id } of rows) await lookAtSchedules(tx, id);
+  return rows.length;
 }
 
 /** Replaces the whole list of files that could not be loaded. */

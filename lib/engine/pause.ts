@@ -10,15 +10,24 @@ export async function pauseDag(deps: EngineDeps, dagId: string, actor: string): 
   await setDagPaused(deps, dagId, actor);
 }
 
-export async function unpauseDag(deps: EngineDeps, dagId: string): Promise<void> {
-  await setDagPaused(deps, dagId, null);
+/**
+ * Goes on with the DAG. Runs that its schedules had due meanwhile are left out, and recorded as such; with `catchesUp` the
+ * DAG's catch-up policy decides about them. Throws `dag_not_found`.
+ */
+export async function unpauseDag(
+  deps: EngineDeps,
+  dagId: string,
+  { catchesUp = false }: { catchesUp?: boolean } = {},
+): Promise<void> {
+  await setDagPaused(deps, dagId, null, catchesUp);
   await startQueuedRuns(deps, dagId);
   await admit(deps);
 }
 
-async function setDagPaused(deps: EngineDeps, dagId: string, actor: string | null): Promise<void> {
-  const found = await inTx(deps.pool, (tx) => markDagPaused(tx, dagId, actor));
+async function setDagPaused(deps: EngineDeps, dagId: string, actor: string | null, catchesUp?: boolean): Promise<void> {
+  const found = await inTx(deps.pool, (tx) => markDagPaused(tx, dagId, actor, catchesUp));
   if (!found) throw new AppError("dag_not_found", `There is no DAG "${dagId}".`);
+  deps.notifier.announce("sluice_schedules", [dagId]);
 }
 
 /** The same for one run; false when it has ended. Throws `run_not_found`. */

@@ -16,6 +16,7 @@ export async function rollbackVersion(
   const result = await inTx(deps.pool, (tx) => republishVersion(tx, dagId, toNumber, request.actor));
   switch (result.kind) {
     case "published":
+      deps.notifier.announce("sluice_schedules", [dagId]);
       return result.number;
     case "no_dag":
       throw new AppError("dag_not_found", `There is no DAG "${dagId}".`);

@@ -152,7 +152,9 @@ async function publish(deps: EngineDeps, files: readonly string[], loaded: Reado
       if (dag.spec.bundle !== undefined) await insertBundle(tx, dag.spec.bundle, dag.files);
       return publishVersion(tx, dag.spec, { file, source: dag.source, author: `loader@${os.hostname()}` });
     });
-    if (result === "published") deps.log.info({ dag: dag.spec.id, file }, "DAG loaded");
+    if (result === "unchanged") continue;
+    deps.notifier.announce("sluice_schedules", [dag.spec.id]);
+    deps.log.info({ dag: dag.spec.id, file }, "DAG loaded");
   }
   for (const [file, problems] of errors) {
     const [first] = problems;

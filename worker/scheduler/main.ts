@@ -17,6 +17,7 @@ import { createDuties, healthService } from "../health.ts";
 import { runProcess, type Service } from "../lifecycle.ts";
 import { createLoader, type Loader } from "../loader/loader.ts";
 import type { DescribedPlugins } from "../plugins/describe.ts";
+import { checkSchedulesOnTime, firingService } from "./firing.ts";
 
 const LOAD_EVERY_MS = 1_000;
 const ADMIT_EVERY_MS = 1_000;
@@ -24,6 +25,7 @@ const SWEEP_EVERY_MS = 2_000;
 const CALLBACKS_EVERY_MS = 5_000;
 const CALLBACK_QUEUE_EVERY_MS = 60_000;
 const XCOMS_EVERY_MS = 60_000;
+const OVERDUE_EVERY_MS = 5_000;
 const FIRST_LOAD_MS = 5_000;
 const PARTITIONS_EVERY_MS = 3_600_000;
 
@@ -45,6 +47,8 @@ export async function runScheduler(
         engineService(deps),
         duty("partitions", PARTITIONS_EVERY_MS, () => ensurePartitions(deps.pool)),
         { name: "first load", start: () => firstLoad(loader, log), stop: () => Promise.resolve() },
+        firingService(deps, settings.databaseUrl, duties),
+        duty("overdue schedules", OVERDUE_EVERY_MS, () => checkSchedulesOnTime(deps)),
         duty("load", LOAD_EVERY_MS, () => loader.pass()),
         duty("admit", ADMIT_EVERY_MS, () => patrolAdmission(deps)),
         duty("runs", ADMIT_EVERY_MS, () => startAllQueuedRuns(deps)),

@@ -106,7 +106,8 @@ export function checkTimes(
     const message = `endDate must be after startDate (${dag.startDate})`;
     return context.addIssue({ code: "custom", path: ["endDate"], message });
   }
-  const needed = dag.schedule.length === 0 ? [] : Object.entries(dag.params).filter(([, { default: value }]) => value === undefined);
+  const needed =
+    dag.schedule.length === 0 ? [] : Object.entries(dag.params).filter(([, { default: value }]) => value === undefined);
   for (const [name] of needed) {
     const message = `a run that a schedule starts is given no params, so "${name}" needs a default`;
     context.addIssue({ code: "custom", path: ["params", name], message });

@@ -546,6 +546,51 @@ create function sluice.queue_runs(runs jsonb) returns table (place bigint, run b
   select w.place, w.run_id from wanted w join made m on m.id = w.run_id order by w.place
 $$;
 
+-- Starts (`runs`, as queue_runs takes them), drops and moves schedules on as was decided by who read them: { id, revision, version,
+-- position, last_due, skips, next_due, next_at }. One that somebody else has at hand is left to them, and one that has changed
+-- since, or whose DAG has, is left out: its revision or its DAG's version is another. Locks schedules, by id, before anything else.
+create function sluice.fire_schedules(moves jsonb, runs jsonb, drops jsonb, out moved bigint[], out runs_made jsonb)
+language plpgsql as $$
+declare
+  wanted jsonb;
+begin
+  with m as (
+    select * from jsonb_to_recordset(moves)
+      as m(id bigint, revision bigint, version bigint, position timestamptz, last_due timestamptz, skips boolean,
+           next_due timestamptz, next_at timestamptz)),
+  mine as materialized (
+    select s.id from sluice.schedule s join m on m.id = s.id and m.revision = s.revision
+     where exists (select from sluice.dag d
+                    where d.id = s.dag_id and d.current_version_id = m.version and d.paused_by is null and not d.missing)
+     order by s.id for update of s skip locked),
+  u as (
+    update sluice.schedule s
+       set revision = s.revision + 1, position = m.position, last_due = m.last_due, next_due = m.next_due, next_at = m.next_at,
+           skip_from = case when m.skips then s.skip_from end, skip_to = case when m.skips then s.skip_to end
+      from m join mine using (id) where s.id = m.id
+    returning s.id)
+  select coalesce(array_agg(id), '{}') into moved from u;
+
+  insert into sluice.dropped_runs as d (schedule_id, reason, runs, first_due, last_due)
+  select x.id, x.reason, sum(x.runs), min(x.first_due), max(x.last_due)
+    from jsonb_to_recordset(drops) as x(id bigint, reason text, runs bigint, first_due timestamptz, last_due timestamptz)
+   where x.id = any (moved) group by 1, 2
+  on conflict (schedule_id, day, reason) do update
+    set runs = d.runs + excluded.runs, first_due = least(d.first_due, excluded.first_due),
+        last_due = greatest(d.last_due, excluded.last_due);
+
+  select jsonb_agg(r order by place) into wanted
+    from jsonb_array_elements(runs) with ordinality x(r, place) where (r ->> 'schedule')::bigint = any (moved);
+  select coalesce(jsonb_agg(jsonb_build_object('runId', q.run::text, 'dagId', wanted -> (q.place - 1)::int ->> 'dag',
+                                               'scheduleId', wanted -> (q.place - 1)::int ->> 'schedule')), '[]')
+    into runs_made from sluice.queue_runs(coalesce(wanted, '[]')) q;
+  -- Nobody can have changed a DAG meanwhile without its schedules' locks; if somebody has, all of this is done anew.
+  if exists (select from jsonb_array_elements(wanted) r left join sluice.dag d on d.id = r ->> 'dag'
+              where d.missing or d.current_version_id is distinct from (r ->> 'version')::bigint) then
+    raise exception 'a DAG was changed while its schedules were locked' using errcode = 'serialization_failure';
+  end if;
+end $$;
+
 -- Inserts a queued run of this version and starts what the DAG's limit has room for, unless somebody else is just doing that.
 -- `run` is null when the version is not the DAG's any more, or its file is gone.
 create function sluice.start_run(

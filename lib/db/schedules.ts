@@ -1,0 +1,215 @@
+import type { ScheduleState, Decision } from "#lib/domain/schedule/decide.ts";
+import { type DefinedSchedule, definitionText } from "#lib/domain/schedule/definition.ts";
+import type { ParamSchema } from "#lib/domain/model/params.ts";
+import type { Db, Tx } from "./pool.ts";
+
+/**
+ * Whoever changes what a schedule's runs depend on (its DAG's version, pause or file) takes the schedules first. So a run
+ * is made either before the change is begun or after it is committed.
+ */
+export async function lockSchedules(tx: Tx, dagId: string): Promise<void> {
+  await tx.query("select from sluice.schedule where dag_id = $1 order by id for update", [dagId]);
+}
+
+/** The same for every DAG whose file is not among `files` and not missing yet. */
+export async function lockSchedulesOutside(tx: Tx, files: readonly string[]): Promise<void> {
+  await tx.query(
+    `select from sluice.schedule s join sluice.dag d on d.id = s.dag_id
+      where d.file <> all ($1::text[]) and not d.missing order by s.id for update of s`,
+    [files],
+  );
+}
+
+/** Has schedulers look at the DAG's schedules at once; at none when it is paused or its file is missing. */
+export async function lookAtSchedules(tx: Tx, dagId: string): Promise<void> {
+  await tx.query(
+    `update sluice.schedule s
+        set revision = revision + 1,
+            next_at = case when s.ord is not null and d.paused_by is null and not d.missing then sluice.clock() end
+       from sluice.dag d where d.id = s.dag_id and d.id = $1`,
+    [dagId],
+  );
+}
+
+/** What is due between the beginning of the DAG's pause and now will not be made up for; nothing when it is not paused. */
+export async function skipPause(tx: Tx, dagId: string): Promise<void> {
+  await tx.query(
+    `update sluice.schedule s set skip_from = least(s.skip_from, d.paused_at, sluice.clock()), skip_to = sluice.clock()
+       from sluice.dag d where d.id = s.dag_id and d.id = $1 and d.paused_at is not null`,
+    [dagId],
+  );
+}
+
+/**
+ * Makes these the DAG's schedules. One that it has keeps its position, one that it had goes on from now, and a new one begins now,
+ * or under catch-up `all` at the start date. What is not among them stays as it was, and fires no more.
+ */
+export async function replaceSchedules(tx: Tx, dagId: string, schedules: readonly DefinedSchedule[]): Promise<void> {
+  await tx.query(
+    "update sluice.schedule set ord = null, next_at = null, next_due = null where dag_id = $1 and key <> all ($2)",
+    [dagId, schedules.map(({ key }) => key)],
+  );
+  await tx.query(
+    `insert into sluice.schedule as s (dag_id, key, ord, definition, position)
+     select $1, x.key, x.ord, x.definition, least(sluice.clock(), x.begin - interval '1 ms')
+       from unnest($2::text[], $3::int[], $4::jsonb[], $5::timestamptz[]) x(key, ord, definition, begin)
+     on conflict (dag_id, key) do update
+       set ord = excluded.ord, definition = excluded.definition,
+           position = case when s.ord is null then greatest(s.position, sluice.clock()) else s.position end`,
+    [
+      dagId,
+      schedules.map(({ key }) => key),
+      schedules.map(({ ord }) => ord),
+      schedules.map(({ definition }) => definitionText(definition)),
+      schedules.map(({ definition: { catchup, startDate } }) =>
+        typeof catchup === "object" ? (startDate ?? null) : null,
+      ),
+    ],
+  );
+  await lookAtSchedules(tx, dagId);
+}
+
+/** A schedule that is to be looked at. `open`: how many runs of its DAG that schedules made are queued or running. */
+export type DueSchedule = {
+  id: string;
+  dagId: string;
+  definition: string;
+  state: ScheduleState;
+  revision: string;
+  versionId: string;
+  params: Record<string, ParamSchema> | null;
+  maxActiveRuns: number;
+  open: number;
+};
+
+/** Schedules to be looked at now, by the database's clock; those longest due first. */
+export type DueLook = {
+  now: Date;
+  due: DueSchedule[];
+  /** Milliseconds until the next is due; undefined when there is none. With some due, at most 0. */
+  nextInMs: number | undefined;
+};
+
+type DueRow = {
+  now: Date;
+  nextInMs: number | null;
+  id: string | null;
+  dagId: string;
+  definition: string;
+  position: Date;
+  lastDue: Date | null;
+  skipFrom: Date | null;
+  skipTo: Date | null;
+  revision: string;
+  versionId: string;
+  params: Record<string, ParamSchema> | null;
+  maxActiveRuns: number;
+  open: number;
+};
+
+/** One statement, whether anything is due or not: it is what an idle scheduler asks. */
+export async function readDueSchedules(db: Db, most: number): Promise<DueLook> {
+  const { rows } = await db.query<DueRow>({
+    name: "read-due-schedules",
+    text: `
+      with clock as materialized (select sluice.clock() as now)
+      select c.now, extract(epoch from n.next_at - c.now)::float8 * 1000 as "nextInMs", s.id, s.dag_id as "dagId",
+             s.definition::text as definition, s.position, s.last_due as "lastDue", s.skip_from as "skipFrom",
+             s.skip_to as "skipTo", s.revision, d.current_version_id as "versionId", v.params,
+             d.max_active_runs as "maxActiveRuns",
+             (select count(*)::int from sluice.dag_run r
+               where r.dag_id = d.id and r.state = 'queued' and r.trigger_kind = 'schedule')
+             + (select count(*)::int from sluice.dag_run r
+                 where r.dag_id = d.id and r.state = 'running' and r.trigger_kind = 'schedule') as open
+        from clock c
+        left join lateral (select s.next_at from sluice.schedule s
+                            where s.next_at is not null order by s.next_at limit 1) n on true
+        left join lateral (select s.* from sluice.schedule s
+                            where s.next_at <= c.now order by s.next_at limit $1) s on true
+        left join sluice.dag d on d.id = s.dag_id
+        left join sluice.dag_version v on v.id = d.current_version_id`,
+    values: [most],
+  });
+  const { now, nextInMs } = rows[0]!;
+  return { now, nextInMs: nextInMs ?? undefined, due: rows.filter(({ id }) => id !== null).map(dueOf) };
+}
+
+function dueOf({ id, dagId, definition, position, lastDue, skipFrom, skipTo, ...row }: DueRow): DueSchedule {
+  const { revision, versionId, params, maxActiveRuns, open } = row;
+  const skip = skipFrom === null || skipTo === null ? undefined : { from: skipFrom, to: skipTo };
+  const state = { position, lastDue: lastDue ?? undefined, skip };
+  return { id: id!, dagId, definition, state, revision, versionId, params, maxActiveRuns, open };
+}
+
+/** What was decided of a schedule that was read; `params` is what tasks of its runs will see. */
+export type FiringOrder = { schedule: DueSchedule; decision: Decision; params: Record<string, unknown> };
+
+export type FiredRun = { runId: string; dagId: string; scheduleId: string };
+
+/**
+ * Starts and drops what was decided and moves the schedules on, in one transaction. Schedules that somebody else has at
+ * hand, or has changed since they were read, are left out. Answers the schedules that were moved and the runs that were made, which are queued.
+ */
+export async function fireSchedules(
+  db: Db,
+  orders: readonly FiringOrder[],
+  actor: string,
+): Promise<{ moved: string[]; runs: FiredRun[] }> {
+  const moves = orders.map(({ schedule: { id, revision, versionId }, decision: { state, next } }) => ({
+    id,
+    revision,
+    version: versionId,
+    position: state.position,
+    last_due: state.lastDue,
+    skips: state.skip !== undefined,
+    next_due: next?.due,
+    next_at: next?.at,
+  }));
+  const runs = orders.flatMap(({ schedule, decision, params }) =>
+    decision.fires.map(({ logicalDate, interval }) => ({
+      dag: schedule.dagId,
+      version: schedule.versionId,
+      kind: "schedule",
+      key: `${schedule.id} ${logicalDate.toISOString()}`,
+      logical: logicalDate,
+      start: interval.start,
+      end: interval.end,
+      params,
+      actor,
+      schedule: schedule.id,
+    })),
+  );
+  const drops = orders.flatMap(({ schedule, decision }) =>
+    decision.dropped.map(({ reason, runs: count, firstDue, lastDue }) => ({
+      id: schedule.id,
+      reason,
+      runs: count,
+      first_due: firstDue,
+      last_due: lastDue,
+    })),
+  );
+  const { rows } = await db.query<{ moved: string[]; runs: FiredRun[] }>({
+    name: "fire-schedules",
+    text: `select moved, runs_made as runs from sluice.fire_schedules($1, $2, $3)`,
+    values: [moves, runs, drops].map((list) => JSON.stringify(list)),
+  });
+  return rows[0]!;
+}
+
+/** Schedules that should have been looked at long ago, and by how much the oldest is late. */
+export async function overdueSchedules(
+  db: Db,
+  lateMs: number,
+): Promise<{ count: number; oldest: { dagId: string; lateMs: number } | undefined }> {
+  const { rows } = await db.query<{ dagId: string; lateMs: number; count: number }>({
+    name: "overdue-schedules",
+    text: `
+      select s.dag_id as "dagId", extract(epoch from (select sluice.clock()) - s.next_at)::float8 * 1000 as "lateMs",
+             count(*) over ()::int as count
+        from sluice.schedule s
+       where s.next_at < (select sluice.clock()) - $1 * interval '1 ms' order by s.next_at limit 1`,
+    values: [lateMs],
+  });
+  const [oldest] = rows;
+  return { count: oldest?.count ?? 0, oldest };
+}

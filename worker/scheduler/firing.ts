@@ -1,0 +1,56 @@
+import { messageOf } from "#lib/domain/errors.ts";
+import { listen, type Listener } from "#lib/db/listen.ts";
+import type { EngineDeps } from "#lib/engine/deps.ts";
+import { fireDueSchedules } from "#lib/engine/fire-schedules.ts";
+import { overdueSchedules } from "#lib/db/schedules.ts";
+import { everyService } from "../every.ts";
+import type { Duties } from "../health.ts";
+import type { Service } from "../lifecycle.ts";
+
+/** Without a word of a change and with nothing due: the net under lost announcements and a database clock that is set. */
+const LOOK_EVERY_MS = 10_000;
+
+/**
+ * Sleeps until the next run is due and starts it. Woken when a schedule changes. A timer only decides when to ask; what is due
+ * the database says.
+ */
+export function firingService(deps: EngineDeps, url: string, duties: Duties): Service {
+  let listener: Listener | undefined;
+  const firing = everyService({
+    name: "fire schedules",
+    everyMs: LOOK_EVERY_MS,
+    duties,
+    log: deps.log,
+    run: () => fireDueSchedules(deps),
+  });
+  return {
+    name: firing.name,
+    async start() {
+      listener ??= listen({
+        url,
+        channel: "sluice_schedules",
+        onValue: () => firing.wake(),
+        onReconnect: () => firing.wake(),
+        onError: (error) =>
+          deps.log.warn({ error: messageOf(error) }, "lost the connection that hears of schedules; reconnecting"),
+      });
+      await firing.start();
+    },
+    async stop(reason) {
+      await listener?.stop();
+      await firing.stop(reason);
+    },
+  };
+}
+
+/** Two looks: what nobody has looked at by then, nobody looks at. */
+const OVERDUE_MS = 2 * LOOK_EVERY_MS;
+
+/** The alarm that does not depend on the firing loop: throws when a schedule has not been looked at when it should have been. */
+export async function checkSchedulesOnTime(deps: EngineDeps): Promise<void> {
+  const { count, oldest } = await overdueSchedules(deps.pool, OVERDUE_MS);
+  if (oldest === undefined) return;
+  const seconds = Math.round(oldest.lateMs / 1_000);
+  const what = count === 1 ? "a schedule is" : `${count} schedules are`;
+  throw new Error(`${what} overdue, the longest by ${seconds} s: that of the DAG "${oldest.dagId}"`);
+}
