@@ -7,6 +7,7 @@ import { parseArgs } from "node:util";
 import { type Limits, measureLimits } from "./limits.ts";
 import { chainSteps, longChain } from "./measures/chain.ts";
 import { cost } from "./measures/cost.ts";
+import { failover } from "./measures/failover.ts";
 import { fanOut } from "./measures/fan-out.ts";
 import { idleStart } from "./measures/idle-start.ts";
 import { kills } from "./measures/kills.ts";
@@ -15,6 +16,7 @@ import { manyRuns } from "./measures/many-runs.ts";
 import { memory } from "./measures/memory.ts";
 import type { Measure } from "./measures/measure.ts";
 import { processes } from "./measures/processes.ts";
+import { schedules } from "./measures/schedules.ts";
 import { denseLayers, randomDag } from "./measures/shapes.ts";
 import { steady } from "./measures/steady.ts";
 import { type Figure, tableLine } from "./report.ts";
@@ -29,9 +31,11 @@ const MEASURES: Record<string, Measure> = {
   B4: manyRuns,
   B5: randomDag,
   B6: idleStart,
+  B7: schedules,
   B8: logs,
   B10: steady,
   cost,
+  failover,
   kills,
   memory,
 };

@@ -28,6 +28,9 @@ export type System = {
   /** Adds a TypeScript definition and resolves when the scheduler has published it. */
   addDag(id: string, source: string): Promise<void>;
   trigger(dagId: string): Promise<string>;
+  scheduler: ChildProcess;
+  /** One more scheduler of the same folder, which ends with the system. */
+  startScheduler(): Promise<ChildProcess>;
   /** One more worker, which ends with the system. */
   startWorker(env: Record<string, string>): Promise<ChildProcess>;
   /** Resolves when no run is left open. */
@@ -72,6 +75,12 @@ export async function startSystem(options: SystemOptions = {}): Promise<System> 
       async trigger(dagId) {
         const { runId } = await startRun(deps, { dagId, conf: {}, triggerKind: "manual", actor: "bench" });
         return runId;
+      },
+      scheduler,
+      async startScheduler() {
+        const another = await start("scheduler");
+        children.push(another);
+        return another;
       },
       async startWorker(env) {
         const another = await startProcess("worker", server, folder, dagsDir, { ...options.env, ...env });
