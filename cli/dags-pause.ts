@@ -20,12 +20,13 @@ export function pauseCommand(): Command {
 /** `sluice dags unpause` */
 export function unpauseCommand(): Command {
   return usageIsTrouble(new Command("unpause"))
-    .description("Let a DAG go on.")
+    .description("Let a DAG go on. Runs that its schedules had due meanwhile are left out.")
     .argument("<dag>", "the DAG's id")
-    .action((dagId: string) =>
+    .option("--catch-up", "make up for runs that were due in the pause, as the DAG's `catchup` says")
+    .action((dagId: string, options: { catchUp?: true }) =>
       withEngine("dags-unpause", async (deps) => {
         const { unpauseDag } = await import("#lib/engine/pause.ts");
-        await unpauseDag(deps, dagId);
+        await unpauseDag(deps, dagId, { catchesUp: options.catchUp ?? false });
         printLine(`${dagId} goes on`);
       }),
     );

@@ -14,6 +14,7 @@ import { doctorCommand } from "./doctor.ts";
 import { limitsCommand } from "./limits.ts";
 import { poolsCommand } from "./pools.ts";
 import { runsCommand } from "./runs.ts";
+import { schedulesCommand } from "./schedules.ts";
 import { schedulerCommand } from "./scheduler.ts";
 import { startCommand } from "./start.ts";
 import { tasksCommand } from "./tasks.ts";
@@ -40,6 +41,7 @@ const COMMANDS = [
   poolsCommand,
   limitsCommand,
   cronCommand,
+  schedulesCommand,
   deadLettersCommand,
   doctorCommand,
 ];

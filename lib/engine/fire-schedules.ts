@@ -86,7 +86,7 @@ function compiledOf({ dagId, definition }: DueSchedule): Compiled {
   if (known !== undefined) return known;
   const parsed = JSON.parse(definition) as ScheduleDefinition;
   const fresh = {
-    compiled: compileDefinition(dagId, { ...parsed, calendars: parsed.calendars ?? {} }),
+    compiled: compileDefinition(dagId, parsed),
     catchup: parsed.catchup,
   };
   if (compiledSchedules.size >= MAX_COMPILED) compiledSchedules.clear();
