@@ -522,13 +522,17 @@ end $$;
 -- right for, and a run of another is left out too. Answers those that were made, with their place in `runs` from 1.
 create function sluice.queue_runs(runs jsonb) returns table (place bigint, run bigint) language sql as $$
   with wanted as (
-    select x.place, x.r ->> 'dag' as dag_id, (x.r ->> 'version')::bigint as version_id, x.r ->> 'kind' as kind, x.r ->> 'key' as key,
-           (x.r ->> 'logical')::timestamptz as logical, (x.r ->> 'start')::timestamptz as from_at,
-           (x.r ->> 'end')::timestamptz as to_at, x.r -> 'params' as params, x.r ->> 'actor' as actor,
-           (x.r ->> 'schedule')::bigint as schedule_id, (x.r ->> 'backfill')::bigint as backfill_id,
-           nextval(pg_get_serial_sequence('sluice.dag_run', 'id')) as run_id
-      from (select r.value as r, r.ordinality as place from jsonb_array_elements(runs) with ordinality r order by r.ordinality) x
-      join sluice.dag d on d.id = x.r ->> 'dag' and d.current_version_id = (x.r ->> 'version')::bigint and not d.missing),
+    -- Ids in the order in which the runs are given: it is the order in which they start.
+    select x.*, nextval(pg_get_serial_sequence('sluice.dag_run', 'id')) as run_id
+      from (select r.ordinality as place, d.id as dag_id, d.current_version_id as version_id, r.value ->> 'kind' as kind,
+                   r.value ->> 'key' as key, (r.value ->> 'logical')::timestamptz as logical,
+                   (r.value ->> 'start')::timestamptz as from_at, (r.value ->> 'end')::timestamptz as to_at,
+                   r.value -> 'params' as params, r.value ->> 'actor' as actor, (r.value ->> 'schedule')::bigint as schedule_id,
+                   (r.value ->> 'backfill')::bigint as backfill_id
+              from jsonb_array_elements(runs) with ordinality r
+              join sluice.dag d on d.id = r.value ->> 'dag' and d.current_version_id = (r.value ->> 'version')::bigint
+               and not d.missing
+             order by r.ordinality) x),
   fresh as (
     insert into sluice.run_key (dag_id, kind, key, run_id, request_hash)
     select dag_id, kind, key, run_id, '' from wanted order by dag_id, kind, key
