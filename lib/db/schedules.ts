@@ -144,7 +144,7 @@ function dueOf({ id, dagId, definition, position, lastDue, skipFrom, skipTo, ...
 /** What was decided of a schedule that was read; `params` is what tasks of its runs will see. */
 export type FiringOrder = { schedule: DueSchedule; decision: Decision; params: Record<string, unknown> };
 
-export type FiredRun = { runId: string; dagId: string; scheduleId: string };
+export type FiredRun = { runId: string; dagId: string };
 
 /**
  * Starts and drops what was decided and moves the schedules on, in one transaction. Schedules that somebody else has at

@@ -11,7 +11,7 @@ import type { EngineDeps } from "./deps.ts";
 import { startQueuedRuns } from "./start-queued-runs.ts";
 
 /** So many schedules are looked at in one statement, and about so many runs made. */
-const SCHEDULES_AT_ONCE = 500;
+const SCHEDULES_AT_ONCE = 1_000;
 const RUNS_AT_ONCE = 1_000;
 
 /** What somebody else has at hand is looked at again after this, should they die over it. */

@@ -522,16 +522,17 @@ end $$;
 -- right for, and a run of another is left out too. Answers those that were made, with their place in `runs` from 1.
 create function sluice.queue_runs(runs jsonb) returns table (place bigint, run bigint) language sql as $$
   with wanted as (
-    -- Ids in the order in which the runs are given: it is the order in which they start.
+    -- Ids in the order in which the runs are given: it is the order in which they start. A look at each one's DAG, and no join: the
+    -- planner would expect one row of it, and join what follows row by row.
     select x.*, nextval(pg_get_serial_sequence('sluice.dag_run', 'id')) as run_id
-      from (select r.ordinality as place, d.id as dag_id, d.current_version_id as version_id, r.value ->> 'kind' as kind,
-                   r.value ->> 'key' as key, (r.value ->> 'logical')::timestamptz as logical,
+      from (select r.ordinality as place, r.value ->> 'dag' as dag_id, (r.value ->> 'version')::bigint as version_id,
+                   r.value ->> 'kind' as kind, r.value ->> 'key' as key, (r.value ->> 'logical')::timestamptz as logical,
                    (r.value ->> 'start')::timestamptz as from_at, (r.value ->> 'end')::timestamptz as to_at,
                    r.value -> 'params' as params, r.value ->> 'actor' as actor, (r.value ->> 'schedule')::bigint as schedule_id,
                    (r.value ->> 'backfill')::bigint as backfill_id
               from jsonb_array_elements(runs) with ordinality r
-              join sluice.dag d on d.id = r.value ->> 'dag' and d.current_version_id = (r.value ->> 'version')::bigint
-               and not d.missing
+             where (select d.current_version_id = (r.value ->> 'version')::bigint and not d.missing
+                      from sluice.dag d where d.id = r.value ->> 'dag')
              order by r.ordinality) x),
   fresh as (
     insert into sluice.run_key (dag_id, kind, key, run_id, request_hash)
@@ -564,8 +565,8 @@ begin
            next_due timestamptz, next_at timestamptz)),
   mine as materialized (
     select s.id from sluice.schedule s join m on m.id = s.id and m.revision = s.revision
-     where exists (select from sluice.dag d
-                    where d.id = s.dag_id and d.current_version_id = m.version and d.paused_by is null and not d.missing)
+     where (select d.current_version_id = m.version and d.paused_by is null and not d.missing
+              from sluice.dag d where d.id = s.dag_id)
      order by s.id for update of s skip locked),
   u as (
     update sluice.schedule s
@@ -585,9 +586,9 @@ begin
 
   select jsonb_agg(r order by place) into wanted
     from jsonb_array_elements(runs) with ordinality x(r, place) where (r ->> 'schedule')::bigint = any (moved);
-  select coalesce(jsonb_agg(jsonb_build_object('runId', q.run::text, 'dagId', wanted -> (q.place - 1)::int ->> 'dag',
-                                               'scheduleId', wanted -> (q.place - 1)::int ->> 'schedule')), '[]')
-    into runs_made from sluice.queue_runs(coalesce(wanted, '[]')) q;
+  select coalesce(jsonb_agg(jsonb_build_object('runId', q.run::text, 'dagId', w.r ->> 'dag') order by q.place), '[]') into runs_made
+    from sluice.queue_runs(coalesce(wanted, '[]')) q
+    join jsonb_array_elements(wanted) with ordinality w(r, place) using (place);
   -- Nobody can have changed a DAG meanwhile without its schedules' locks; if somebody has, all of this is done anew.
   if exists (select from jsonb_array_elements(wanted) r left join sluice.dag d on d.id = r ->> 'dag'
               where d.missing or d.current_version_id is distinct from (r ->> 'version')::bigint) then
