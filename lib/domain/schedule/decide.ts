@@ -59,35 +59,45 @@ export type Circumstances = {
 
 /** Pure: the same for every scheduler that looks at the same state. */
 export function decide(schedule: CompiledSchedule, state: ScheduleState, circumstances: Circumstances): Decision {
-  const { now } = circumstances;
+  const { now, room } = circumstances;
+  const most = Math.max(0, Math.min(room, MAX_AT_ONCE));
   const { steps, last } = owed(schedule, state, circumstances);
-  const most = Math.max(0, Math.min(circumstances.room, MAX_AT_ONCE));
-  const fires: Fire[] = [];
-  const dropped: Dropped[] = [];
-  let lastDue = state.lastDue;
-  let isAll = true;
-  for (const step of steps) {
-    if ("reason" in step) dropped.push(step);
-    else if (fires.length < most) fires.push(sinceLast(step, fires.length === 0 ? state.lastDue : undefined));
-    else {
-      isAll = false;
-      break;
-    }
-    lastDue = "reason" in step ? step.lastDue : step.due;
-  }
-  const done = isAll ? (last ?? state.position) : (later(state.position, lastDue) ?? state.position);
-  const following = schedule.next(done);
-  const again = new Date(now.getTime() + (most < MAX_AT_ONCE ? NO_ROOM_MS : 0));
+  const { fires, dropped, lastDue, isAll } = take(steps, most, state.lastDue);
+  const position = later(state.position, isAll ? last : lastDue);
+  const following = schedule.next(position);
+  const againAt = new Date(now.getTime() + (most < MAX_AT_ONCE ? NO_ROOM_MS : 0));
   return {
     fires,
     dropped,
     state: {
-      position: done,
+      position,
       lastDue,
       skip: isAll && state.skip !== undefined && state.skip.to <= now ? undefined : state.skip,
     },
-    next: following && { due: following.due, at: isAll ? following.at : again },
+    next: following && { due: following.due, at: isAll ? following.at : againAt },
   };
+}
+
+/** As much of what is owed, in order, as so many runs allow. */
+function take(
+  steps: readonly Step[],
+  most: number,
+  before: Date | undefined,
+): Pick<Decision, "fires" | "dropped"> & { lastDue: Date | undefined; isAll: boolean } {
+  const fires: Fire[] = [];
+  const dropped: Dropped[] = [];
+  let lastDue = before;
+  for (const step of steps) {
+    if ("reason" in step) {
+      dropped.push(step);
+      lastDue = step.lastDue;
+    } else {
+      if (fires.length === most) return { fires, dropped, lastDue, isAll: false };
+      fires.push(fires.length === 0 ? sinceLast(step, before) : step);
+      lastDue = step.due;
+    }
+  }
+  return { fires, dropped, lastDue, isAll: true };
 }
 
 const later = (a: Date, b: Date | undefined): Date => (b === undefined || b < a ? a : b);
@@ -107,37 +117,49 @@ type Step = Fire | Dropped;
  */
 function owed(
   schedule: CompiledSchedule,
-  { position, skip }: ScheduleState,
-  { catchup, now }: Circumstances,
+  state: ScheduleState,
+  circumstances: Circumstances,
 ): { steps: Step[]; last: Date | undefined } {
-  const newest = newestReady(schedule, position, now);
+  const newest = newestReady(schedule, state.position, circumstances.now);
   if (newest === undefined) return { steps: [], last: undefined };
-  const stretches =
-    skip === undefined || skip.to <= position
-      ? [{ from: position, to: newest.due, isSkipped: false }]
-      : [
-          { from: later(position, skip.to), to: newest.due, isSkipped: false },
-          { from: later(position, skip.from), to: earlier(skip.to, newest.due), isSkipped: true },
-          { from: position, to: earlier(skip.from, newest.due), isSkipped: false },
-        ];
   const backwards: Step[] = [];
-  let kept = 0;
-  const keeps = ({ at }: Fire): boolean => {
-    const late = now.getTime() - at.getTime();
-    if (late <= ON_TIME_MS) return true;
-    if (typeof catchup === "object") return kept < catchup.all;
-    return kept === 0 && (catchup === "latest" || late <= NONE_MS);
-  };
-  for (const { from, to, isSkipped } of stretches) {
+  const keeps = keeper(circumstances);
+  for (const { from, to, isSkipped } of stretchesOf(state, newest.due)) {
     let fire = from < to ? schedule.prev(new Date(to.getTime() + 1)) : undefined;
-    for (; !isSkipped && fire !== undefined && fire.due > from && keeps(fire); fire = schedule.prev(fire.due)) {
-      backwards.push(fire);
-      kept += 1;
-    }
-    const reason = isSkipped ? "PAUSED" : typeof catchup === "object" ? "TOO_MANY" : "MISSED";
-    if (fire !== undefined && fire.due > from) backwards.push(droppedOf(schedule, from, fire, reason));
+    for (; !isSkipped && isAfter(fire, from) && keeps(fire); fire = schedule.prev(fire.due)) backwards.push(fire);
+    if (isAfter(fire, from))
+      backwards.push(droppedOf(schedule, from, fire, reasonOf(isSkipped, circumstances.catchup)));
   }
   return { steps: backwards.toReversed(), last: newest.due };
+}
+
+const isAfter = (fire: Fire | undefined, from: Date): fire is Fire => fire !== undefined && fire.due > from;
+
+function reasonOf(isSkipped: boolean, catchup: CatchupLimit): DropReason {
+  if (isSkipped) return "PAUSED";
+  return typeof catchup === "object" ? "TOO_MANY" : "MISSED";
+}
+
+/** Asked from the latest run backwards, which ones start; after the first that does not, no other does. */
+function keeper({ catchup, now }: Circumstances): (fire: Fire) => boolean {
+  let kept = 0;
+  const most = typeof catchup === "object" ? catchup.all : 1;
+  return ({ at }) => {
+    const late = now.getTime() - at.getTime();
+    const isKept = late <= ON_TIME_MS || (kept < most && (catchup !== "none" || late <= NONE_MS));
+    if (isKept) kept += 1;
+    return isKept;
+  };
+}
+
+/** From the latest back to the position: what is after the pause, in it, and before it. */
+function stretchesOf({ position, skip }: ScheduleState, last: Date): { from: Date; to: Date; isSkipped: boolean }[] {
+  if (skip === undefined || skip.to <= position) return [{ from: position, to: last, isSkipped: false }];
+  return [
+    { from: later(position, skip.to), to: last, isSkipped: false },
+    { from: later(position, skip.from), to: earlier(skip.to, last), isSkipped: true },
+    { from: position, to: earlier(skip.from, last), isSkipped: false },
+  ];
 }
 
 const earlier = (a: Date, b: Date): Date => (a < b ? a : b);
@@ -146,7 +168,7 @@ const earlier = (a: Date, b: Date): Date => (a < b ? a : b);
 function newestReady(schedule: CompiledSchedule, position: Date, now: Date): Fire | undefined {
   let fire = schedule.prev(new Date(now.getTime() + 1));
   while (fire !== undefined && fire.due > position && fire.at > now) fire = schedule.prev(fire.due);
-  return fire !== undefined && fire.due > position ? fire : undefined;
+  return isAfter(fire, position) ? fire : undefined;
 }
 
 /** Everything after `from`, up to and with `last`. */

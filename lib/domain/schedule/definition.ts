@@ -1,4 +1,4 @@
-import { canonicalJson, type Json } from "../canonical.ts";
+import { canonicalJson } from "../canonical.ts";
 import { compact } from "../model/compact.ts";
 import type { DagSpec } from "../model/dag.ts";
 import type { ScheduleSpec } from "../model/schedule.ts";
@@ -53,7 +53,7 @@ const DEFAULT_MAX = 1_000;
 
 /** What the database keeps. */
 export function definitionText(definition: ScheduleDefinition): string {
-  return canonicalJson(compact(definition, {}) as Json);
+  return canonicalJson(compact(definition, {}));
 }
 
 export function compileDefinition(dagId: string, definition: ScheduleDefinition): CompiledSchedule {
