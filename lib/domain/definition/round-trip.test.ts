@@ -120,6 +120,8 @@ const options = fc.record({
   callbacks: fc.record({ onFailure: fc.array(fc.record({ http }), { maxLength: 1 }) }),
 });
 
+const PARAMS = { limit: { type: "integer", default: 10, minimum: 1 }, day: { type: "string", format: "date" } };
+
 const specs = fc
   .record({
     dag: fc.record({
@@ -141,11 +143,8 @@ const specs = fc
       timezone: fc.constantFrom("UTC", "Europe/Berlin"),
       startDate: maybe(fc.constantFrom("2026-01-01", "2026-03-29T02:30:00+01:00")),
       endDate: maybe(fc.constant("2030-01-01")),
-      catchup: fc.constantFrom("none", "latest", "all"),
-      params: fc.constantFrom(
-        {},
-        { limit: { type: "integer", default: 10, minimum: 1 }, day: { type: "string", format: "date" } },
-      ),
+      catchup: fc.constantFrom("none", "latest", "all", { policy: "all", max: 7 }),
+      params: fc.constantFrom({}, PARAMS),
       limits: fc.record({
         maxActiveRuns: fc.integer({ min: 1, max: 99 }),
         maxActiveTasks: maybe(fc.integer({ min: 1, max: 99 })),
@@ -158,6 +157,8 @@ const specs = fc
   .map(({ dag, tasks }) =>
     DagSpec.parse({
       ...dag,
+      // What a schedule starts is given no params.
+      ...(dag.params === PARAMS ? { schedule: [] } : {}),
       tasks: tasks.map(([given, run, roll], index) => ({
         ...given,
         ...run,

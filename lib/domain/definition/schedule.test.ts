@@ -15,6 +15,8 @@ test.for([
   [`schedule: { cron: "@daily", calendar: { except: [holidays, weekends], shift: next } }\n${HOLIDAYS}`],
   ['schedule: { every: 1h, blackout: { windows: [{ from: "22:00", to: "24:00" }], action: once } }'],
   ['schedule: "0 0 29 2 *"\nstartDate: 2026-01-01\nendDate: 2028-02-29'],
+  ['schedule: "@daily"\ncatchup: { policy: all, max: 20 }'],
+  ["params: { day: {} }"],
 ] as const)("%s is right", ([text]) => {
   expect(problems(text)).toEqual([]);
 });
@@ -81,6 +83,12 @@ test.for([
     "calendars: { holidays: { dates: [2026-02-30] } }",
     "2:34 calendars.holidays.dates[0]: must be a date like 2026-12-24, or a day of every year like 12-25, with a name behind it if you like: 12-25 Christmas Day",
   ],
+  [
+    'schedule: "@daily"\nparams: { day: { type: string } }',
+    '3:16 params.day: a run that a schedule starts is given no params, so "day" needs a default',
+  ],
+  ["catchup: { policy: all, max: 0 }", expect.stringContaining("max")],
+  ["catchup: some", expect.stringContaining('"none"')],
   ["calendars: { holidays: {} }", "2:24 calendars.holidays: a calendar has at least one day, under weekdays or dates"],
   ["schedule: { every: 1h, calendar: {} }", "2:34 schedule.calendar: must have only or except"],
   [
