@@ -16,6 +16,7 @@ test.for([
   ['schedule: { every: 1h, blackout: { windows: [{ from: "22:00", to: "24:00" }], action: once } }'],
   ['schedule: "0 0 29 2 *"\nstartDate: 2026-01-01\nendDate: 2028-02-29'],
   ['schedule: "@daily"\ncatchup: { policy: all, max: 20 }'],
+  ["catchup: { policy: latest }"],
   ["params: { day: {} }"],
 ] as const)("%s is right", ([text]) => {
   expect(problems(text)).toEqual([]);
@@ -88,6 +89,7 @@ test.for([
     '3:16 params.day: a run that a schedule starts is given no params, so "day" needs a default',
   ],
   ["catchup: { policy: all, max: 0 }", expect.stringContaining("max")],
+  ["catchup: { policy: latest, max: 3 }", "2:33 catchup.max: max is a limit of policy all; leave it out"],
   ["catchup: some", expect.stringContaining('"none"')],
   ["calendars: { holidays: {} }", "2:24 calendars.holidays: a calendar has at least one day, under weekdays or dates"],
   ["schedule: { every: 1h, calendar: {} }", "2:34 schedule.calendar: must have only or except"],

@@ -31,10 +31,20 @@ export const CATCHUPS = ["none", "latest", "all"] as const;
 
 const Catchup = z.union([
   z.enum(CATCHUPS),
-  z.strictObject({
-    policy: z.literal("all"),
-    max: z.int().min(1).max(100_000).describe("How many missed runs of a schedule are made up for; the latest ones."),
-  }),
+  z
+    .strictObject({
+      policy: z.enum(CATCHUPS),
+      max: z
+        .int()
+        .min(1)
+        .max(100_000)
+        .optional()
+        .describe("How many missed runs of a schedule are made up for under `all`; the latest ones."),
+    })
+    .refine(({ policy, max }) => max === undefined || policy === "all", {
+      message: "max is a limit of policy all; leave it out",
+      path: ["max"],
+    }),
 ]);
 
 export const dagFields = {

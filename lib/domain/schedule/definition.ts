@@ -44,8 +44,8 @@ function definitionOf(spec: ScheduleSpec, dag: Dag): ScheduleDefinition {
 }
 
 function catchupLimit(catchup: Dag["catchup"]): CatchupLimit {
-  if (typeof catchup === "object") return { all: catchup.max };
-  return catchup === "all" ? { all: DEFAULT_MAX } : catchup;
+  const { policy, max = DEFAULT_MAX } = typeof catchup === "string" ? { policy: catchup } : catchup;
+  return policy === "all" ? { all: max } : policy;
 }
 
 /** So many missed runs of a schedule are made up for under `all`. */
