@@ -1,28 +1,59 @@
 import { Command } from "commander";
+import type { SeenScheduler } from "#lib/db/schedulers.ts";
 import { withEngine } from "./engine.ts";
 import { EXIT, usageIsTrouble } from "./exit.ts";
-import { printJson, printLine } from "./print.ts";
+import { printJson, printLine, span } from "./print.ts";
 
 /** `sluice doctor` */
 export function doctorCommand(): Command {
   return usageIsTrouble(new Command("doctor"))
-    .description("Check what must always hold, on the live database: runs that go on or ended in the last day.")
+    .description(
+      "Check what must always hold, on the live database: runs that go on or ended in the last day, and that schedulers do their duties.",
+    )
     .option("--json", "print JSON")
     .addHelpText("after", "\nExit code: 0 everything holds, 1 something does not, 2 there is no answer.")
     .action((options: { json?: true }) =>
       withEngine("doctor", async ({ pool }) => {
-        const [{ checkInvariants }, { inTx }] = await Promise.all([
+        const [{ checkInvariants }, { inTx }, { listQuarantine }, { listSchedulers }] = await Promise.all([
           import("#lib/db/invariants.ts"),
           import("#lib/db/tx.ts"),
+          import("#lib/db/quarantine.ts"),
+          import("#lib/db/schedulers.ts"),
         ]);
         const findings = await inTx(pool, checkInvariants);
-        const broken = findings.filter((finding) => finding.broken.length > 0);
+        const [schedulers, quarantine] = await Promise.all([listSchedulers(pool), listQuarantine(pool)]);
+        const duties = await dutyChecks(schedulers);
+        const checks = [
+          ...findings,
+          ...duties,
+          { id: "quarantine", says: "no row breaks a duty of the schedulers", broken: quarantine },
+        ];
+        const broken = checks.filter((check) => check.broken.length > 0);
         if (broken.length > 0) process.exitCode = EXIT.no;
-        if (options.json) return printJson({ healthy: broken.length === 0, checks: findings });
-        for (const { id, says, broken: rows } of findings) {
+        if (options.json) return printJson({ healthy: broken.length === 0, checks, schedulers });
+        for (const { id, says, broken: rows } of checks) {
           printLine(`${rows.length === 0 ? "✓" : "✗"} ${id.padEnd(18)} ${says}`);
           for (const row of rows) printLine(`    ${JSON.stringify(row)}`);
         }
       }),
     );
+}
+
+type Check = { id: string; says: string; broken: readonly unknown[] };
+
+/** That somebody is there to start runs, and that those who are there do what they must. */
+async function dutyChecks(schedulers: readonly SeenScheduler[]): Promise<Check[]> {
+  const { SCHEDULER_GONE_MS } = await import("#lib/db/schedulers.ts");
+  const alive = schedulers.filter(({ seenMsAgo }) => seenMsAgo <= SCHEDULER_GONE_MS);
+  const last = schedulers[0];
+  const none = last === undefined ? "none was seen within a day" : `the last one was seen ${span(last.seenMsAgo)} ago`;
+  const late = alive.flatMap(({ host, pid, duties }) =>
+    duties
+      .filter(({ ok }) => !ok)
+      .map(({ name, ageMs, error }) => ({ scheduler: `${host}:${pid}`, duty: name, notDoneFor: span(ageMs), error })),
+  );
+  return [
+    { id: "scheduler-alive", says: "a scheduler is there to start runs", broken: alive.length > 0 ? [] : [{ none }] },
+    { id: "duties-in-time", says: "every duty of the schedulers is done in time", broken: late },
+  ];
 }

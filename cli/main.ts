@@ -13,6 +13,7 @@ import { deadLettersCommand } from "./dead-letters.ts";
 import { doctorCommand } from "./doctor.ts";
 import { limitsCommand } from "./limits.ts";
 import { poolsCommand } from "./pools.ts";
+import { quarantineCommand } from "./quarantine.ts";
 import { runsCommand } from "./runs.ts";
 import { schedulesCommand } from "./schedules.ts";
 import { schedulerCommand } from "./scheduler.ts";
@@ -44,6 +45,7 @@ const COMMANDS = [
   schedulesCommand,
   deadLettersCommand,
   doctorCommand,
+  quarantineCommand,
 ];
 
 /** The \`sluice\` command. */

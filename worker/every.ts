@@ -1,6 +1,7 @@
 import type { Log } from "#lib/domain/log.ts";
 import { messageOf } from "#lib/domain/errors.ts";
-import type { Duties } from "./health.ts";
+import type { DutyMetrics } from "#lib/obs/duty-metrics.ts";
+import type { Duties } from "./duties.ts";
 import type { Service } from "./lifecycle.ts";
 
 /** How many intervals a duty may be late before the process no longer counts as ready. */
@@ -16,6 +17,7 @@ export function everyService(options: {
   name: string;
   everyMs: number;
   duties: Duties;
+  metrics?: DutyMetrics | undefined;
   log: Log;
   run: () => Promise<number | undefined | void>;
 }): Service & { wake(): void } {
@@ -44,11 +46,17 @@ export function everyService(options: {
     while (!stopping.signal.aborted) {
       isWoken = false;
       let waitMs = options.everyMs;
+      const began = performance.now();
+      const ended = (outcome: "done" | "failed"): void =>
+        options.metrics?.ended(options.name, outcome, (performance.now() - began) / 1_000);
       try {
         const soonerMs = await options.run();
         waitMs = Math.min(waitMs, soonerMs ?? waitMs);
         options.duties.done(options.name);
+        ended("done");
       } catch (error) {
+        options.duties.failed(options.name, messageOf(error));
+        ended("failed");
         options.log.warn({ duty: options.name, error: messageOf(error) }, "a duty failed; it will be tried again");
       }
       await pause(waitMs);

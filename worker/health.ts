@@ -1,37 +1,21 @@
 import { once } from "node:events";
 import { createServer, type Server, type ServerResponse } from "node:http";
 import type { Logger } from "pino";
+import type { DutyMetrics } from "#lib/obs/duty-metrics.ts";
+import type { Duties } from "./duties.ts";
 import type { Service } from "./lifecycle.ts";
 
-export type DutyReport = { name: string; ok: boolean; ageMs: number; maxAgeMs: number };
-
-export type Duties = {
-  /** A duty that must be done at least every `maxAgeMs`; the first time counts from now. */
-  register(name: string, maxAgeMs: number): void;
-  done(name: string): void;
-  report(): DutyReport[];
+export type HealthOptions = {
+  host: string;
+  port: number;
+  duties: Duties;
+  metrics: DutyMetrics;
+  /** Told by /ready beside the duties; a row in quarantine does not make a process unready. */
+  quarantined?: () => Readonly<Record<string, number>>;
+  log: Logger;
 };
 
-/** What a process must keep doing to count as ready. Time is monotonic: a set clock must not make it late. */
-export function createDuties(nowMs: () => number = () => performance.now()): Duties {
-  const duties = new Map<string, { maxAgeMs: number; doneAtMs: number }>();
-  return {
-    register: (name, maxAgeMs) => void duties.set(name, { maxAgeMs, doneAtMs: nowMs() }),
-    done: (name) => {
-      const duty = duties.get(name);
-      if (duty !== undefined) duty.doneAtMs = nowMs();
-    },
-    report: () =>
-      [...duties].map(([name, { maxAgeMs, doneAtMs }]) => {
-        const ageMs = Math.round(nowMs() - doneAtMs);
-        return { name, ok: ageMs <= maxAgeMs, ageMs, maxAgeMs };
-      }),
-  };
-}
-
-export type HealthOptions = { host: string; port: number; duties: Duties; log: Logger };
-
-/** GET /health (the process answers) and GET /ready (every duty is done in time) for probes. */
+/** GET /health (the process answers) and GET /ready (every duty is done in time) for probes, GET /metrics for Prometheus. */
 export function healthService(options: HealthOptions): Service {
   let server: Server | undefined;
   return {
@@ -39,7 +23,7 @@ export function healthService(options: HealthOptions): Service {
     start: async () => {
       if (server !== undefined) return;
       const created = createServer((request, response) => {
-        answer(options.duties, request.url ?? "", response);
+        answer(options, request.url ?? "", response);
       });
       created.listen(options.port, options.host);
       await once(created, "listening");
@@ -59,13 +43,27 @@ export function healthService(options: HealthOptions): Service {
   };
 }
 
-function answer(duties: Duties, url: string, response: ServerResponse): void {
+function answer({ duties, metrics, quarantined, log }: HealthOptions, url: string, response: ServerResponse): void {
   const path = url.split("?")[0];
   if (path === "/health") return send(response, 200, { status: "ok" });
+  if (path === "/metrics") {
+    metrics.text().then(
+      (text) => response.writeHead(200, { "content-type": metrics.contentType }).end(text),
+      (error: unknown) => {
+        log.error({ err: error }, "metrics could not be told");
+        send(response, 500, { status: "unavailable" });
+      },
+    );
+    return;
+  }
   if (path !== "/ready") return send(response, 404, { status: "not_found" });
   const report = duties.report();
   const ready = report.every((duty) => duty.ok);
-  send(response, ready ? 200 : 503, { status: ready ? "ok" : "unavailable", duties: report });
+  send(response, ready ? 200 : 503, {
+    status: ready ? "ok" : "unavailable",
+    duties: report,
+    ...(quarantined === undefined ? {} : { quarantined: quarantined() }),
+  });
 }
 
 function send(response: ServerResponse, status: number, body: unknown): void {

@@ -1,6 +1,6 @@
 import type { Logger } from "pino";
 import { createLogger } from "#lib/obs/log.ts";
-import { isDatabaseUnreachable } from "./database-errors.ts";
+import { isDatabaseUnreachable } from "#lib/db/database-errors.ts";
 
 export type StopReason = "signal" | "disconnect" | "failed";
 

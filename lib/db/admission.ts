@@ -234,11 +234,11 @@ export async function admitReady(
 }
 
 /**
- * `retrying` and `deferred` → `ready` for tasks whose time has come, the longest due first; answers how many. Several
- * callers at once are safe.
+ * `retrying` and `deferred` → `ready` for tasks whose time has come, the longest due first; answers how many, and
+ * whether anything is ready to be admitted. Several callers at once are safe.
  */
-export async function readyDue(db: Db): Promise<number> {
-  const { rowCount } = await db.query({
+export async function readyDue(db: Db): Promise<{ moved: number; isReady: boolean }> {
+  const { rows } = await db.query<{ moved: number; isReady: boolean }>({
     name: "ready-due",
     text: `
       with due as materialized (
@@ -255,7 +255,8 @@ export async function readyDue(db: Db): Promise<number> {
       e as (
         insert into sluice.event (run_id, task_instance_id, attempt, from_state, to_state, actor)
         select run_id, id, attempts, before, 'ready', 'retry' from moved where before = 'retrying')
-      select from moved`,
+      select (select count(*)::int from moved) as moved,
+             exists (select from sluice.task_instance where admissible) or exists (select from moved) as "isReady"`,
   });
-  return rowCount ?? 0;
+  return rows[0]!;
 }

@@ -13,14 +13,14 @@ export type EndedEvent = {
 /** One of the calls to make at an end, by its place in the list. */
 export type Call = EndedEvent & { index: number };
 
-/** Takes up to `max` ends out of the list, the oldest first, as the calls to make. Several at once get different ones. */
-export async function takeCallbacks(tx: Tx, max: number): Promise<Call[]> {
+/** Takes these ends out of the list, as the calls to make. Several at once get different ones. */
+export async function takeCallbacks(tx: Tx, ids: readonly string[]): Promise<Call[]> {
   const { rows } = await tx.query<Call>({
     name: "take-callbacks",
     text: `
       with gone as (
         delete from sluice.callback
-         where id in (select id from sluice.callback order by id limit $1 for update skip locked)
+         where id in (select id from sluice.callback where id = any ($1::bigint[]) order by id for update skip locked)
         returning *)
       select g.id::text, g.run_id::text as "runId", g.task_instance_id::text as "taskInstanceId", g.attempt, g.event,
              i.index
@@ -33,15 +33,22 @@ export async function takeCallbacks(tx: Tx, max: number): Promise<Call[]> {
             -> 'callbacks' -> (case g.event when 'success' then 'onSuccess' when 'failed' then 'onFailure' else 'onRetry' end)
         ) - 1) i(index)
        order by g.id, i.index`,
-    values: [max],
+    values: [ids],
   });
   return rows;
 }
 
-/** True while ends wait to be told. */
-export async function hasCallbacks(db: Db): Promise<boolean> {
-  const { rowCount } = await db.query({ name: "has-callbacks", text: "select from sluice.callback limit 1" });
-  return rowCount === 1;
+/** Up to `max` ends that wait to be told, the oldest first; without those in quarantine. */
+export async function waitingCallbacks(db: Db, max: number): Promise<string[]> {
+  const { rows } = await db.query<{ id: string }>({
+    name: "waiting-callbacks",
+    text: `select c.id::text from sluice.callback c
+            where not exists (select from sluice.quarantine q where q.duty = 'callbacks' and q.key = c.id::text
+                                 and q.retry_at > (select sluice.clock()))
+            order by c.id limit $1`,
+    values: [max],
+  });
+  return rows.map((row) => row.id);
 }
 
 /** What is told of an end, and the callbacks of what ended, as the version has them. */

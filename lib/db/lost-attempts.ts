@@ -19,6 +19,10 @@ const LOST_WHEN = {
   NOT_BEGUN: "a.worker_id = $1 and a.token = any ($2::uuid[])",
 } as const satisfies Record<LostReason, string>;
 
+const ONLY_THESE = "($5::bigint[] is null or a.task_instance_id = any ($5))";
+
+const AT_ONCE = 200;
+
 export type Released = {
   /** Runs whose tasks are `ready` again. */
   runs: string[];
@@ -27,7 +31,7 @@ export type Released = {
 };
 
 /**
- * Ends running attempts without a worker as `lost` and makes their tasks `ready` again, at most 200 a call. One that has
+ * Ends running attempts without a worker, all or those of `only` some tasks, as `lost` and makes their tasks `ready` again, at most 200 a call. One that has
  * said "not yet" before goes on with another look: only this look is lost.
  * A drained attempt does not count against
  * `allowance`, nor does one that its worker never began. Several callers at once are safe (SKIP LOCKED).
@@ -37,6 +41,7 @@ async function release(
   reason: LostReason,
   values: [string | null, unknown],
   allowance: number,
+  only: readonly string[] | null = null,
 ): Promise<Released> {
   const { rows } = await db.query<{ id: string; runId: string; token: string | null }>({
     name: `release-${reason}`,
@@ -44,12 +49,12 @@ async function release(
       with run as materialized (
         select r.id from sluice.dag_run r
          where r.id in (select a.task_instance_id >> 20 from sluice.live_attempt a
-                         where a.state = 'running' and ${LOST_WHEN[reason]})
+                         where a.state = 'running' and ${LOST_WHEN[reason]} and ${ONLY_THESE})
          order by r.id for key share),
       lk as materialized (
         select t.id, t.lost_attempts, t.deferred_id from sluice.task_instance t
          where t.id in (select a.task_instance_id from sluice.live_attempt a
-                         where a.state = 'running' and ${LOST_WHEN[reason]} order by 1 limit 200)
+                         where a.state = 'running' and ${LOST_WHEN[reason]} and ${ONLY_THESE} order by 1 limit ${AT_ONCE})
            and (select count(*) from run) >= 0
          order by t.id for update skip locked),
       gone as (
@@ -74,7 +79,7 @@ async function release(
       union all
       select a.task_instance_id, a.task_instance_id >> 20, a.token from sluice.live_attempt a join lk on lk.id = a.task_instance_id
        where a.state = 'running' and ${LOST_WHEN[reason]} and lk.lost_attempts >= $3`,
-    values: [...values, allowance, reason],
+    values: [...values, allowance, reason, only],
   });
   return {
     runs: [...new Set(rows.filter((row) => row.token === null).map((row) => row.runId))],
@@ -82,9 +87,28 @@ async function release(
   };
 }
 
-/** Attempts whose lease has run out; none while Postgres itself is younger than a lease of `leaseMs`. */
-export function releaseExpired(db: Db, leaseMs: number, allowance: number): Promise<Released> {
-  return release(db, "LEASE_EXPIRED", [null, leaseMs], allowance);
+/** The tasks of attempts whose lease has run out, at most 200; none while Postgres itself is younger than a lease. */
+export async function expiredAttempts(db: Db, leaseMs: number): Promise<string[]> {
+  const { rows } = await db.query<{ id: string }>({
+    name: "expired-attempts",
+    text: `select a.task_instance_id as id from sluice.live_attempt a
+            where a.state = 'running' and ${LOST_WHEN.LEASE_EXPIRED}
+              and not exists (select from sluice.quarantine q where q.duty = 'sweep' and q.key = a.task_instance_id::text
+                                 and q.retry_at > (select sluice.clock()))
+            order by 1 limit ${AT_ONCE}`,
+    values: [null, leaseMs],
+  });
+  return rows.map((row) => row.id);
+}
+
+/** What had a lease that has run out, of all or of these tasks; none while Postgres itself is younger than a lease of `leaseMs`. */
+export function releaseExpired(
+  db: Db,
+  leaseMs: number,
+  allowance: number,
+  taskInstanceIds?: readonly string[],
+): Promise<Released> {
+  return release(db, "LEASE_EXPIRED", [null, leaseMs], allowance, taskInstanceIds);
 }
 
 /** What earlier processes under this worker's name left running. */

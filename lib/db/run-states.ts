@@ -206,10 +206,13 @@ export async function writeRunState(
   });
 }
 
-/** Runs whose settling was not done, because the process that owed it has died. */
+/** Runs whose settling was not done, because the process that owed it has died; without those in quarantine. */
 export async function unsettledRuns(db: Db, limit: number): Promise<string[]> {
   const { rows } = await db.query<{ id: string }>(
-    "select run_id as id from sluice.run_progress where unsettled order by run_id limit $1",
+    `select p.run_id as id from sluice.run_progress p
+      where p.unsettled and not exists (select from sluice.quarantine q where q.duty = 'settle' and q.key = p.run_id::text
+                                           and q.retry_at > (select sluice.clock()))
+      order by p.run_id limit $1`,
     [limit],
   );
   return rows.map((row) => row.id);

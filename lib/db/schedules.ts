@@ -107,6 +107,9 @@ type DueRow = {
   open: number;
 };
 
+const NOT_IN_QUARANTINE = `not exists (select from sluice.quarantine q
+  where q.duty = 'fire' and q.key = s.id::text and q.retry_at > (select sluice.clock()))`;
+
 /** One statement, whether anything is due or not: it is what an idle scheduler asks. */
 export async function readDueSchedules(db: Db, most: number): Promise<DueLook> {
   const { rows } = await db.query<DueRow>({
@@ -123,9 +126,9 @@ export async function readDueSchedules(db: Db, most: number): Promise<DueLook> {
                  where r.dag_id = d.id and r.state = 'running' and r.trigger_kind = 'schedule') as open
         from clock c
         left join lateral (select s.next_at from sluice.schedule s
-                            where s.next_at is not null order by s.next_at limit 1) n on true
+                            where s.next_at is not null and ${NOT_IN_QUARANTINE} order by s.next_at limit 1) n on true
         left join lateral (select s.* from sluice.schedule s
-                            where s.next_at <= c.now order by s.next_at limit $1) s on true
+                            where s.next_at <= c.now and ${NOT_IN_QUARANTINE} order by s.next_at limit $1) s on true
         left join sluice.dag d on d.id = s.dag_id
         left join sluice.dag_version v on v.id = d.current_version_id`,
     values: [most],
@@ -207,7 +210,7 @@ export async function overdueSchedules(
       select s.dag_id as "dagId", extract(epoch from (select sluice.clock()) - s.next_at)::float8 * 1000 as "lateMs",
              count(*) over ()::int as count
         from sluice.schedule s
-       where s.next_at < (select sluice.clock()) - $1 * interval '1 ms' order by s.next_at limit 1`,
+       where s.next_at < (select sluice.clock()) - $1 * interval '1 ms' and ${NOT_IN_QUARANTINE} order by s.next_at limit 1`,
     values: [lateMs],
   });
   const [oldest] = rows;

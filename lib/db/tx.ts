@@ -11,6 +11,11 @@ const RETRIED_CODES = new Set([
   "25P02",
 ]);
 
+/** True when running the same statements again may well work. */
+export function isLostRace(error: unknown): boolean {
+  return error instanceof pg.DatabaseError && RETRIED_CODES.has(error.code ?? "");
+}
+
 const MAX_TRIES = 5;
 const FIRST_BACKOFF_MS = 10;
 
@@ -20,8 +25,7 @@ export async function retried<T>(work: () => Promise<T>): Promise<T> {
     try {
       return await work();
     } catch (error) {
-      const again = error instanceof pg.DatabaseError && RETRIED_CODES.has(error.code ?? "");
-      if (!again || attempt === MAX_TRIES) throw error;
+      if (!isLostRace(error) || attempt === MAX_TRIES) throw error;
       await delay(Math.random() * FIRST_BACKOFF_MS * 2 ** attempt);
     }
   }

@@ -18,21 +18,19 @@ export async function admit(deps: EngineDeps): Promise<number> {
 
 /** Makes what waits for its next attempt or look ready when its time has come, and hands it out. */
 export async function admitDue(deps: EngineDeps): Promise<void> {
-  if ((await retried(() => readyDue(deps.pool))) > 0) await admit(deps);
+  const { moved } = await retried(() => readyDue(deps.pool));
+  if (moved > 0) await admit(deps);
 }
 
-/**
- * A scheduler's regular look: whatever is due or was left behind is handed out, and what still waits has its reason
- * written down. While nothing is ready it costs three statements and writes nothing.
- */
-export async function patrolAdmission(deps: EngineDeps): Promise<void> {
-  await retried(() => readyDue(deps.pool));
-  let decided = decideAdmission(await readDemand(deps.pool));
-  if (decided.admitted.length > 0) {
-    await admit(deps);
-    decided = decideAdmission(await readDemand(deps.pool));
-  }
-  await writeWaits(deps, decided.waits);
+/** A scheduler's regular look: whatever is due or was left behind is handed out. One statement while nothing is ready. */
+export async function admitLeft(deps: EngineDeps): Promise<void> {
+  const { isReady } = await retried(() => readyDue(deps.pool));
+  if (isReady && decideAdmission(await readDemand(deps.pool)).admitted.length > 0) await admit(deps);
+}
+
+/** Why what is ready still waits is written down; nothing is written while that stays as it is. */
+export async function explainWaits(deps: EngineDeps): Promise<void> {
+  await writeWaits(deps, decideAdmission(await readDemand(deps.pool)).waits);
 }
 
 /** Writes down why what is ready is not admitted: what admission would decide now, without deciding it. */

@@ -19,9 +19,10 @@ import {
   success,
   worker,
   forgetRuns,
+  patrolAdmission,
 } from "#lib/testing/engine.ts";
 import { ownQueue } from "#lib/queue/task-queue.ts";
-import { admit, patrolAdmission } from "./admit.ts";
+import { admit } from "./admit.ts";
 import { claim } from "./claim.ts";
 import { finish } from "./finish.ts";
 import { pauseRun, resumeRun } from "./pause.ts";

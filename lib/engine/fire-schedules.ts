@@ -1,4 +1,3 @@
-import { messageOf } from "#lib/domain/errors.ts";
 import { paramValues } from "#lib/domain/param-values.ts";
 import type { CompiledSchedule } from "#lib/domain/schedule/compile.ts";
 import { type CatchupLimit, decide } from "#lib/domain/schedule/decide.ts";
@@ -8,6 +7,7 @@ import { type DueSchedule, fireSchedules, type FiringOrder, readDueSchedules } f
 import { retried } from "#lib/db/tx.ts";
 import { admit } from "./admit.ts";
 import type { EngineDeps } from "./deps.ts";
+import { isolating, quarantine } from "./quarantine.ts";
 import { startQueuedRuns } from "./start-queued-runs.ts";
 
 /** So many schedules are looked at in one statement, and about so many runs made. */
@@ -29,31 +29,41 @@ export async function fireDueSchedules(deps: EngineDeps): Promise<number | undef
   for (;;) {
     const { now, due, nextInMs } = await readDueSchedules(deps.pool, SCHEDULES_AT_ONCE);
     if (due.length === 0) return nextInMs;
-    const orders = ordersOf(deps, due, now);
-    const { moved, runs } = await retried(() => fireSchedules(deps.pool, orders, "scheduler"));
-    if (runs.length > 0) await begin(deps, runs);
-    if (moved.length === 0) return HELD_MS;
+    const { orders, broken } = ordersOf(due, now);
+    for (const { id, error } of broken) await quarantine(deps, "fire", id, error);
+    let movedSome = false;
+    const fire = async (some: readonly FiringOrder[]): Promise<void> => {
+      const { moved, runs } = await retried(() => fireSchedules(deps.pool, some, "scheduler"));
+      movedSome ||= moved.length > 0;
+      if (runs.length > 0) await begin(deps, runs);
+    };
+    await isolating(deps, "fire", orders, ({ schedule }) => schedule.id, fire);
+    if (!movedSome) return HELD_MS;
   }
 }
 
-/** What is to become of the schedules, as many as make about `RUNS_AT_ONCE` runs. */
-function ordersOf(deps: EngineDeps, due: readonly DueSchedule[], now: Date): FiringOrder[] {
+/** What is to become of the schedules, as many as make about `RUNS_AT_ONCE` runs; `broken` are those that cannot be computed. */
+function ordersOf(
+  due: readonly DueSchedule[],
+  now: Date,
+): { orders: FiringOrder[]; broken: { id: string; error: unknown }[] } {
   const orders: FiringOrder[] = [];
+  const broken: { id: string; error: unknown }[] = [];
   const taken = new Map<string, number>();
   let runs = 0;
   for (const schedule of due) {
     if (runs >= RUNS_AT_ONCE) break;
-    const { dagId } = schedule;
+    const { id, dagId } = schedule;
     try {
       const order = orderOf(schedule, now, taken.get(dagId) ?? 0);
       orders.push(order);
       runs += order.decision.fires.length;
       taken.set(dagId, (taken.get(dagId) ?? 0) + order.decision.fires.length);
     } catch (error) {
-      deps.log.error({ dag: dagId, schedule: schedule.id, error: messageOf(error) }, "a schedule is broken");
+      broken.push({ id, error });
     }
   }
-  return orders;
+  return { orders, broken };
 }
 
 function orderOf(schedule: DueSchedule, now: Date, taken: number): FiringOrder {

@@ -28,9 +28,8 @@ import {
   startWorker,
   sweeps,
 } from "#lib/testing/engine-steps.ts";
-import { moveClock, start } from "#lib/testing/engine.ts";
+import { moveClock, start, patrolAdmission } from "#lib/testing/engine.ts";
 import { isOpen, people, startRun } from "#lib/testing/people-steps.ts";
-import { patrolAdmission } from "./admit.ts";
 import type { EngineDeps } from "./deps.ts";
 import { finish } from "./finish.ts";
 import { resumeRun, unpauseDag } from "./pause.ts";

@@ -122,10 +122,10 @@ describe("a cancel", () => {
     const lock = await held(deps, (tx) => tx.query("select from sluice.run_progress for update"));
     const cancel = cancelRun(deps, runId, anna);
     await waitsForLock(deps);
-    expect(await readyDue(pool)).toBe(0);
+    expect(await readyDue(pool)).toMatchObject({ moved: 0 });
     await lock.commit();
     await cancel;
-    expect(await readyDue(pool)).toBe(0);
+    expect(await readyDue(pool)).toMatchObject({ moved: 0 });
     expect(await states(deps, runId)).toEqual(["cancelled"]);
   });
 

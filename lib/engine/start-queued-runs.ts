@@ -3,6 +3,7 @@ import { retried } from "#lib/db/tx.ts";
 import { admit } from "./admit.ts";
 import { coalescing } from "./coalesce.ts";
 import type { EngineDeps } from "./deps.ts";
+import { isolating } from "./quarantine.ts";
 
 /**
  * Starts what the DAG's limit of active runs leaves room for. Called when a run was queued or has ended, and when the
@@ -20,5 +21,14 @@ export const startQueuedRuns = coalescing(async (deps: EngineDeps, dagId: string
 
 /** The net under it: every DAG with queued runs and room for them. */
 export async function startAllQueuedRuns(deps: EngineDeps): Promise<void> {
-  for (const dagId of await dagsWithQueuedRuns(deps.pool)) await startQueuedRuns(deps, dagId);
+  const dagIds = await dagsWithQueuedRuns(deps.pool);
+  await isolating(
+    deps,
+    "runs",
+    dagIds,
+    (dagId) => dagId,
+    async (some) => {
+      for (const dagId of some) await startQueuedRuns(deps, dagId);
+    },
+  );
 }

@@ -1,6 +1,6 @@
-import { messageOf } from "#lib/domain/errors.ts";
 import type { WorkerRef } from "#lib/db/claims.ts";
 import {
+  expiredAttempts,
   releaseDrained,
   type Released,
   releaseExpired,
@@ -16,6 +16,7 @@ import { admit } from "./admit.ts";
 import type { EngineDeps } from "./deps.ts";
 import { finish } from "./finish.ts";
 import { LEASE_MS, LOST_ALLOWANCE } from "./lease.ts";
+import { isolating } from "./quarantine.ts";
 import { settleRun } from "./settle-run.ts";
 
 /** An attempt handed over and not claimed for so long is handed over again; the same id twice is a no-op. */
@@ -24,16 +25,24 @@ const SETTLE_BATCH = 100;
 
 /** Repairs what processes that died have left: expired leases, lost deliveries, unsettled runs. */
 export async function sweep(deps: EngineDeps): Promise<void> {
-  await takeBack(deps, await retried(() => releaseExpired(deps.pool, LEASE_MS, LOST_ALLOWANCE)));
+  await takeBackExpired(deps, LEASE_MS);
   const abandoned = await retried(() => unadmitAbandoned(deps.pool));
   deps.notifier.announce("sluice_runs", abandoned);
   await redeliver(deps);
-  for (const runId of await unsettledRuns(deps.pool, SETTLE_BATCH)) {
-    // One run that cannot be settled must not keep the others from it.
-    await settleRun(deps, runId).catch((error: unknown) => {
-      deps.log.error({ runId, error: messageOf(error) }, "a run could not be settled");
-    });
-  }
+  const settle = async ([runId]: readonly string[]): Promise<void> => settleRun(deps, runId!);
+  for (const runId of await unsettledRuns(deps.pool, SETTLE_BATCH))
+    await isolating(deps, "settle", [runId], (id) => id, settle);
+}
+
+/**
+ * What runs under an expired lease starts again; nothing while Postgres is younger than a lease of `leaseMs`. All of it in one
+ * statement, and when that fails in parts, so that an attempt that cannot be taken back keeps no other from it.
+ */
+export async function takeBackExpired(deps: EngineDeps, leaseMs: number): Promise<void> {
+  const release = (ids: readonly string[]): Promise<void> =>
+    retried(() => releaseExpired(deps.pool, leaseMs, LOST_ALLOWANCE, ids)).then((released) => takeBack(deps, released));
+  const expired = await expiredAttempts(deps.pool, leaseMs);
+  await isolating(deps, "sweep", expired, (id) => id, release);
 }
 
 /** What earlier processes under this worker's name left running starts again at once, without waiting for a lease. */

@@ -5,7 +5,7 @@ import type { WorkerRef } from "#lib/db/claims.ts";
 import { type Continued, type Finish, finishRunning } from "#lib/db/finishes.ts";
 import { releaseExpired } from "#lib/db/lost-attempts.ts";
 import { renewLeases, setWorkerState } from "#lib/db/workers.ts";
-import { admit, admitDue, patrolAdmission } from "#lib/engine/admit.ts";
+import { admit, admitDue } from "#lib/engine/admit.ts";
 import { claim } from "#lib/engine/claim.ts";
 import type { EngineDeps } from "#lib/engine/deps.ts";
 import { finish } from "#lib/engine/finish.ts";
@@ -15,7 +15,7 @@ import { startAllQueuedRuns } from "#lib/engine/start-queued-runs.ts";
 import { handBack, sweep } from "#lib/engine/sweep.ts";
 import { agree, BLUR_S, DAGS, limitsHold, occupancy, type Queue, QUEUES } from "./engine-agreement.ts";
 import { claims, ends, handsBack, heldBy, isHeld, loses, type Model, runOf, settled, stateOf } from "./engine-model.ts";
-import { moveClock, registration } from "./engine.ts";
+import { moveClock, registration, patrolAdmission } from "./engine.ts";
 
 /** Steps of the model-based test. Each does something to a real engine and to its model, and then compares the two. */
 

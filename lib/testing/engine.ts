@@ -5,6 +5,7 @@ import { setWorkerState, type WorkerRegistration } from "#lib/db/workers.ts";
 import { DagSpec } from "#lib/domain/model/dag.ts";
 
 import type { TaskState } from "#lib/domain/states.ts";
+import { admitLeft, explainWaits } from "#lib/engine/admit.ts";
 import { claim } from "#lib/engine/claim.ts";
 import type { EngineDeps } from "#lib/engine/deps.ts";
 import { registerWorker } from "#lib/engine/register-worker.ts";
@@ -31,8 +32,14 @@ export async function forgetRuns(deps: EngineDeps): Promise<void> {
   await deps.pool.query(
     `truncate sluice.dag_run, sluice.run_key, sluice.run_progress, sluice.task_instance, sluice.live_attempt, sluice.deferral, sluice.attempt,
        sluice.event, sluice.dead_letter, sluice.callback, sluice.xcom, sluice.workload_wait, sluice.worker, sluice.pool,
-       sluice.system_limit, sluice_boss.job`,
+       sluice.system_limit, sluice.quarantine, sluice_boss.job`,
   );
+}
+
+/** What a scheduler does again and again: hands out what was left behind, and says why the rest waits. */
+export async function patrolAdmission(deps: EngineDeps): Promise<void> {
+  await admitLeft(deps);
+  await explainWaits(deps);
 }
 
 export function worker(deps: EngineDeps, id: string, slots = 100): Promise<WorkerRef> {

@@ -6,12 +6,12 @@ import { inTx } from "#lib/db/tx.ts";
 import { publishVersion } from "#lib/db/versions.ts";
 import { DagSpec } from "#lib/domain/model/dag.ts";
 import type { TaskState } from "#lib/domain/states.ts";
-import { admit, patrolAdmission } from "#lib/engine/admit.ts";
+import { admit } from "#lib/engine/admit.ts";
 import type { EngineDeps } from "#lib/engine/deps.ts";
 import { finish } from "#lib/engine/finish.ts";
 import { LEASE_MS } from "#lib/engine/lease.ts";
 import { cancelRun, clearRun, clearTask } from "#lib/engine/run-actions.ts";
-import { claimAll, failed, start, success, worker } from "./engine.ts";
+import { claimAll, failed, start, success, worker, patrolAdmission } from "./engine.ts";
 
 export const SCENE_DAG = "scene";
 

@@ -1,16 +1,14 @@
-import { type ChildProcess, fork } from "node:child_process";
-import { once } from "node:events";
+import type { ChildProcess } from "node:child_process";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import os from "node:os";
 import path from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
-import { plainEnv } from "#lib/env.ts";
 import { testDatabase } from "#lib/testing/database.ts";
+import { killProcess, startScheduler as start } from "#lib/testing/scheduler-process.ts";
 import { droppedRuns, forgetSchedules, scheduledRuns } from "#lib/testing/schedules.ts";
 
 const database = testDatabase();
-const CLI = path.resolve(import.meta.dirname, "../../cli/sluice.mjs");
 const LOOK_AGAIN_MS = 20;
 
 let dagsDir: string;
@@ -23,31 +21,14 @@ beforeEach(async () => {
 });
 
 afterEach(async () => {
-  await Promise.all(schedulers.map(kill));
+  await Promise.all(schedulers.map(killProcess));
   await rm(dagsDir, { recursive: true });
 });
 
 async function startScheduler(): Promise<ChildProcess> {
-  const child = fork(CLI, ["scheduler"], {
-    env: {
-      ...plainEnv(),
-      DATABASE_URL: database.url,
-      SLUICE_DAGS_DIR: dagsDir,
-      SLUICE_HEALTH_PORT: "0",
-      LOG_LEVEL: "error",
-    },
-    stdio: ["ignore", "ignore", "inherit", "ipc"],
-  });
+  const child = await start({ databaseUrl: database.url, dagsDir });
   schedulers.push(child);
-  await once(child, "message");
   return child;
-}
-
-async function kill(child: ChildProcess): Promise<void> {
-  if (child.exitCode !== null || child.signalCode !== null) return;
-  const exited = once(child, "exit");
-  child.kill("SIGKILL");
-  await exited;
 }
 
 const define = (id: string, fields: object): Promise<void> =>
@@ -69,7 +50,7 @@ describe("two schedulers", () => {
     for (let n = 0; n < 4; n++) {
       const seen = await runsOf("seconds");
       await until(async () => (await runsOf("seconds")) > seen);
-      await kill(pair[n % 2]!);
+      await killProcess(pair[n % 2]!);
       pair[n % 2] = await startScheduler();
     }
     const { rows } = await database.pool.query<{ late: number; runs: number; seconds: number }>(
@@ -90,7 +71,7 @@ describe("two schedulers", () => {
     const pair = [await startScheduler(), await startScheduler()];
     await until(() => isSettled("0"));
     const begin = await position();
-    await Promise.all(pair.map(kill));
+    await Promise.all(pair.map(killProcess));
     const name = new URL(database.url).pathname.slice(1);
     await database.pool.query(`alter database ${name} set sluice.clock_offset = '1 hour'`);
     try {

@@ -4,7 +4,8 @@ import type { EngineDeps } from "#lib/engine/deps.ts";
 import { fireDueSchedules } from "#lib/engine/fire-schedules.ts";
 import { overdueSchedules } from "#lib/db/schedules.ts";
 import { everyService } from "../every.ts";
-import type { Duties } from "../health.ts";
+import type { Duties } from "../duties.ts";
+import type { DutyMetrics } from "#lib/obs/duty-metrics.ts";
 import type { Service } from "../lifecycle.ts";
 
 /** Without a word of a change and with nothing due: the net under lost announcements and a database clock that is set. */
@@ -14,12 +15,13 @@ const LOOK_EVERY_MS = 10_000;
  * Sleeps until the next run is due and starts it. Woken when a schedule changes. A timer only decides when to ask; what is due
  * the database says.
  */
-export function firingService(deps: EngineDeps, url: string, duties: Duties): Service {
+export function firingService(deps: EngineDeps, url: string, duties: Duties, metrics: DutyMetrics): Service {
   let listener: Listener | undefined;
   const firing = everyService({
     name: "fire schedules",
     everyMs: LOOK_EVERY_MS,
     duties,
+    metrics,
     log: deps.log,
     run: () => fireDueSchedules(deps),
   });

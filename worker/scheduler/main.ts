@@ -4,23 +4,27 @@ import type { Log } from "#lib/domain/log.ts";
 import { engineDeps } from "#lib/boot.ts";
 import { ensurePartitions } from "#lib/db/partitions.ts";
 import { deleteExpiredXcoms } from "#lib/db/xcoms.ts";
-import { patrolAdmission } from "#lib/engine/admit.ts";
+import { admitLeft, explainWaits } from "#lib/engine/admit.ts";
 import { dispatchCallbacks } from "#lib/engine/dispatch-callbacks.ts";
 import { LEASE_MS } from "#lib/engine/lease.ts";
 import { startAllQueuedRuns } from "#lib/engine/start-queued-runs.ts";
 import { sweep } from "#lib/engine/sweep.ts";
 import { plainEnv, type Settings } from "#lib/env.ts";
+import { createDutyMetrics } from "#lib/obs/duty-metrics.ts";
 import { createLogger } from "#lib/obs/log.ts";
 import { engineService } from "../engine-service.ts";
 import { everyService } from "../every.ts";
-import { createDuties, healthService } from "../health.ts";
+import { createDuties } from "../duties.ts";
+import { healthService } from "../health.ts";
 import { runProcess, type Service } from "../lifecycle.ts";
 import { createLoader, type Loader } from "../loader/loader.ts";
 import type { DescribedPlugins } from "../plugins/describe.ts";
 import { checkSchedulesOnTime, firingService } from "./firing.ts";
+import { presenceService } from "./presence.ts";
 
 const LOAD_EVERY_MS = 1_000;
 const ADMIT_EVERY_MS = 1_000;
+const WAITS_EVERY_MS = 1_000;
 const SWEEP_EVERY_MS = 2_000;
 const CALLBACKS_EVERY_MS = 5_000;
 const CALLBACK_QUEUE_EVERY_MS = 60_000;
@@ -38,25 +42,39 @@ export async function runScheduler(
   const build = async (): Promise<{ services: Service[] }> => {
     const deps = engineDeps(settings.databaseUrl, "scheduler", log);
     const duties = createDuties();
+    const metrics = createDutyMetrics(duties.report);
+    let quarantined: Record<string, number> = {};
     const loader = createLoader({ deps, dagsDir: settings.dagsDir, env: plainEnv(), plugins });
     const guard = healthGuard(LEASE_MS);
     const duty = (name: string, everyMs: number, run: () => Promise<unknown>): Service =>
-      everyService({ name, everyMs, duties, log, run: async () => void (await run()) });
+      everyService({ name, everyMs, duties, metrics, log, run: async () => void (await run()) });
     return {
       services: [
         engineService(deps),
         duty("partitions", PARTITIONS_EVERY_MS, () => ensurePartitions(deps.pool)),
         { name: "first load", start: () => firstLoad(loader, log), stop: () => Promise.resolve() },
-        firingService(deps, settings.databaseUrl, duties),
+        firingService(deps, settings.databaseUrl, duties, metrics),
         duty("overdue schedules", OVERDUE_EVERY_MS, () => checkSchedulesOnTime(deps)),
         duty("load", LOAD_EVERY_MS, () => loader.pass()),
-        duty("admit", ADMIT_EVERY_MS, () => patrolAdmission(deps)),
+        duty("admit", ADMIT_EVERY_MS, () => admitLeft(deps)),
+        duty("wait reasons", WAITS_EVERY_MS, () => explainWaits(deps)),
         duty("runs", ADMIT_EVERY_MS, () => startAllQueuedRuns(deps)),
         duty("callbacks", CALLBACKS_EVERY_MS, () => dispatchCallbacks(deps)),
         duty("callback queue", CALLBACK_QUEUE_EVERY_MS, () => deps.queue.callbacks.supervise()),
         duty("expired xcoms", XCOMS_EVERY_MS, () => deleteExpiredXcoms(deps.pool)),
         duty("sweep", SWEEP_EVERY_MS, () => guard(() => sweep(deps))),
-        healthService({ host: settings.host, port: settings.healthPort, duties, log }),
+        presenceService(deps, duties, metrics, (counts) => {
+          quarantined = counts;
+          metrics.quarantined(counts);
+        }),
+        healthService({
+          host: settings.host,
+          port: settings.healthPort,
+          duties,
+          metrics,
+          quarantined: () => quarantined,
+          log,
+        }),
       ],
     };
   };

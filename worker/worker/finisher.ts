@@ -2,7 +2,7 @@ import { setTimeout as delay } from "node:timers/promises";
 import { messageOf } from "#lib/domain/errors.ts";
 import type { Continued, Finish } from "#lib/db/finishes.ts";
 import type { EngineDeps } from "#lib/engine/deps.ts";
-import { isRefused } from "../database-errors.ts";
+import { isRefused } from "#lib/db/database-errors.ts";
 import { type Ended, finishAndContinue } from "#lib/engine/finish.ts";
 
 const MAX_BATCH = 250;

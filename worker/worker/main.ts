@@ -1,4 +1,3 @@
-import { readFile } from "node:fs/promises";
 import os from "node:os";
 import { randomUUID } from "node:crypto";
 import { engineDeps } from "#lib/boot.ts";
@@ -13,11 +12,14 @@ import { registerWorker } from "#lib/engine/register-worker.ts";
 import { createAddressGuard } from "#lib/executors/http-address.ts";
 import { type Executors, typesOf } from "#lib/executors/registry.ts";
 import type { Settings } from "#lib/env.ts";
+import { createDutyMetrics, type DutyMetrics } from "#lib/obs/duty-metrics.ts";
 import { createLogger } from "#lib/obs/log.ts";
 import { lanesOf } from "#lib/queue/task-queue.ts";
 import { engineService } from "../engine-service.ts";
 import { everyService } from "../every.ts";
-import { createDuties, type Duties, healthService } from "../health.ts";
+import { createDuties, type Duties } from "../duties.ts";
+import { healthService } from "../health.ts";
+import { releaseVersion } from "../release.ts";
 import { runProcess, type Service } from "../lifecycle.ts";
 import { secretsOf } from "../secrets/file.ts";
 import { openAttemptTools } from "./attempt-tools.ts";
@@ -47,9 +49,17 @@ export async function runWorker(given: Settings & { databaseUrl: string }, execu
   const build = async (): Promise<{ services: Service[] }> => {
     const deps = engineDeps(settings.databaseUrl, "worker", log);
     const duties = createDuties();
+    const metrics = createDutyMetrics(duties.report);
     const worker = workerService(settings, executors, deps, duties);
-    const heartbeat = everyService({ name: "heartbeat", everyMs: HEARTBEAT_MS, duties, log, run: worker.heartbeat });
-    const callbacks = callbackService(settings, deps, duties);
+    const heartbeat = everyService({
+      name: "heartbeat",
+      everyMs: HEARTBEAT_MS,
+      duties,
+      metrics,
+      log,
+      run: worker.heartbeat,
+    });
+    const callbacks = callbackService(settings, deps, duties, metrics);
     worker.onCallbacks(callbacks.wake);
     return {
       services: [
@@ -58,7 +68,7 @@ export async function runWorker(given: Settings & { databaseUrl: string }, execu
         heartbeat,
         worker,
         callbacks,
-        healthService({ host: settings.host, port: settings.healthPort, duties, log }),
+        healthService({ host: settings.host, port: settings.healthPort, duties, metrics, log }),
       ],
     };
   };
@@ -142,11 +152,16 @@ function workerService(
 }
 
 /** Calls whoever is to be told of an end. What is under way when the worker stops is given up and made again. */
-function callbackService(settings: RunningSettings, deps: EngineDeps, duties: Duties): Service & { wake(): void } {
+function callbackService(
+  settings: RunningSettings,
+  deps: EngineDeps,
+  duties: Duties,
+  metrics: DutyMetrics,
+): Service & { wake(): void } {
   const stopping = new AbortController();
   const tools = { network: createAddressGuard(settings.httpAllow), secrets: secretsOf(settings.secretsFile) };
   const run = (): Promise<void> => makeCalls(deps, tools, stopping.signal);
-  const service = everyService({ name: "callbacks", everyMs: CALLBACKS_EVERY_MS, duties, log: deps.log, run });
+  const service = everyService({ name: "callbacks", everyMs: CALLBACKS_EVERY_MS, duties, metrics, log: deps.log, run });
   return {
     ...service,
     async stop(reason) {
@@ -160,14 +175,11 @@ async function registration(
   settings: RunningSettings,
   executors: Executors,
 ): Promise<Parameters<typeof registerWorker>[1]> {
-  const manifest = JSON.parse(await readFile(new URL("../../package.json", import.meta.url), "utf8")) as {
-    version: string;
-  };
   return {
     id: settings.workerName,
     host: os.hostname(),
     pid: process.pid,
-    version: manifest.version,
+    version: await releaseVersion(),
     queues: settings.queues,
     processSlots: settings.processSlots,
     functionSlots: settings.functionSlots,

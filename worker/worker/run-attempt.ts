@@ -16,7 +16,7 @@ import type { Executor, ExecutorContext, Outcome } from "#lib/executors/executor
 import type { AddressGuard } from "#lib/executors/http-address.ts";
 import { type Executors, typesOf } from "#lib/executors/registry.ts";
 import { type Resolved, resolveTask } from "../resolve-task.ts";
-import { isDatabaseUnreachable } from "../database-errors.ts";
+import { isDatabaseUnreachable } from "#lib/db/database-errors.ts";
 import type { BundleStore } from "../functions/bundle-store.ts";
 import type { FunctionPool } from "../functions/pool.ts";
 import { maskedOutcome, maskedOutput } from "../secrets/masked-output.ts";

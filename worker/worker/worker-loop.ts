@@ -8,7 +8,7 @@ import { claim } from "#lib/engine/claim.ts";
 import { SELF_FENCE_MS } from "#lib/engine/lease.ts";
 import { handBack, handBackUnbegun, handBackUnheard } from "#lib/engine/sweep.ts";
 import { type Lane, laneName, lanesOf, ownQueue } from "#lib/queue/task-queue.ts";
-import type { Duties } from "../health.ts";
+import type { Duties } from "../duties.ts";
 import type { Finisher } from "./finisher.ts";
 import type { Heart } from "./heartbeat/heart.ts";
 import type { Attempts } from "./heartbeat/messages.ts";

@@ -411,6 +411,32 @@ create table sluice.dropped_runs (
   primary key (schedule_id, day, reason)
 );
 
+------------------------------------------------------------------------------------------------ schedulers
+
+-- Who starts runs and does the duties, and how long ago each duty was last done; for people.
+create table sluice.scheduler (
+  id text primary key,
+  host text not null,
+  pid int not null,
+  version text not null,
+  started_at timestamptz not null default sluice.clock(),
+  seen_at timestamptz not null default sluice.clock(),
+  -- [{ name, ok, ageMs, maxAgeMs, error }]
+  duties jsonb not null
+) with (fillfactor = 50);
+
+-- Rows that break a duty: it goes on without them, and takes them along again at their time.
+create table sluice.quarantine (
+  duty text not null,
+  -- Of the row, in the duty's own terms.
+  key text not null,
+  error text not null,
+  failures int not null default 1 check (failures > 0),
+  since timestamptz not null default sluice.clock(),
+  retry_at timestamptz not null,
+  primary key (duty, key)
+);
+
 ------------------------------------------------------------------------------------------------ values
 
 create table sluice.xcom (
@@ -589,6 +615,8 @@ begin
   select coalesce(jsonb_agg(jsonb_build_object('runId', q.run::text, 'dagId', w.r ->> 'dag') order by q.place), '[]') into runs_made
     from sluice.queue_runs(coalesce(wanted, '[]')) q
     join jsonb_array_elements(wanted) with ordinality w(r, place) using (place);
+  delete from sluice.quarantine where duty = 'fire' and key = any (moved::text[]);
+
   -- Nobody can have changed a DAG meanwhile without its schedules' locks; if somebody has, all of this is done anew.
   if exists (select from jsonb_array_elements(wanted) r left join sluice.dag d on d.id = r ->> 'dag'
               where d.missing or d.current_version_id is distinct from (r ->> 'version')::bigint) then

@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { createDuties } from "./health.ts";
+import { createDuties } from "./duties.ts";
 
 test("a duty that is not done in time is not ok until it is done again", () => {
   let nowMs = 1_000;

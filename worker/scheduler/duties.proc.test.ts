@@ -1,0 +1,146 @@
+import { execFile } from "node:child_process";
+import type { ChildProcess } from "node:child_process";
+import { once } from "node:events";
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { createServer } from "node:net";
+import os from "node:os";
+import path from "node:path";
+import { setTimeout as delay } from "node:timers/promises";
+import pg from "pg";
+import { afterAll, beforeAll, expect, test } from "vitest";
+import { plainEnv } from "#lib/env.ts";
+import { testDatabase } from "#lib/testing/database.ts";
+import { killProcess, startScheduler } from "#lib/testing/scheduler-process.ts";
+
+const database = testDatabase();
+const SLUICE = path.resolve(import.meta.dirname, "../../cli/sluice.mjs");
+const LOOK_AGAIN_MS = 50;
+
+let dagsDir: string;
+let port: number;
+let scheduler: ChildProcess;
+
+beforeAll(async () => {
+  dagsDir = await mkdtemp(path.join(os.tmpdir(), "sluice-duties-"));
+  await writeFile(
+    path.join(dagsDir, "hourly.yaml"),
+    JSON.stringify({ id: "hourly", schedule: "@hourly", tasks: [{ id: "only", noop: {} }] }),
+  );
+  port = await freePort();
+  scheduler = await startScheduler({ databaseUrl: database.url, dagsDir, healthPort: port });
+});
+
+afterAll(async () => {
+  await killProcess(scheduler);
+  await rm(dagsDir, { recursive: true });
+});
+
+async function freePort(): Promise<number> {
+  const server = createServer().listen(0, "127.0.0.1");
+  await once(server, "listening");
+  const address = server.address();
+  server.close();
+  await once(server, "close");
+  return typeof address === "object" && address !== null ? address.port : 0;
+}
+
+type Ready = {
+  code: number;
+  duties: { name: string; ok: boolean; ageMs: number; error: string | null }[];
+  quarantined: Record<string, number>;
+};
+
+async function ready(): Promise<Ready> {
+  const response = await fetch(`http://127.0.0.1:${port}/ready`);
+  return { code: response.status, ...((await response.json()) as Omit<Ready, "code">) };
+}
+
+async function metrics(): Promise<string> {
+  const response = await fetch(`http://127.0.0.1:${port}/metrics`);
+  expect(response.headers.get("content-type")).toContain("text/plain");
+  return response.text();
+}
+
+async function until<T>(look: () => Promise<T>, isSo: (seen: T) => boolean): Promise<T> {
+  for (;;) {
+    const seen = await look();
+    if (isSo(seen)) return seen;
+    await delay(LOOK_AGAIN_MS);
+  }
+}
+
+function doctor(): Promise<{ checks: { id: string; broken: unknown[] }[] }> {
+  const env = { ...plainEnv(), DATABASE_URL: database.url };
+  return new Promise((resolve) => {
+    execFile(process.execPath, [SLUICE, "doctor", "--json"], { env }, (_, stdout) => {
+      resolve(JSON.parse(stdout) as { checks: { id: string; broken: unknown[] }[] });
+    });
+  });
+}
+
+const DUTIES = [
+  "admit",
+  "callback queue",
+  "callbacks",
+  "expired xcoms",
+  "fire schedules",
+  "load",
+  "overdue schedules",
+  "partitions",
+  "presence",
+  "runs",
+  "sweep",
+  "wait reasons",
+];
+
+test("a scheduler tells the age of each duty, to probes, to Prometheus and to the doctor", async () => {
+  const { code, duties, quarantined } = await ready();
+  expect(code).toBe(200);
+  expect(duties.map(({ name }) => name).toSorted()).toEqual(DUTIES);
+  expect(duties.filter(({ ok, error }) => !ok || error !== null)).toEqual([]);
+  expect(quarantined).toEqual({});
+  const text = await until(metrics, (told) =>
+    /^sluice_duty_runs_total\{duty="admit",outcome="done"\} [1-9]/m.test(told),
+  );
+  for (const name of DUTIES)
+    expect(text).toMatch(new RegExp(`^sluice_duty_age_seconds\\{duty="${name}"\\} [\\d.]+$`, "m"));
+  expect(text).toMatch(/^sluice_duty_duration_seconds_count\{duty="admit"\} [1-9]/m);
+  const { checks } = await doctor();
+  expect(checks.filter(({ broken }) => broken.length > 0)).toEqual([]);
+});
+
+test("a schedule that nobody looks at is an alarm, by the DAG's name", async () => {
+  // Whatever the loop does, the row stays as it is.
+  await database.pool.query("update sluice.schedule set next_at = sluice.clock() - interval '1 minute'");
+  await database.pool.query(`
+    create function sluice.stuck() returns trigger language plpgsql as $$ begin return null; end $$;
+    create trigger stuck before update on sluice.schedule for each row execute function sluice.stuck()`);
+  const late = await until(ready, ({ duties }) =>
+    duties.some(({ name, error }) => name === "overdue schedules" && error !== null),
+  );
+  expect(late.duties.find(({ name }) => name === "overdue schedules")!.error).toMatch(
+    /^a schedule is overdue, the longest by \d+ s: that of the DAG "hourly"$/,
+  );
+  await database.pool.query("drop function sluice.stuck cascade");
+  await until(ready, ({ code, duties }) => code === 200 && duties.every(({ error }) => error === null));
+});
+
+test("a database that is away makes it unready and never ends it; it goes on when the database is back", async () => {
+  const url = new URL(database.url);
+  const name = url.pathname.slice(1);
+  url.pathname = "/postgres";
+  const server = new pg.Client({ connectionString: url.href });
+  await server.connect();
+  try {
+    await server.query(`alter database ${name} allow_connections false`);
+    await server.query("select pg_terminate_backend(pid) from pg_stat_activity where datname = $1", [name]);
+    const away = await until(ready, ({ duties }) => duties.some((duty) => duty.name === "admit" && !duty.ok));
+    expect(away.code).toBe(503);
+    expect(away.duties.find((duty) => duty.name === "admit")!.error).toContain("not currently accepting connections");
+  } finally {
+    await server.query(`alter database ${name} allow_connections true`);
+    await server.end();
+  }
+  await until(ready, ({ code }) => code === 200);
+  expect(scheduler.exitCode).toBeNull();
+});
