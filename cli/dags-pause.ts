@@ -6,7 +6,7 @@ import { printLine } from "./print.ts";
 /** `sluice dags pause` */
 export function pauseCommand(): Command {
   return usageIsTrouble(new Command("pause"))
-    .description("Start nothing of a DAG until it is unpaused; what runs goes on to its end.")
+    .description("Start nothing of a DAG until it is unpaused; what runs goes on to its end, and so do backfills.")
     .argument("<dag>", "the DAG's id")
     .action((dagId: string) =>
       withEngine("dags-pause", async (deps, actor) => {

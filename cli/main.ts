@@ -5,6 +5,7 @@ import path from "node:path";
 import { fileURLToPath } from "node:url";
 import { Command } from "commander";
 import { z } from "zod";
+import { backfillCommand } from "./backfill.ts";
 import { cronCommand } from "./cron.ts";
 import { dagsCommand } from "./dags.ts";
 import { environmentHelp } from "./environment-help.ts";
@@ -38,6 +39,7 @@ const COMMANDS = [
   migrateCommand,
   dagsCommand,
   runsCommand,
+  backfillCommand,
   tasksCommand,
   poolsCommand,
   limitsCommand,

@@ -85,10 +85,21 @@ function list(): Command {
         const limit = Math.min(Math.max(Number(options.limit ?? 20) || 20, 1), 1_000);
         const { items } = await listRuns(pool, { dagId: options.dag, limit });
         if (options.json) return printJson({ runs: items });
-        const rows = items.map((run) => [run.id, run.dagId, String(run.version), run.state, run.createdAt, run.actor]);
+        const rows = items.map((run) => [
+          run.id,
+          run.dagId,
+          String(run.version),
+          run.state,
+          run.createdAt,
+          startedBy(run),
+        ]);
         for (const line of table(["run", "dag", "version", "state", "created", "by"], rows)) printLine(line);
       }),
     );
+}
+
+function startedBy({ actor, backfillId }: DagRun): string {
+  return backfillId === null ? actor : `${actor}, backfill ${backfillId}`;
 }
 
 function show(): Command {
@@ -103,6 +114,7 @@ function show(): Command {
         const why = await queuedReason(deps, runId);
         if (options.json) return printJson({ run, why, tasks });
         printLine(`run ${run.id} of ${run.dagId}, version ${run.version}: ${run.state}`);
+        if (run.backfillId !== null) printLine(`of backfill ${run.backfillId}, logical date ${run.logicalDate}`);
         if (why !== null) return printLine(why);
         const rows = tasks.map((task) => [
           task.taskId,

@@ -34,6 +34,7 @@ export function RunsTable({ runs, serverNow }: { runs: readonly DagRun[]; server
             <Td>
               <span className="inline-flex items-center gap-2 align-middle">
                 <TriggerKind kind={run.triggerKind} />
+                {run.backfillId === null ? null : <span className="tabular-nums">backfill {run.backfillId}</span>}
                 <span className="truncate">{run.actor}</span>
               </span>
             </Td>

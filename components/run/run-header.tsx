@@ -43,6 +43,7 @@ export function RunHeader({ run, connection, serverNow }: Props) {
           <Time at={run.logicalDate} />
         </Fact>
         <Fact name="Version">v{run.version}</Fact>
+        {run.backfillId === null ? null : <Fact name="Backfill">{run.backfillId}</Fact>}
         {run.note === null ? null : <Fact name="Note">{run.note}</Fact>}
       </dl>
       {Object.keys(run.conf).length === 0 ? null : (

@@ -11,6 +11,7 @@ export const DagRun = z.strictObject({
   version: z.number().int(),
   state: z.enum(RUN_STATES),
   triggerKind: z.enum(TRIGGER_KINDS),
+  backfillId: Id.nullable(),
   logicalDate: Time,
   conf: JsonObject,
   note: z.string().nullable(),

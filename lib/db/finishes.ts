@@ -48,6 +48,8 @@ export type Finished = {
   unsettledRuns: string[];
   /** DAGs of which a run has ended while others are queued. */
   dagsWithRoom: string[];
+  /** Backfills of which a run has ended. */
+  backfills: string[];
 };
 
 /**
@@ -65,7 +67,7 @@ export async function finishRunning(
   const { rows } = await db.query<FinishedRow>({
     name: "finish-running",
     text: `
-      select accepted, unsettled as "unsettledRuns", dags_with_room as "dagsWithRoom",
+      select accepted, unsettled as "unsettledRuns", dags_with_room as "dagsWithRoom", backfills,
              calls_for_admission as "callsForAdmission", has_callbacks as "hasCallbacks", continued
         from sluice.finish($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)`,
     values: [

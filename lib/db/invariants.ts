@@ -1,4 +1,4 @@
-import { RUN_MOVES, TASK_MOVES } from "#lib/domain/states.ts";
+import { BACKFILL_MOVES, RUN_MOVES, TASK_MOVES } from "#lib/domain/states.ts";
 import type { Db, Tx } from "./pool.ts";
 
 /**
@@ -135,6 +135,34 @@ const CHECKS: readonly (Invariant & { sql: string })[] = [
                               where b.state = 'running' and (v.queue, v.slot_class) = (w.queue, w.slot_class))`,
   },
   {
+    id: "held",
+    says: "a task is held exactly while its run, its run's backfill or the DAG of a run without one is paused",
+    sql: `${RECENT}
+      select t.id::text as "taskInstance", t.held
+        from recent r join sluice.run_pause p on p.run_id = r.id
+        join sluice.task_instance t on t.id >= r.id << 20 and t.id < (r.id + 1) << 20
+       where t.ended_at is null and t.held <> p.is_held`,
+  },
+  {
+    id: "backfill-limits",
+    says: "of a backfill no more runs go on than it allows, but for those that a person let go on again",
+    sql: `
+      select b.id::text as backfill, b.max_active as "maxActive", count(*)::int as going
+        from sluice.backfill b join sluice.dag_run r on r.backfill_id = b.id and r.state = 'running'
+       where not exists (select from sluice.event e
+                          where e.run_id = r.id and e.task_instance_id is null and e.to_state = 'running'
+                            and e.from_state in ('success', 'failed', 'cancelled'))
+       group by b.id having count(*) > b.max_active`,
+  },
+  {
+    id: "backfill-ends",
+    says: "a backfill that has ended has no run that has not",
+    sql: `
+      select r.backfill_id::text as backfill, r.id::text as run, r.state
+        from sluice.dag_run r join sluice.backfill b on b.id = r.backfill_id
+       where r.state in ('queued', 'running') and r.backfill_id is not null and b.ended_at is not null`,
+  },
+  {
     id: "moves",
     says: "what nobody asked for is a move of the state machine",
     sql: `select e.run_id::text as run, e.task_instance_id::text as "taskInstance", e.from_state as "from",
@@ -147,6 +175,14 @@ const CHECKS: readonly (Invariant & { sql: string })[] = [
                                                     union all
                                                     select * from (values ${movesOf(RUN_MOVES)}) m
                                                      where e.task_instance_id is null)`,
+  },
+  {
+    id: "backfill-moves",
+    says: "what nobody asked for is a move of a backfill's state machine",
+    sql: `select e.backfill_id::text as backfill, e.from_state as "from", e.to_state as "to", e.actor, e.at
+            from sluice.backfill_event e
+           where e.from_state is not null and e.reason is null
+             and (e.from_state, e.to_state) not in (values ${movesOf(BACKFILL_MOVES)})`,
   },
   {
     id: "dead-letters",

@@ -3,7 +3,7 @@ import { lockSchedules, lookAtSchedules, skipPause } from "./schedules.ts";
 import { unadmitHeld } from "./unadmit.ts";
 
 /**
- * Pausing is a mark on the DAG or the run, and `held` on the tasks that have not ended: admission's index leaves them
+ * Pausing is a mark on the DAG, the backfill or the run (`sluice.run_pause`), and `held` on the tasks that have not ended: admission's index leaves them
  * out, so a thousand paused tasks cost it nothing.
  */
 
@@ -28,7 +28,7 @@ export async function markDagPaused(
   if (rowCount === 0) return false;
   await lookAtSchedules(tx, dagId);
   const { rows } = await tx.query<{ id: string }>(
-    "select id from sluice.dag_run where dag_id = $1 and state in ('queued', 'running') order by id for update",
+    "select id from sluice.dag_run where dag_id = $1 and state in ('queued', 'running') and backfill_id is null order by id for update",
     [dagId],
   );
   await holdTasks(
@@ -56,11 +56,11 @@ export async function markRunPaused(tx: Tx, runId: string, actor: string | null)
   return true;
 }
 
-async function holdTasks(tx: Tx, runIds: readonly string[]): Promise<void> {
+/** Holds the tasks of locked runs, or lets them go, as the pauses say now. */
+export async function holdTasks(tx: Tx, runIds: readonly string[]): Promise<void> {
   await tx.query(
     `update sluice.task_instance t set held = x.held
-       from (select r.id, r.paused_by is not null or d.paused_by is not null as held
-               from sluice.dag_run r join sluice.dag d on d.id = r.dag_id where r.id = any ($1::bigint[])) x
+       from (select run_id as id, is_held as held from sluice.run_pause where run_id = any ($1::bigint[])) x
       where t.id >= x.id << 20 and t.id < (x.id + 1) << 20 and t.held <> x.held and t.ended_at is null`,
     [runIds],
   );

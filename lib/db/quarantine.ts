@@ -6,6 +6,7 @@ export const QUARANTINE_KEYS = {
   sweep: "task instance",
   settle: "run",
   runs: "DAG",
+  backfills: "backfill",
   callbacks: "callback",
 } as const;
 export type QuarantinedDuty = keyof typeof QUARANTINE_KEYS;

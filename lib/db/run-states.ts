@@ -5,26 +5,33 @@ import type { RunState, TaskState } from "#lib/domain/states.ts";
 import type { Db, Tx } from "./pool.ts";
 
 /** A run taken for oneself: nobody else moves its tasks until the transaction ends. */
-export type LockedRun = { id: string; dagId: string; versionId: string; state: RunState };
+export type LockedRun = { id: string; dagId: string; versionId: string; backfillId: string | null; state: RunState };
 
 /** FOR UPDATE waits for finishers, which hold FOR KEY SHARE, and keeps new ones out. */
 export async function lockRun(tx: Tx, runId: string): Promise<LockedRun | undefined> {
   const { rows } = await tx.query<LockedRun>({
     name: "lock-run",
-    text: `select id, dag_id as "dagId", version_id as "versionId", state from sluice.dag_run where id = $1 for update`,
+    text: `select id, dag_id as "dagId", version_id as "versionId", backfill_id as "backfillId", state
+             from sluice.dag_run where id = $1 for update`,
     values: [runId],
   });
   return rows[0];
 }
 
 /**
- * Against pauses of the run's DAG, and before the run, as these lock: a pause holds the tasks of the runs that are going,
- * so it must see a run that is made to go again, and who does that must see the pause.
+ * Against pauses of what the run belongs to, its DAG or its backfill, and before the run, as these lock: a pause holds the
+ * tasks of the runs that are going, so it must see a run that is made to go again, and who does that must see the pause.
  */
-export async function lockDagOf(tx: Tx, runId: string): Promise<void> {
+export async function lockOwnerOf(tx: Tx, runId: string): Promise<void> {
   await tx.query({
     name: "lock-dag-of",
-    text: "select from sluice.dag where id = (select dag_id from sluice.dag_run where id = $1) for share",
+    text: "select from sluice.dag where id = (select dag_id from sluice.dag_run where id = $1 and backfill_id is null) for share",
+    values: [runId],
+  });
+  // Not shared: with the run it may begin again, and of two that did so at once each would wait for the other.
+  await tx.query({
+    name: "lock-backfill-of",
+    text: `select from sluice.backfill where id = (select backfill_id from sluice.dag_run where id = $1) for no key update`,
     values: [runId],
   });
 }
@@ -127,8 +134,7 @@ export async function writeStates(
                open_parents = coalesce(c.open_parents, t.open_parents),
                not_before = null,
                deferred_id = null,
-               held = (select r.paused_by is not null or d.paused_by is not null
-                         from sluice.dag_run r join sluice.dag d on d.id = r.dag_id where r.id = $1::bigint),
+               held = (select is_held from sluice.run_pause where run_id = $1::bigint),
                ready_at = case c.state when 'ready' then sluice.clock() when 'waiting' then null else t.ready_at end,
                started_at = case when c.state in ('ready', 'waiting') then null else t.started_at end,
                failures = case when c.open_parents is null then t.failures else 0 end,

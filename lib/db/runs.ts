@@ -28,7 +28,7 @@ export type NewRun = {
 };
 
 /** About so many task instances are made in one statement. */
-const TASKS_AT_ONCE = 20_000;
+export const TASKS_AT_ONCE = 20_000;
 
 /**
  * Inserts a run of the version; it and others of its DAG that there is room for are started with it, unless somebody
@@ -99,8 +99,9 @@ export async function dagsWithQueuedRuns(db: Db): Promise<string[]> {
     name: "dags-with-queued-runs",
     text: `
       select d.id from sluice.dag d
-       where d.paused_by is null and d.id in (select dag_id from sluice.dag_run where state = 'queued')
-         and d.max_active_runs > (select count(*) from sluice.dag_run r where r.dag_id = d.id and r.state = 'running')`,
+       where d.paused_by is null and d.id in (select dag_id from sluice.dag_run where state = 'queued' and backfill_id is null)
+         and d.max_active_runs > (select count(*) from sluice.dag_run r
+                                where r.dag_id = d.id and r.state = 'running' and r.backfill_id is null)`,
   });
   return rows.map((row) => row.id);
 }

@@ -121,7 +121,7 @@ export async function readDueSchedules(db: Db, most: number): Promise<DueLook> {
              s.skip_to as "skipTo", s.revision, d.current_version_id as "versionId", v.params,
              d.max_active_runs as "maxActiveRuns",
              (select count(*)::int from sluice.dag_run r
-               where r.dag_id = d.id and r.state = 'queued' and r.trigger_kind = 'schedule')
+               where r.dag_id = d.id and r.state = 'queued' and r.backfill_id is null and r.trigger_kind = 'schedule')
              + (select count(*)::int from sluice.dag_run r
                  where r.dag_id = d.id and r.state = 'running' and r.trigger_kind = 'schedule') as open
         from clock c

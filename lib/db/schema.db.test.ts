@@ -1,8 +1,11 @@
 import { readFile } from "node:fs/promises";
+import { ORDERS, REPROCESSES } from "#lib/domain/backfill/plan.ts";
 import { PRIORITIES } from "#lib/domain/model/task.ts";
 import { describe, expect, test } from "vitest";
 import {
   ATTEMPT_STATES,
+  BACKFILL_STATES,
+  FINAL_BACKFILL_STATES,
   FINAL_RUN_STATES,
   FINAL_TASK_STATES,
   RUN_STATES,
@@ -34,6 +37,10 @@ describe("CHECK constraints read the same state tables as the code", () => {
     ["dag_run", "trigger_kind", TRIGGER_KINDS],
     ["workload", "slot_class", SLOT_CLASSES],
     ["workload", "priority", PRIORITIES],
+    ["backfill", "state", BACKFILL_STATES],
+    ["backfill", "priority", PRIORITIES],
+    ["backfill", "reprocess", REPROCESSES],
+    ["backfill", "start_order", ORDERS],
     ["live_attempt", "state", ATTEMPT_STATES.slice(0, 2)],
     ["attempt", "state", ATTEMPT_STATES.slice(3)],
   ] as const)("%s.%s", async (table, column, states) => {
@@ -43,6 +50,7 @@ describe("CHECK constraints read the same state tables as the code", () => {
   test.each([
     ["dag_run", FINAL_RUN_STATES],
     ["task_instance", FINAL_TASK_STATES],
+    ["backfill", FINAL_BACKFILL_STATES],
   ] as const)("%s has an end time exactly in its final states", async (table, finals) => {
     const { rows } = await database.pool.query<{ definition: string }>(
       `select pg_get_constraintdef(oid) as definition from pg_constraint

@@ -16,6 +16,7 @@ const Row = z.object({
   parents: z.array(z.object({ taskId: z.string(), state: z.enum(TASK_STATES) })),
   dagPausedBy: z.string().nullable(),
   runPausedBy: z.string().nullable(),
+  backfillPausedBy: z.string().nullable(),
   wait: z
     .looseObject({ code: z.string(), since: z.string() })
     .transform((wait) => wait as unknown as WaitReason & { since: string })
@@ -32,8 +33,8 @@ const Row = z.object({
 
 const SELECT_SITUATIONS = `
       select t.id::text as id, k.task_id as "taskId", t.state, t.attempts as attempt, t.ready_at as "readyAt", t.started_at as "startedAt",
-             t.ended_at as "endedAt", t.not_before as "notBefore", d.paused_by as "dagPausedBy", r.paused_by as "runPausedBy",
-             l.worker_id as "workerId", case t.state when 'deferred' then f.reason else a.reason end as reason, a.error,
+             t.ended_at as "endedAt", t.not_before as "notBefore", p.dag_paused_by as "dagPausedBy", p.run_paused_by as "runPausedBy",
+             p.backfill_paused_by as "backfillPausedBy", l.worker_id as "workerId", case t.state when 'deferred' then f.reason else a.reason end as reason, a.error,
              coalesce(f.times, 0) as deferrals,
              case when w.code is not null then
                w.detail || jsonb_build_object('code', w.code, 'since', to_char(w.since at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"'))
@@ -45,7 +46,7 @@ const SELECT_SITUATIONS = `
                 where p.version_id = r.version_id and p.ord = any (k.parents) and i.state <> 'success'), '[]') as parents
         from sluice.task_instance t
         join sluice.dag_run r on r.id = t.run_id
-        join sluice.dag d on d.id = r.dag_id
+        join sluice.run_pause p on p.run_id = r.id
         join sluice.dag_task k on k.version_id = r.version_id and k.ord = (t.id & 1048575)::int
         left join sluice.workload_wait w on w.workload_id = t.workload_id
         left join sluice.live_attempt l on l.task_instance_id = t.id
@@ -72,11 +73,25 @@ export async function findQueuedRun(db: Db, runId: string): Promise<QueuedRun | 
   const { rows } = await db.query<QueuedRun>({
     name: "find-queued-run",
     text: `
-      select d.id as "dagId", d.paused_by as "dagPausedBy", r.paused_by as "runPausedBy", d.max_active_runs as limit,
-             (select count(*)::int from sluice.dag_run o where o.dag_id = d.id and o.state = 'running') as running,
-             (select count(*)::int from sluice.dag_run o
-               where o.dag_id = d.id and o.state = 'queued' and o.paused_by is null and o.id < r.id) as ahead
-        from sluice.dag_run r join sluice.dag d on d.id = r.dag_id where r.id = $1::bigint and r.state = 'queued'`,
+      select d.id as "dagId", b.id::text as "backfillId", p.dag_paused_by as "dagPausedBy", p.run_paused_by as "runPausedBy",
+             p.backfill_paused_by as "backfillPausedBy", coalesce(b.max_active, d.max_active_runs) as limit,
+             case when b.id is null then
+               (select count(*)::int from sluice.dag_run o where o.dag_id = d.id and o.state = 'running' and o.backfill_id is null)
+             else (select count(*)::int from sluice.dag_run o where o.backfill_id = b.id and o.state = 'running') end as running,
+             case when b.id is null then
+               (select count(*)::int from sluice.dag_run o
+                 where o.dag_id = d.id and o.state = 'queued' and o.backfill_id is null and o.paused_by is null and o.id < r.id)
+             else
+               (select count(*)::int from sluice.dag_run o
+                 where o.backfill_id = b.id and o.state = 'queued' and o.paused_by is null
+                   and case b.start_order when 'asc' then (o.logical_date, o.id) < (r.logical_date, r.id)
+                                          else (o.logical_date, o.id) > (r.logical_date, r.id) end)
+             end as ahead
+        from sluice.dag_run r
+        join sluice.dag d on d.id = r.dag_id
+        join sluice.run_pause p on p.run_id = r.id
+        left join sluice.backfill b on b.id = r.backfill_id
+       where r.id = $1::bigint and r.state = 'queued'`,
     values: [runId],
   });
   return rows[0];

@@ -5,6 +5,7 @@ export const ERROR_CODES = {
   forbidden: 403,
   dag_not_found: 404,
   run_not_found: 404,
+  backfill_not_found: 404,
   task_instance_not_found: 404,
   not_found: 404,
   idempotency_key_reused: 409,

@@ -70,6 +70,27 @@ export const ATTEMPT_MOVES = {
   cancelled: [],
 } as const satisfies Record<AttemptState, readonly AttemptState[]>;
 
+/** A backfill ends when all of its runs have. `cancelling`: nothing of it starts any more, and what goes on is being stopped. */
+export const BACKFILL_STATES = ["running", "paused", "cancelling", "success", "failed", "cancelled"] as const;
+export type BackfillState = (typeof BACKFILL_STATES)[number];
+
+/** One that has ended goes on again when a person retries it or lets one of its runs go on. */
+export const BACKFILL_MOVES = {
+  running: ["paused", "cancelling", "success", "failed", "cancelled"],
+  // What was going on when it was paused may have been all that was left.
+  paused: ["running", "cancelling", "success", "failed", "cancelled"],
+  cancelling: ["cancelled"],
+  success: [],
+  failed: [],
+  cancelled: [],
+} as const satisfies Record<BackfillState, readonly BackfillState[]>;
+
+export const FINAL_BACKFILL_STATES = BACKFILL_STATES.filter((state) => BACKFILL_MOVES[state].length === 0);
+
+export function isFinalBackfillState(state: BackfillState): boolean {
+  return BACKFILL_MOVES[state].length === 0;
+}
+
 export const FINAL_RUN_STATES = RUN_STATES.filter((state) => RUN_MOVES[state].length === 0);
 export const FINAL_TASK_STATES = TASK_STATES.filter((state) => TASK_MOVES[state].length === 0);
 

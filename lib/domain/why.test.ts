@@ -9,6 +9,7 @@ const base: TaskSituation = {
   parents: [],
   dagPausedBy: null,
   runPausedBy: null,
+  backfillPausedBy: null,
   wait: null,
   readyAt: null,
   startedAt: null,
@@ -29,6 +30,7 @@ test("what keeps a ready task is told in the order in which it can be changed", 
   expect(whySentence({ ...base, wait })).toBe('pool "db" has 8 of 8 slots taken, and this task wants 1 (since 12:00)');
   expect(whySentence({ ...base, wait, runPausedBy: "anna" })).toBe("its run was paused by anna");
   expect(whySentence({ ...base, wait, runPausedBy: "anna", dagPausedBy: "bo" })).toBe("its DAG was paused by bo");
+  expect(whySentence({ ...base, wait, backfillPausedBy: "anna" })).toBe("its backfill was paused by anna");
 });
 
 test("who has not ended yet, or ended badly, is named", () => {
@@ -44,7 +46,8 @@ test("a deferred task says when it looks again and what for", () => {
 });
 
 test("a queued run says what it waits for", () => {
-  const free = { dagId: "etl", dagPausedBy: null, runPausedBy: null, limit: 2, running: 0, ahead: 0 };
+  const paused = { dagPausedBy: null, runPausedBy: null, backfillPausedBy: null };
+  const free = { ...paused, dagId: "etl", backfillId: null, limit: 2, running: 0, ahead: 0 };
   expect(whyQueued(free)).toBe("it starts in a moment");
   expect(whyQueued({ ...free, running: 2 })).toBe("2 of 2 runs of etl are active; it is the next");
   expect(whyQueued({ ...free, running: 2, ahead: 3 })).toBe(
@@ -52,4 +55,7 @@ test("a queued run says what it waits for", () => {
   );
   expect(whyQueued({ ...free, running: 2, dagPausedBy: "anna" })).toBe("its DAG etl is paused by anna");
   expect(whyQueued({ ...free, runPausedBy: "ben", dagPausedBy: "anna" })).toBe("it is paused by ben");
+  const filling = { ...free, backfillId: "7", running: 2, ahead: 3 };
+  expect(whyQueued(filling)).toBe("2 of 2 runs of backfill 7 are active; 3 more are queued before it");
+  expect(whyQueued({ ...filling, backfillPausedBy: "anna" })).toBe("its backfill 7 is paused by anna");
 });

@@ -10,6 +10,7 @@ export type TaskSituation = {
   parents: { taskId: string; state: TaskState }[];
   dagPausedBy: string | null;
   runPausedBy: string | null;
+  backfillPausedBy: string | null;
   wait: (WaitReason & { since: string }) | null;
   readyAt: string | null;
   startedAt: string | null;
@@ -53,16 +54,19 @@ export function whySentence(task: TaskSituation): string {
   return SENTENCES[task.state](task);
 }
 
-function whyReady({ dagPausedBy, runPausedBy, wait }: TaskSituation): string {
+function whyReady({ dagPausedBy, backfillPausedBy, runPausedBy, wait }: TaskSituation): string {
   if (dagPausedBy !== null) return `its DAG was paused by ${dagPausedBy}`;
+  if (backfillPausedBy !== null) return `its backfill was paused by ${backfillPausedBy}`;
   if (runPausedBy !== null) return `its run was paused by ${runPausedBy}`;
   if (wait === null) return "it is ready, and the next admission looks at it within a second";
   return `${waitSentence(wait)} (since ${wait.since})`;
 }
 
-/** A run whose tasks do not exist yet. Counts are of runs of its DAG; `ahead` are queued before it. */
+/** A run whose tasks do not exist yet. Counts are of runs of its backfill, or of its DAG without one; `ahead` are queued before it. */
 export type QueuedRun = {
   dagId: string;
+  backfillId: string | null;
+  backfillPausedBy: string | null;
   dagPausedBy: string | null;
   runPausedBy: string | null;
   limit: number;
@@ -71,10 +75,12 @@ export type QueuedRun = {
 };
 
 /** Why a queued run has not started, in one sentence. */
-export function whyQueued({ dagId, dagPausedBy, runPausedBy, limit, running, ahead }: QueuedRun): string {
+export function whyQueued(run: QueuedRun): string {
+  const { dagId, backfillId, dagPausedBy, backfillPausedBy, runPausedBy, limit, running, ahead } = run;
   if (runPausedBy !== null) return `it is paused by ${runPausedBy}`;
   if (dagPausedBy !== null) return `its DAG ${dagId} is paused by ${dagPausedBy}`;
+  if (backfillPausedBy !== null) return `its backfill ${backfillId} is paused by ${backfillPausedBy}`;
   if (running < limit) return "it starts in a moment";
   const queue = ahead === 0 ? "it is the next" : `${ahead} more ${ahead === 1 ? "is" : "are"} queued before it`;
-  return `${running} of ${limit} runs of ${dagId} are active; ${queue}`;
+  return `${running} of ${limit} runs of ${backfillId === null ? dagId : `backfill ${backfillId}`} are active; ${queue}`;
 }

@@ -3,6 +3,7 @@ import { messageOf } from "#lib/domain/errors.ts";
 import { type Continued, type Finish, type Finished, finishRunning } from "#lib/db/finishes.ts";
 import { retried } from "#lib/db/tx.ts";
 import { admit } from "./admit.ts";
+import { advanceBackfill } from "./backfill/advance.ts";
 import { dispatchCallbacks } from "./dispatch-callbacks.ts";
 import type { EngineDeps } from "./deps.ts";
 import { LEASE_MS } from "./lease.ts";
@@ -45,9 +46,10 @@ async function end(deps: EngineDeps, batch: readonly Finish[], actor: string): P
 }
 
 async function handOn(deps: EngineDeps, finished: Finished): Promise<void> {
-  const { unsettledRuns, dagsWithRoom, callsForAdmission, hasCallbacks } = finished;
+  const { unsettledRuns, dagsWithRoom, backfills, callsForAdmission, hasCallbacks } = finished;
   for (const runId of unsettledRuns) await settleRun(deps, runId);
   for (const dagId of dagsWithRoom) await startQueuedRuns(deps, dagId);
+  for (const backfillId of backfills) await advanceBackfill(deps, backfillId);
   // Also without an unlocked child: the slot that fell free may be what another run waits for.
   if (callsForAdmission) await admit(deps);
   if (hasCallbacks) await dispatchCallbacks(deps);

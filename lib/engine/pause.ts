@@ -2,6 +2,7 @@ import { AppError } from "#lib/domain/errors.ts";
 import { markDagPaused, markRunPaused } from "#lib/db/pauses.ts";
 import { inTx } from "#lib/db/tx.ts";
 import { admit } from "./admit.ts";
+import { tendBackfills } from "./backfill/tend.ts";
 import type { EngineDeps } from "./deps.ts";
 import { startAllQueuedRuns, startQueuedRuns } from "./start-queued-runs.ts";
 
@@ -38,6 +39,7 @@ export async function pauseRun(deps: EngineDeps, runId: string, actor: string): 
 export async function resumeRun(deps: EngineDeps, runId: string): Promise<boolean> {
   const resumed = await setRunPaused(deps, runId, null);
   await startAllQueuedRuns(deps);
+  await tendBackfills(deps);
   await admit(deps);
   return resumed;
 }

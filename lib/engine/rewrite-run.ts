@@ -1,7 +1,7 @@
 import { runVerdict, settle } from "#lib/domain/settle.ts";
 import { isFinalRunState, isFinalTaskState, type RunState, type TaskState } from "#lib/domain/states.ts";
 import {
-  lockDagOf,
+  lockOwnerOf,
   type LockedRun,
   lockRun,
   readStates,
@@ -12,9 +12,11 @@ import {
   writeStates,
   writeTotals,
 } from "#lib/db/run-states.ts";
+import { reopenBackfill } from "#lib/db/backfills.ts";
 import type { Tx } from "#lib/db/pool.ts";
 import { inTx } from "#lib/db/tx.ts";
 import { admit } from "./admit.ts";
+import { advanceBackfill } from "./backfill/advance.ts";
 import { dispatchCallbacks } from "./dispatch-callbacks.ts";
 import type { EngineDeps } from "./deps.ts";
 import { startQueuedRuns } from "./start-queued-runs.ts";
@@ -41,10 +43,10 @@ export async function rewriteRun(
   by: { actor: string; reason: string | null; mayRevive: boolean },
   decide: (view: RunView, tx: Tx) => Rewrite | undefined | Promise<Rewrite | undefined>,
 ): Promise<boolean | undefined> {
-  let ended: string | undefined;
+  let ended: LockedRun | undefined;
   let calls = false;
   const written = await inTx(deps.pool, async (tx) => {
-    if (by.mayRevive) await lockDagOf(tx, runId);
+    if (by.mayRevive) await lockOwnerOf(tx, runId);
     const run = await lockRun(tx, runId);
     if (!run) return undefined;
     const view = { run, graph: await versionGraph(deps, tx, run.versionId), states: await readStates(tx, runId) };
@@ -52,16 +54,22 @@ export async function rewriteRun(
     if (!rewrite) return false;
     const state = await write(tx, view, rewrite, by);
     calls = view.graph.calls;
-    ended = isFinalRunState(state) ? run.dagId : undefined;
+    ended = isFinalRunState(state) ? run : undefined;
+    const isRevived = isFinalRunState(run.state) && !isFinalRunState(state);
+    if (isRevived && run.backfillId !== null) await reopenBackfill(tx, run.backfillId, by.actor, "RUN_CLEARED");
     return true;
   });
   if (written === true) {
     deps.notifier.announce("sluice_runs", [runId]);
-    if (ended !== undefined) await startQueuedRuns(deps, ended);
+    if (ended !== undefined) await startNext(deps, ended);
     await admit(deps);
     if (calls) await dispatchCallbacks(deps);
   }
   return written;
+}
+
+function startNext(deps: EngineDeps, { dagId, backfillId }: LockedRun): Promise<void> {
+  return backfillId === null ? startQueuedRuns(deps, dagId) : advanceBackfill(deps, backfillId);
 }
 
 async function write(

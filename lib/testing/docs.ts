@@ -1,7 +1,7 @@
 /** The documents and parts of documents that come from code: `node lib/testing/docs.ts` writes them. */
 import { readFileSync, writeFileSync } from "node:fs";
 import path from "node:path";
-import { ATTEMPT_MOVES, RUN_MOVES, TASK_MOVES } from "../domain/states.ts";
+import { ATTEMPT_MOVES, BACKFILL_MOVES, RUN_MOVES, TASK_MOVES } from "../domain/states.ts";
 import { definitionReference } from "./definition-reference.ts";
 import { ROOMS } from "./rooms-table.ts";
 
@@ -33,6 +33,7 @@ const PARTS: Record<string, () => string> = {
   "run states": () => stateDrawing(RUN_MOVES, "queued"),
   "task states": () => stateDrawing(TASK_MOVES, "waiting"),
   "attempt states": () => stateDrawing(ATTEMPT_MOVES, "queued"),
+  "backfill states": () => stateDrawing(BACKFILL_MOVES, "running"),
 };
 
 /** The document with every generated part as the code has it now. */

@@ -80,6 +80,7 @@ function doctor(): Promise<{ checks: { id: string; broken: unknown[] }[] }> {
 
 const DUTIES = [
   "admit",
+  "backfills",
   "callback queue",
   "callbacks",
   "expired xcoms",

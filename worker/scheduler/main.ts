@@ -5,6 +5,7 @@ import { engineDeps } from "#lib/boot.ts";
 import { ensurePartitions } from "#lib/db/partitions.ts";
 import { deleteExpiredXcoms } from "#lib/db/xcoms.ts";
 import { admitLeft, explainWaits } from "#lib/engine/admit.ts";
+import { tendBackfills } from "#lib/engine/backfill/tend.ts";
 import { dispatchCallbacks } from "#lib/engine/dispatch-callbacks.ts";
 import { LEASE_MS } from "#lib/engine/lease.ts";
 import { startAllQueuedRuns } from "#lib/engine/start-queued-runs.ts";
@@ -59,6 +60,7 @@ export async function runScheduler(
         duty("admit", ADMIT_EVERY_MS, () => admitLeft(deps)),
         duty("wait reasons", WAITS_EVERY_MS, () => explainWaits(deps)),
         duty("runs", ADMIT_EVERY_MS, () => startAllQueuedRuns(deps)),
+        duty("backfills", ADMIT_EVERY_MS, () => tendBackfills(deps)),
         duty("callbacks", CALLBACKS_EVERY_MS, () => dispatchCallbacks(deps)),
         duty("callback queue", CALLBACK_QUEUE_EVERY_MS, () => deps.queue.callbacks.supervise()),
         duty("expired xcoms", XCOMS_EVERY_MS, () => deleteExpiredXcoms(deps.pool)),

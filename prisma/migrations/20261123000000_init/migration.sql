@@ -149,7 +149,7 @@ create table sluice.dag_run (
   -- The time it is about; for a run that no schedule or backfill made, mostly the one that its DAG's schedule would be at.
   interval_start timestamptz not null,
   interval_end timestamptz not null,
-  -- What made it, where that is one of these.
+  -- What made it, where that is one of these; a run of a backfill is one of a schedule, too.
   schedule_id bigint,
   backfill_id bigint,
   conf jsonb not null default '{}',
@@ -164,17 +164,24 @@ create table sluice.dag_run (
   ended_at timestamptz,
   constraint ended_iff_final check ((state in ('success', 'failed', 'cancelled')) = (ended_at is not null)),
   constraint made_by_its_kind check
-    ((trigger_kind = 'schedule') = (schedule_id is not null) and (trigger_kind = 'backfill') = (backfill_id is not null))
+    ((trigger_kind in ('schedule', 'backfill')) = (schedule_id is not null)
+     and (trigger_kind = 'backfill') = (backfill_id is not null))
 );
 create index dag_run_going_idx on sluice.dag_run (dag_id, id) where state = 'running';
-create index dag_run_queued_idx on sluice.dag_run (dag_id, id) where state = 'queued';
+-- Without the runs of backfills, of which there may be thousands: they are started by their backfill.
+create index dag_run_queued_idx on sluice.dag_run (dag_id, id) where state = 'queued' and backfill_id is null;
+create index dag_run_backfill_idx on sluice.dag_run (backfill_id, logical_date, id) where backfill_id is not null;
+create index dag_run_backfill_queued_idx on sluice.dag_run (backfill_id, logical_date, id)
+  where state = 'queued' and backfill_id is not null;
+create index dag_run_backfill_going_idx on sluice.dag_run (backfill_id) where state = 'running' and backfill_id is not null;
 create index dag_run_dag_id_id_idx on sluice.dag_run (dag_id, id desc);
 create index dag_run_logical_date_idx on sluice.dag_run (dag_id, logical_date);
 
 -- Small and unpartitioned, so that "exactly one run per key" stays a plain unique index.
 create table sluice.run_key (
   dag_id text not null,
-  -- Keys of `schedule` are the schedule and the logical date; of `backfill` the backfill, the schedule and the logical date.
+  -- Keys of `schedule` are the schedule and the logical date; of `backfill` the backfill, the schedule, the logical date, and which
+  -- run of these it is when it is not the first.
   kind text not null check (kind in ('idempotency', 'schedule', 'backfill')),
   key text not null,
   run_id bigint not null,
@@ -437,6 +444,69 @@ create table sluice.quarantine (
   primary key (duty, key)
 );
 
+------------------------------------------------------------------------------------------------ backfills
+
+-- A set of runs over a range of logical dates. How far it is, is counted from its runs.
+create table sluice.backfill (
+  id bigint generated always as identity primary key,
+  dag_id text not null references sluice.dag (id),
+  state text not null default 'running'
+    check (state in ('running', 'paused', 'cancelling', 'success', 'failed', 'cancelled')),
+  -- The logical dates from and to which, both included, and the place of the schedule that they are of; null is all of them.
+  range_start timestamptz not null,
+  range_end timestamptz not null check (range_start <= range_end),
+  schedule_ord int,
+  start_order text not null check (start_order in ('asc', 'desc')),
+  max_active int not null check (max_active > 0),
+  -- Of its runs' tasks, whatever their own is.
+  priority text not null check (priority in ('high', 'medium', 'low')),
+  reprocess text not null check (reprocess in ('missing', 'failed', 'all')),
+  conf jsonb not null,
+  note text,
+  -- Logical dates that it has runs for; there may be several runs of one, after a retry.
+  slices int not null check (slices > 0),
+  actor text not null,
+  -- Who paused it; none of its runs starts and none of their tasks is admitted meanwhile.
+  paused_by text,
+  -- The same key for the same DAG gives the same backfill; the hash tells whether it is the same request.
+  key text,
+  request_hash text not null,
+  created_at timestamptz not null default sluice.clock(),
+  ended_at timestamptz,
+  unique (dag_id, key),
+  constraint ended_iff_final check ((state in ('success', 'failed', 'cancelled')) = (ended_at is not null)),
+  constraint paused_by_somebody check ((state = 'paused') = (paused_by is not null))
+);
+create index backfill_open_idx on sluice.backfill (id) where ended_at is null;
+create index backfill_dag_id_id_idx on sluice.backfill (dag_id, id desc);
+
+create table sluice.backfill_event (
+  backfill_id bigint not null references sluice.backfill (id) on delete cascade,
+  id bigint generated always as identity,
+  at timestamptz not null default sluice.clock(),
+  from_state text,
+  to_state text not null,
+  reason text,
+  actor text not null,
+  primary key (backfill_id, id)
+);
+
+-- The latest run of each logical date of a backfill: what its outcome is made of.
+create view sluice.backfill_slice as
+  select distinct on (backfill_id, logical_date, schedule_id)
+         backfill_id, schedule_id, logical_date, id as run_id, state, interval_start, interval_end, started_at, ended_at
+    from sluice.dag_run where backfill_id is not null
+   order by backfill_id, logical_date, schedule_id, id desc;
+
+-- Who holds a run's tasks: whoever paused the run itself, its backfill or, of a run without one, its DAG.
+create view sluice.run_pause as
+  select r.id as run_id, r.paused_by as run_paused_by, case when r.backfill_id is null then d.paused_by end as dag_paused_by,
+         b.paused_by as backfill_paused_by,
+         coalesce(r.paused_by, b.paused_by, case when r.backfill_id is null then d.paused_by end) is not null as is_held
+    from sluice.dag_run r
+    join sluice.dag d on d.id = r.dag_id
+    left join sluice.backfill b on b.id = r.backfill_id;
+
 ------------------------------------------------------------------------------------------------ values
 
 create table sluice.xcom (
@@ -497,55 +567,126 @@ create table sluice.sign_in_failure (
 
 ------------------------------------------------------------------------------------------------ the start of runs
 
--- `queued` → `running` for as many of the DAG's runs as its limit has room for, oldest first, each with all its task
--- instances, those that wait for nothing `ready`; so many of them that about `tasks_at_once` tasks are made. `more`: there may
--- be room for others. The DAG's row is taken first, in a statement of its own, so that the count sees what others committed
--- before; without `waits`, a DAG that somebody else has is left to them.
+-- `queued` → `running` for these runs, which the caller has locked, each with all its task instances, those that wait for nothing
+-- `ready`. A task of one of `workloads` gets the one at the same place of `others`.
+create function sluice.begin_runs(ids bigint[], workloads int[], others int[]) returns void language plpgsql as $$
+begin
+  with r as (
+    update sluice.dag_run r set state = 'running', started_at = sluice.clock() where r.id = any (ids) returning r.id, r.version_id),
+  t as (
+    insert into sluice.task_instance (id, run_id, state, workload_id, open_parents, ready_at)
+    select r.id << 20 | t.ord, r.id, case when t.starts_ready then 'ready' else 'waiting' end,
+           coalesce(others[array_position(workloads, t.workload_id)], t.workload_id),
+           t.gate, case when t.starts_ready then sluice.clock() end
+      from r join sluice.dag_task t on t.version_id = r.version_id
+    returning id),
+  p as (
+    insert into sluice.run_progress (run_id, open)
+    select r.id, count(*) from r join sluice.dag_task t on t.version_id = r.version_id group by r.id)
+  insert into sluice.event (run_id, from_state, to_state, actor) select id, 'queued', 'running', 'limits' from r;
+end $$;
+
+-- `queued` → `running` for as many of the DAG's runs as its limit has room for, oldest first; so many of them that about
+-- `tasks_at_once` tasks are made. `more`: there may be room for others. Runs of backfills neither start here nor take room. The
+-- DAG's row is taken first, in a statement of its own, so that the count sees what others committed before; without `waits`, a
+-- DAG that somebody else has is left to them.
 create function sluice.activate_runs(of_dag text, tasks_at_once int, waits boolean, out started bigint[], out more boolean)
 language plpgsql as $$
 declare
   room bigint;
   most bigint;
 begin
+  started := '{}';
+  more := false;
   if waits then
     perform from sluice.dag where id = of_dag and not missing and paused_by is null for no key update;
   else
     perform from sluice.dag where id = of_dag and not missing and paused_by is null for no key update skip locked;
   end if;
   if not found then
-    started := '{}';
-    more := false;
     return;
   end if;
-  select d.max_active_runs - (select count(*) from sluice.dag_run r where r.dag_id = of_dag and r.state = 'running'),
+  select d.max_active_runs - (select count(*) from sluice.dag_run r
+                               where r.dag_id = of_dag and r.state = 'running' and r.backfill_id is null),
          greatest(1, tasks_at_once / (select greatest(1, count(*)) from sluice.dag_task t
                                        where t.version_id = d.current_version_id))
     into room, most from sluice.dag d where d.id = of_dag;
-  with pick as (
-    select id from sluice.dag_run
-     where dag_id = of_dag and state = 'queued' and paused_by is null
-     order by id limit greatest(least(room, most), 0) for update),
-  r as (
-    update sluice.dag_run r set state = 'running', started_at = sluice.clock()
-      from pick where r.id = pick.id returning r.id, r.version_id),
-  t as (
-    insert into sluice.task_instance (id, run_id, state, workload_id, open_parents, ready_at)
-    select r.id << 20 | t.ord, r.id, case when t.starts_ready then 'ready' else 'waiting' end, t.workload_id,
-           t.gate, case when t.starts_ready then sluice.clock() end
-      from r join sluice.dag_task t on t.version_id = r.version_id
-    returning id),
-  p as (
-    insert into sluice.run_progress (run_id, open)
-    select r.id, count(*) from r join sluice.dag_task t on t.version_id = r.version_id group by r.id),
-  e as (
-    insert into sluice.event (run_id, from_state, to_state, actor) select id, 'queued', 'running', 'limits' from r)
-  select array(select id from r) into started;
+  started := array(select id from sluice.dag_run
+                    where dag_id = of_dag and state = 'queued' and backfill_id is null and paused_by is null
+                    order by id limit greatest(least(room, most), 0) for update);
+  if started <> '{}' then
+    perform sluice.begin_runs(started, null, null);
+  end if;
   more := cardinality(started) = most;
 end $$;
 
+-- The workload that is the same but for its priority; null when there is none.
+create function sluice.workload_at(of_workload int, of_priority text) returns int language sql stable as $$
+  select p.id from sluice.workload w
+    join sluice.workload p
+      on (p.dag_id, p.queue, p.slot_class, p.slots, p.cpu, p.memory, p.needs)
+         = (w.dag_id, w.queue, w.slot_class, w.slots, w.cpu, w.memory, w.needs) and p.pool is not distinct from w.pool
+   where w.id = of_workload and p.priority = of_priority
+$$;
+
+-- The same for a backfill, in its own order and within its own limit, whatever its DAG's pause and limit of runs are; and its end,
+-- when all of its runs have one. The backfill's row is taken first, as its pause, its cancel and its retry take it.
+create function sluice.advance_backfill(of_backfill bigint, tasks_at_once int, out started bigint[], out more boolean, out ended boolean)
+language plpgsql as $$
+declare
+  b sluice.backfill;
+  room bigint;
+  most bigint;
+  workloads int[];
+  others int[];
+  becomes text;
+begin
+  started := '{}';
+  more := false;
+  ended := false;
+  select * into b from sluice.backfill where id = of_backfill and ended_at is null for no key update;
+  if not found then
+    return;
+  end if;
+  if b.state = 'running' and exists (select from sluice.dag where id = b.dag_id and not missing) then
+    room := b.max_active - (select count(*) from sluice.dag_run r where r.backfill_id = b.id and r.state = 'running');
+    most := greatest(1, tasks_at_once / (select greatest(1, count(*)) from sluice.dag_task t
+                                          where t.version_id = (select r.version_id from sluice.dag_run r
+                                                                 where r.backfill_id = b.id and r.state = 'queued' limit 1)));
+    if b.start_order = 'asc' then
+      started := array(select id from sluice.dag_run where backfill_id = b.id and state = 'queued' and paused_by is null
+                        order by logical_date, id limit greatest(least(room, most), 0) for update);
+    else
+      started := array(select id from sluice.dag_run where backfill_id = b.id and state = 'queued' and paused_by is null
+                        order by logical_date desc, id desc limit greatest(least(room, most), 0) for update);
+    end if;
+  end if;
+  if started <> '{}' then
+    workloads := array(select distinct t.workload_id from sluice.dag_task t
+                        where t.version_id in (select r.version_id from sluice.dag_run r where r.id = any (started)));
+    insert into sluice.workload (dag_id, queue, slot_class, pool, slots, priority, cpu, memory, needs)
+    select distinct w.dag_id, w.queue, w.slot_class, w.pool, w.slots, b.priority, w.cpu, w.memory, w.needs
+      from sluice.workload w where w.id = any (workloads) and sluice.workload_at(w.id, b.priority) is null
+    on conflict do nothing;
+    others := array(select sluice.workload_at(w, b.priority) from unnest(workloads) with ordinality x(w, place) order by place);
+    perform sluice.begin_runs(started, workloads, others);
+    more := cardinality(started) = most;
+  elsif not exists (select from sluice.dag_run r where r.backfill_id = b.id and r.state = 'running')
+        and not exists (select from sluice.dag_run r where r.backfill_id = b.id and r.state = 'queued') then
+    ended := true;
+    select case when b.state = 'cancelling' then 'cancelled'
+                when bool_or(s.state = 'failed') then 'failed'
+                when bool_or(s.state = 'cancelled') then 'cancelled'
+                else 'success' end
+      into becomes from sluice.backfill_slice s where s.backfill_id = b.id;
+    update sluice.backfill set state = becomes, paused_by = null, ended_at = sluice.clock() where id = b.id;
+    insert into sluice.backfill_event (backfill_id, from_state, to_state, actor) values (b.id, b.state, becomes, 'limits');
+  end if;
+end $$;
+
 -- Inserts queued runs of their DAGs' current versions, as many as are not there yet: a run with a key that has been used is left out.
--- Each is { dag, version, kind, key, logical, start, end, params, actor, schedule, backfill }; `version` is the one that `params` are
--- right for, and a run of another is left out too. Answers those that were made, with their place in `runs` from 1.
+-- Each is { dag, version, kind, key, logical, start, end, conf, params, actor, schedule, backfill }; `version` is the one that `params`
+-- are right for, and a run of another is left out too. Answers those that were made, with their place in `runs` from 1.
 create function sluice.queue_runs(runs jsonb) returns table (place bigint, run bigint) language sql as $$
   with wanted as (
     -- Ids in the order in which the runs are given: it is the order in which they start. A look at each one's DAG, and no join: the
@@ -554,8 +695,8 @@ create function sluice.queue_runs(runs jsonb) returns table (place bigint, run b
       from (select r.ordinality as place, r.value ->> 'dag' as dag_id, (r.value ->> 'version')::bigint as version_id,
                    r.value ->> 'kind' as kind, r.value ->> 'key' as key, (r.value ->> 'logical')::timestamptz as logical,
                    (r.value ->> 'start')::timestamptz as from_at, (r.value ->> 'end')::timestamptz as to_at,
-                   r.value -> 'params' as params, r.value ->> 'actor' as actor, (r.value ->> 'schedule')::bigint as schedule_id,
-                   (r.value ->> 'backfill')::bigint as backfill_id
+                   coalesce(r.value -> 'conf', '{}') as conf, r.value -> 'params' as params, r.value ->> 'actor' as actor,
+                   (r.value ->> 'schedule')::bigint as schedule_id, (r.value ->> 'backfill')::bigint as backfill_id
               from jsonb_array_elements(runs) with ordinality r
              where (select d.current_version_id = (r.value ->> 'version')::bigint and not d.missing
                       from sluice.dag d where d.id = r.value ->> 'dag')
@@ -565,11 +706,11 @@ create function sluice.queue_runs(runs jsonb) returns table (place bigint, run b
     select dag_id, kind, key, run_id, '' from wanted order by dag_id, kind, key
     on conflict do nothing returning run_id),
   made as (
-    insert into sluice.dag_run (id, dag_id, version_id, state, trigger_kind, logical_date, interval_start, interval_end, params, actor,
-                                schedule_id, backfill_id)
+    insert into sluice.dag_run (id, dag_id, version_id, state, trigger_kind, logical_date, interval_start, interval_end, conf, params,
+                                actor, schedule_id, backfill_id)
     overriding system value
-    select w.run_id, w.dag_id, w.version_id, 'queued', w.kind, w.logical, w.from_at, w.to_at, w.params, w.actor, w.schedule_id,
-           w.backfill_id
+    select w.run_id, w.dag_id, w.version_id, 'queued', w.kind, w.logical, w.from_at, w.to_at, w.conf, w.params, w.actor,
+           w.schedule_id, w.backfill_id
       from wanted w join fresh using (run_id)
     returning id, trigger_kind, actor),
   e as (
@@ -749,7 +890,7 @@ create function sluice.finish(
   ids bigint[], tokens uuid[], ends text[], reasons text[], exit_codes int[], error_texts text[], peaks bigint[], cpus_ms bigint[],
   xcoms jsonb[], xcom_ttls_ms bigint[], delays_ms bigint[], logs_bytes bigint[], next_ids uuid[], next_tokens uuid[], who text,
   lease_ms int,
-  out accepted bigint[], out unsettled bigint[], out dags_with_room text[], out calls_for_admission boolean,
+  out accepted bigint[], out unsettled bigint[], out dags_with_room text[], out backfills bigint[], out calls_for_admission boolean,
   out has_callbacks boolean, out continued jsonb)
 language plpgsql as $$
 declare
@@ -827,6 +968,7 @@ begin
     accepted := '{}';
     unsettled := '{}';
     dags_with_room := '{}';
+    backfills := '{}';
     calls_for_admission := false;
     has_callbacks := false;
     return;
@@ -1004,13 +1146,14 @@ begin
   end if;
 
   dags_with_room := '{}';
+  backfills := '{}';
   if closing <> '{}' then
     with closed as (
       update sluice.dag_run r
          set state = case when p.failed_leaves > 0 then 'failed' else 'success' end, ended_at = sluice.clock()
         from sluice.run_progress p
        where r.id = any (closing) and p.run_id = r.id and r.state = 'running'
-      returning r.id, r.state, r.dag_id, r.version_id),
+      returning r.id, r.state, r.dag_id, r.version_id, r.backfill_id),
     e as (
       insert into sluice.event (run_id, from_state, to_state, actor) select id, 'running', state, who from closed),
     call as (
@@ -1019,8 +1162,10 @@ begin
       returning 1)
     select has_callbacks or exists (select from call),
            array(select distinct c.dag_id from closed c
-                  where exists (select from sluice.dag_run q where q.dag_id = c.dag_id and q.state = 'queued'))
-      into has_callbacks, dags_with_room;
+                  where c.backfill_id is null and exists (select from sluice.dag_run q
+                                                           where q.dag_id = c.dag_id and q.state = 'queued' and q.backfill_id is null)),
+           array(select distinct c.backfill_id from closed c where c.backfill_id is not null)
+      into has_callbacks, dags_with_room, backfills;
   end if;
 
   -- A slot fell free or a task became ready: admission has something to look at.

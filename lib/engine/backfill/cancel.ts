@@ -1,0 +1,33 @@
+import { AppError } from "#lib/domain/errors.ts";
+import { isFinalBackfillState } from "#lib/domain/states.ts";
+import { cancelQueuedRuns, goingRuns, lockBackfill, writeBackfillState } from "#lib/db/backfills.ts";
+import { inTx } from "#lib/db/tx.ts";
+import type { EngineDeps } from "../deps.ts";
+import { cancelRun } from "../run-actions.ts";
+import { advanceBackfill } from "./advance.ts";
+
+/**
+ * Ends all runs of a backfill that have not ended, and the backfill with them: what is queued at once, what goes on one by
+ * one; a scheduler goes on with that if this process dies over it. False when the backfill has ended already. Throws
+ * `backfill_not_found`.
+ */
+export async function cancelBackfill(deps: EngineDeps, backfillId: string, actor: string): Promise<boolean> {
+  const queued = await inTx(deps.pool, async (tx) => {
+    const backfill = await lockBackfill(tx, backfillId);
+    if (backfill === undefined) throw new AppError("backfill_not_found", `There is no backfill ${backfillId}.`);
+    if (isFinalBackfillState(backfill.state)) return undefined;
+    if (backfill.state !== "cancelling") await writeBackfillState(tx, backfill, "cancelling", actor, null);
+    return cancelQueuedRuns(tx, backfillId, actor);
+  });
+  if (queued === undefined) return false;
+  deps.notifier.announce("sluice_runs", queued);
+  await stopRuns(deps, backfillId, actor);
+  return true;
+}
+
+/** Cancels what goes on of a backfill that is being cancelled, and ends it. */
+export async function stopRuns(deps: EngineDeps, backfillId: string, actor: string): Promise<void> {
+  for (const runId of await goingRuns(deps.pool, backfillId))
+    await cancelRun(deps, runId, { actor, reason: "BACKFILL_CANCELLED" });
+  await advanceBackfill(deps, backfillId);
+}

@@ -1,0 +1,40 @@
+import { AppError } from "#lib/domain/errors.ts";
+import type { BackfillState } from "#lib/domain/states.ts";
+import { holdBackfillTasks, lockBackfill, writeBackfillState } from "#lib/db/backfills.ts";
+import { inTx } from "#lib/db/tx.ts";
+import { admit } from "../admit.ts";
+import type { EngineDeps } from "../deps.ts";
+import { advanceBackfill } from "./advance.ts";
+
+/**
+ * No run of the backfill starts, and no task of those that go on is admitted, until it is resumed; what runs goes on to its
+ * end. Answers the backfill's state, which is `paused` unless it has ended or is being cancelled. Throws `backfill_not_found`.
+ */
+export function pauseBackfill(deps: EngineDeps, backfillId: string, actor: string): Promise<BackfillState> {
+  return move(deps, backfillId, "running", "paused", actor);
+}
+
+/** Goes on with a paused backfill; answers its state. Throws `backfill_not_found`. */
+export async function resumeBackfill(deps: EngineDeps, backfillId: string, actor: string): Promise<BackfillState> {
+  const state = await move(deps, backfillId, "paused", "running", actor);
+  await advanceBackfill(deps, backfillId);
+  await admit(deps);
+  return state;
+}
+
+function move(
+  deps: EngineDeps,
+  backfillId: string,
+  from: "running" | "paused",
+  to: "running" | "paused",
+  actor: string,
+): Promise<BackfillState> {
+  return inTx(deps.pool, async (tx) => {
+    const backfill = await lockBackfill(tx, backfillId);
+    if (backfill === undefined) throw new AppError("backfill_not_found", `There is no backfill ${backfillId}.`);
+    if (backfill.state !== from) return backfill.state;
+    await writeBackfillState(tx, backfill, to, actor, null);
+    await holdBackfillTasks(tx, backfillId);
+    return to;
+  });
+}
