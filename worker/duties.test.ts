@@ -5,9 +5,11 @@ test("a duty that is not done in time is not ok until it is done again", () => {
   let nowMs = 1_000;
   const duties = createDuties(() => nowMs);
   duties.register("heartbeat", 100);
-  expect(duties.report()).toEqual([{ name: "heartbeat", ok: true, ageMs: 0, maxAgeMs: 100 }]);
-  nowMs += 101;
-  expect(duties.report()).toEqual([{ name: "heartbeat", ok: false, ageMs: 101, maxAgeMs: 100 }]);
+  expect(duties.report()).toEqual([{ name: "heartbeat", ok: true, ageMs: 0, maxAgeMs: 100, error: null }]);
+  nowMs += 50;
+  duties.failed("heartbeat", "no route");
+  nowMs += 51;
+  expect(duties.report()).toEqual([{ name: "heartbeat", ok: false, ageMs: 101, maxAgeMs: 100, error: "no route" }]);
   duties.done("heartbeat");
-  expect(duties.report()[0]?.ok).toBe(true);
+  expect(duties.report()[0]).toMatchObject({ ok: true, error: null });
 });
