@@ -9,6 +9,7 @@ import { backfillCommand } from "./backfill.ts";
 import { cronCommand } from "./cron.ts";
 import { dagsCommand } from "./dags.ts";
 import { environmentHelp } from "./environment-help.ts";
+import { dbCommand } from "./db.ts";
 import { migrateCommand } from "./migrate.ts";
 import { deadLettersCommand } from "./dead-letters.ts";
 import { doctorCommand } from "./doctor.ts";
@@ -46,6 +47,7 @@ const COMMANDS = [
   cronCommand,
   schedulesCommand,
   deadLettersCommand,
+  dbCommand,
   doctorCommand,
   quarantineCommand,
 ];

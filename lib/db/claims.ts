@@ -95,7 +95,7 @@ export async function claimQueued(
   return rows.map(({ isLook: _, ...claimed }) => ({ ...claimed, look: looks?.get(claimed.taskInstanceId) ?? null }));
 }
 
-/** A query of its own, so that claims of first looks need not open every day of the logs. */
+/** A query of its own, so that claims of first looks need not open the logs. */
 async function readLooks(tx: Tx, taskInstanceIds: readonly string[]): Promise<Map<string, Look>> {
   const { rows } = await tx.query<Look & { id: string }>({
     name: "read-looks",

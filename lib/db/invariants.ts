@@ -165,10 +165,11 @@ const CHECKS: readonly (Invariant & { sql: string })[] = [
   {
     id: "moves",
     says: "what nobody asked for is a move of the state machine",
-    sql: `select e.run_id::text as run, e.task_instance_id::text as "taskInstance", e.from_state as "from",
+    sql: `${RECENT}
+          select e.run_id::text as run, e.task_instance_id::text as "taskInstance", e.from_state as "from",
                  e.to_state as "to", e.actor, e.at
-            from sluice.event e
-           where e.day >= sluice.today() - 1 and e.from_state is not null
+            from recent r join sluice.event e on e.run_id = r.id
+           where e.from_state is not null
              and (e.actor in ('admission', 'settle', 'sweep', 'retry', 'limits') or e.actor like 'worker:%')
              and (e.from_state, e.to_state) not in (select * from (values ${movesOf(TASK_MOVES)}) m
                                                      where e.task_instance_id is not null

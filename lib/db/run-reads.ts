@@ -76,7 +76,6 @@ const TaskRow = z.object({
   endedAt: isoTime.nullable(),
 });
 
-/** Attempts end on or after the day their run was made; the day before it covers a clock set back. */
 const SELECT_TASKS = `
   select t.id::text, t.run_id::text as "runId", k.task_id as "taskId", k.type, w.queue, t.state,
          greatest(t.attempts, l.number) as attempt, t.lost_attempts as "lostAttempts",
@@ -88,8 +87,7 @@ const SELECT_TASKS = `
   join sluice.workload w on w.id = t.workload_id
   left join sluice.live_attempt l on l.task_instance_id = t.id
   left join sluice.deferral d on d.task_instance_id = t.id
-  left join sluice.attempt a on a.task_instance_id = t.id and a.number = t.attempts
-    and a.day >= (r.created_at at time zone 'UTC')::date - 1`;
+  left join sluice.attempt a on a.task_instance_id = t.id and a.number = t.attempts`;
 
 /** All task instances of a run, in definition order. */
 export async function listRunTasks(db: Db, runId: string): Promise<TaskInstance[]> {

@@ -61,7 +61,7 @@ async function unpacked(chunk: Uint8Array<ArrayBuffer>, bytes: number): Promise<
   return chunk.length === bytes ? chunk : decompress(chunk, { maxOutputLength: bytes });
 }
 
-/** Logs in Postgres, in partitions by day that go with the rest of that day. */
+/** Logs in Postgres, in partitions that go with their runs. */
 export function createLogStore(db: Db): LogStore {
   return {
     async append(chunks) {

@@ -1,6 +1,7 @@
 import { calledEvents } from "#lib/domain/model/callbacks.ts";
 import { canonicalJson } from "#lib/domain/canonical.ts";
 import { compactSpec, DagSpec, specHash } from "#lib/domain/model/dag.ts";
+import { RETENTIONS } from "#lib/domain/model/retention.ts";
 import { definedSchedules } from "#lib/domain/schedule/definition.ts";
 import type { Db, Tx } from "./pool.ts";
 import { lockSchedules, lockSchedulesOutside, lookAtSchedules, replaceSchedules } from "./schedules.ts";
@@ -32,12 +33,12 @@ export async function publishVersion(tx: Tx, spec: DagSpec, origin: VersionOrigi
   const versionId = await insertVersion(tx, spec, { ...origin, hash, note: null });
   await tx.query(
     `insert into sluice.dag (id, name, description, owner, tags, file, file_hash, current_version_id,
-       max_active_runs, max_active_tasks, max_active_tasks_per_run)
-     values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
+       max_active_runs, max_active_tasks, max_active_tasks_per_run, keep_days)
+     values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
      on conflict (id) do update set name = excluded.name, description = excluded.description, owner = excluded.owner, tags = excluded.tags,
        file = excluded.file, file_hash = excluded.file_hash, missing = false, current_version_id = excluded.current_version_id, max_active_runs = excluded.max_active_runs,
        max_active_tasks = excluded.max_active_tasks, max_active_tasks_per_run = excluded.max_active_tasks_per_run,
-       updated_at = sluice.clock()`,
+       keep_days = excluded.keep_days, updated_at = sluice.clock()`,
     [
       spec.id,
       spec.name ?? null,
@@ -50,6 +51,7 @@ export async function publishVersion(tx: Tx, spec: DagSpec, origin: VersionOrigi
       spec.limits.maxActiveRuns,
       spec.limits.maxActiveTasks ?? null,
       spec.limits.maxActiveTasksPerRun ?? null,
+      await keepDaysOf(tx, spec),
     ],
   );
   await replaceSchedules(tx, spec.id, definedSchedules(spec));
@@ -86,7 +88,7 @@ export async function republishVersion(tx: Tx, dagId: string, number: number, au
   const { limits } = spec;
   const updated = await tx.query<{ number: number }>(
     `update sluice.dag d set name = $2, description = $3, owner = $4, tags = $5, current_version_id = v.id,
-       max_active_runs = $7, max_active_tasks = $8, max_active_tasks_per_run = $9, updated_at = sluice.clock()
+       max_active_runs = $7, max_active_tasks = $8, max_active_tasks_per_run = $9, keep_days = $10, updated_at = sluice.clock()
        from sluice.dag_version v where d.id = $1 and v.id = $6 returning v.number`,
     [
       dagId,
@@ -98,6 +100,7 @@ export async function republishVersion(tx: Tx, dagId: string, number: number, au
       limits.maxActiveRuns,
       limits.maxActiveTasks ?? null,
       limits.maxActiveTasksPerRun ?? null,
+      await keepDaysOf(tx, spec),
     ],
   );
   await replaceSchedules(tx, dagId, definedSchedules(spec));
@@ -127,6 +130,14 @@ async function insertVersion(tx: Tx, spec: DagSpec, { hash, source, author, note
   const versionId = rows[0]!.id;
   await insertVersionTasks(tx, versionId, spec, compact.tasks);
   return versionId;
+}
+
+/** Null when it is the default's; otherwise there are partitions for its runs. */
+async function keepDaysOf(tx: Tx, { id, retention }: DagSpec): Promise<number | null> {
+  if (retention === undefined) return null;
+  const keepDays = RETENTIONS[retention];
+  await tx.query("select sluice.ensure_class($1, $2)", [keepDays, id]);
+  return keepDays;
 }
 
 /** What is published of a DAG, as its file was last read. */

@@ -84,7 +84,7 @@ const REFUSED: Record<string, Record<string, string>> = {
   worker_state_check: { "a worker in a state that there is not": "update sluice.worker set state = 'dead'" },
   dismissed_by_somebody: {
     "a dead letter that was dismissed by nobody":
-      "insert into sluice.dead_letter (task_instance_id, dag_id, task_id, attempt, reason, dismissed_at) values (1, 'd', 't', 1, 'EXIT', sluice.clock())",
+      "insert into sluice.dead_letter (task_instance_id, dag_id, task_id, attempt, reason, dismissed_at) values (1 << 20, 'd', 't', 1, 'EXIT', sluice.clock())",
   },
 };
 

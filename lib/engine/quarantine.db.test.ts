@@ -124,8 +124,8 @@ describe("one row that breaks a duty", () => {
     for (const id of ["stuck", "free"]) {
       await publish(deps, id, { a: [] });
       await deps.pool.query(
-        `insert into sluice.dag_run (dag_id, version_id, state, trigger_kind, logical_date, interval_start, interval_end, actor)
-         select id, current_version_id, 'queued', 'manual', now(), now(), now(), 'test' from sluice.dag where id = $1`,
+        `insert into sluice.dag_run (id, dag_id, version_id, state, trigger_kind, logical_date, interval_start, interval_end, actor)
+         select sluice.new_run_id(id), id, current_version_id, 'queued', 'manual', now(), now(), now(), 'test' from sluice.dag where id = $1`,
         [id],
       );
     }

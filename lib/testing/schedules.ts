@@ -7,7 +7,6 @@ import { moveClock } from "./engine.ts";
 /** Sets the database's clock, for this pool, to about this instant; it goes on from there. */
 export async function setClock(deps: EngineDeps, to: Date): Promise<void> {
   await moveClock(deps, `${to.getTime() - Date.now()} ms`);
-  await deps.pool.query("select sluice.ensure_partitions(1)");
 }
 
 /** Publishes a DAG of one task with these fields. */

@@ -15,7 +15,7 @@ beforeEach(async () => {
   dagsDir = await mkdtemp(path.join(os.tmpdir(), "sluice-dags-"));
   loader = createLoader({ deps: database.deps, dagsDir, env: plainEnv() });
   await database.pool.query(
-    "truncate sluice.schedule, sluice.dropped_runs, sluice.dag, sluice.dag_version, sluice.dag_task, sluice.bundle, sluice.import_error",
+    "truncate sluice.schedule, sluice.dropped_runs, sluice.backfill, sluice.backfill_event, sluice.dag, sluice.dag_version, sluice.dag_task, sluice.bundle, sluice.import_error",
   );
 });
 afterEach(() => rm(dagsDir, { recursive: true, force: true }));

@@ -2,12 +2,13 @@ import { setTimeout as delay } from "node:timers/promises";
 import { messageOf } from "#lib/domain/errors.ts";
 import type { Log } from "#lib/domain/log.ts";
 import { engineDeps } from "#lib/boot.ts";
-import { ensurePartitions } from "#lib/db/partitions.ts";
+import { sampleSizes } from "#lib/db/table-sizes.ts";
 import { deleteExpiredXcoms } from "#lib/db/xcoms.ts";
 import { admitLeft, explainWaits } from "#lib/engine/admit.ts";
 import { tendBackfills } from "#lib/engine/backfill/tend.ts";
 import { dispatchCallbacks } from "#lib/engine/dispatch-callbacks.ts";
 import { LEASE_MS } from "#lib/engine/lease.ts";
+import { dropExpired, rotateGenerations } from "#lib/engine/retention.ts";
 import { startAllQueuedRuns } from "#lib/engine/start-queued-runs.ts";
 import { sweep } from "#lib/engine/sweep.ts";
 import { plainEnv, type Settings } from "#lib/env.ts";
@@ -32,7 +33,9 @@ const CALLBACK_QUEUE_EVERY_MS = 60_000;
 const XCOMS_EVERY_MS = 60_000;
 const OVERDUE_EVERY_MS = 5_000;
 const FIRST_LOAD_MS = 5_000;
-const PARTITIONS_EVERY_MS = 3_600_000;
+const GENERATIONS_EVERY_MS = 60_000;
+const RETENTION_EVERY_MS = 600_000;
+const STATISTICS_EVERY_MS = 3_600_000;
 
 /** The scheduler process: loads definitions, admits what nobody admitted, repairs what others left. Any number may run. */
 export async function runScheduler(
@@ -52,7 +55,7 @@ export async function runScheduler(
     return {
       services: [
         engineService(deps),
-        duty("partitions", PARTITIONS_EVERY_MS, () => ensurePartitions(deps.pool)),
+        duty("generations", GENERATIONS_EVERY_MS, () => rotateGenerations(deps)),
         { name: "first load", start: () => firstLoad(loader, log), stop: () => Promise.resolve() },
         firingService(deps, settings.databaseUrl, duties, metrics),
         duty("overdue schedules", OVERDUE_EVERY_MS, () => checkSchedulesOnTime(deps)),
@@ -64,6 +67,8 @@ export async function runScheduler(
         duty("callbacks", CALLBACKS_EVERY_MS, () => dispatchCallbacks(deps)),
         duty("callback queue", CALLBACK_QUEUE_EVERY_MS, () => deps.queue.callbacks.supervise()),
         duty("expired xcoms", XCOMS_EVERY_MS, () => deleteExpiredXcoms(deps.pool)),
+        duty("retention", RETENTION_EVERY_MS, () => dropExpired(deps)),
+        duty("statistics", STATISTICS_EVERY_MS, () => sampleSizes(deps.pool)),
         duty("sweep", SWEEP_EVERY_MS, () => guard(() => sweep(deps))),
         presenceService(deps, duties, metrics, (counts) => {
           quarantined = counts;

@@ -9,6 +9,7 @@ import { compact } from "./compact.ts";
 import { Duration } from "./duration.ts";
 import { DagId, Text, TypeName } from "./names.ts";
 import { Params } from "./params.ts";
+import { RetentionField } from "./retention.ts";
 import { Instant, Schedule, Timezone } from "./schedule.ts";
 import { PRIORITIES, TaskCommon, TaskSpec } from "./task.ts";
 import { builtInType, TASK_TYPES } from "./task-types.ts";
@@ -62,6 +63,9 @@ export const dagFields = {
   endDate: Instant.optional().describe("No run is due after."),
   catchup: Catchup.default("latest").describe(
     "What happens to runs that were due while nothing could start them: `none` leaves them out, `latest` starts the last of them, `all` all of them (up to `max`, or 1,000).",
+  ),
+  retention: RetentionField.optional().describe(
+    "How long runs are kept after they ended, with their logs and history ([retention](retention.md)); without it, for the default of all DAGs.",
   ),
   params: Params,
   limits: Limits.prefault({}).describe("How much of the DAG goes on at once."),

@@ -31,6 +31,8 @@ create table sluice.dag (
   max_active_runs int not null check (max_active_runs > 0),
   max_active_tasks int check (max_active_tasks > 0),
   max_active_tasks_per_run int check (max_active_tasks_per_run > 0),
+  -- How long its runs are kept, when that is its own; null is the default of all.
+  keep_days int,
   current_version_id bigint not null,
   created_at timestamptz not null default sluice.clock(),
   updated_at timestamptz not null default sluice.clock()
@@ -139,8 +141,9 @@ create table sluice.import_error (
 
 ------------------------------------------------------------------------------------------------ runs
 
+-- All that a run is made of lies in tables that are partitioned by its id: see "generations of runs" below.
 create table sluice.dag_run (
-  id bigint generated always as identity primary key,
+  id bigint primary key,
   dag_id text not null,
   version_id bigint not null,
   state text not null check (state in ('queued', 'running', 'success', 'failed', 'cancelled')),
@@ -166,7 +169,7 @@ create table sluice.dag_run (
   constraint made_by_its_kind check
     ((trigger_kind in ('schedule', 'backfill')) = (schedule_id is not null)
      and (trigger_kind = 'backfill') = (backfill_id is not null))
-);
+) partition by range (id);
 create index dag_run_going_idx on sluice.dag_run (dag_id, id) where state = 'running';
 -- Without the runs of backfills, of which there may be thousands: they are started by their backfill.
 create index dag_run_queued_idx on sluice.dag_run (dag_id, id) where state = 'queued' and backfill_id is null;
@@ -198,7 +201,7 @@ create table sluice.run_progress (
   unsettled boolean not null default false,
   -- A waiting task has such a parent: every further end calls for settling.
   settles_each boolean not null default false
-) with (fillfactor = 50);
+) partition by range (run_id);
 create index run_progress_unsettled_idx on sluice.run_progress (run_id) where unsettled;
 
 -- id = run_id << 20 | ord: see lib/domain/ids.ts.
@@ -232,7 +235,7 @@ create table sluice.task_instance (
     (case when deferred_id is null then state <> 'deferred' else state in ('deferred', 'ready', 'queued', 'running') end),
   constraint ended_iff_final check
     ((state in ('success', 'failed', 'skipped', 'upstream_failed', 'cancelled')) = (ended_at is not null))
-) with (fillfactor = 60);
+) partition by range (id);
 create index task_instance_ready_idx on sluice.task_instance (workload_id, id) where admissible;
 create index task_instance_not_before_idx on sluice.task_instance (not_before) where not_before is not null;
 
@@ -248,7 +251,7 @@ create table sluice.dead_letter (
   dismissed_at timestamptz,
   dismissed_by text,
   constraint dismissed_by_somebody check ((dismissed_at is null) = (dismissed_by is null))
-);
+) partition by range (task_instance_id);
 create index dead_letter_open_idx on sluice.dead_letter (failed_at desc, task_instance_id) where dismissed_at is null;
 
 -- One row per task instance from admission to end: the primary key is the rule "one live attempt", and
@@ -295,10 +298,9 @@ create table sluice.deferral (
   log_bytes bigint not null
 ) with (fillfactor = 50);
 
------------------------------------------------------------------------------------------------- history, by day
+------------------------------------------------------------------------------------------------ history
 
 create table sluice.attempt (
-  day date not null default sluice.today(),
   task_instance_id bigint not null,
   number int not null,
   id uuid not null,
@@ -316,11 +318,10 @@ create table sluice.attempt (
   queued_at timestamptz not null,
   started_at timestamptz,
   ended_at timestamptz not null default sluice.clock(),
-  primary key (task_instance_id, number, day)
-) partition by range (day);
+  primary key (task_instance_id, number)
+) partition by range (task_instance_id);
 
 create table sluice.event (
-  day date not null default sluice.today(),
   id bigint generated always as identity,
   at timestamptz not null default sluice.clock(),
   run_id bigint not null,
@@ -331,11 +332,10 @@ create table sluice.event (
   to_state text not null,
   reason text,
   actor text not null,
-  primary key (run_id, id, day)
-) partition by range (day);
+  primary key (run_id, id)
+) partition by range (run_id);
 
 create table sluice.task_log (
-  day date not null default sluice.today(),
   task_instance_id bigint not null,
   attempt int not null,
   seq int not null,
@@ -344,24 +344,8 @@ create table sluice.task_log (
   -- Of the output. A chunk that is shorter is compressed with zstd, by its worker: Postgres' own way takes four times as long.
   bytes int not null,
   chunk bytea storage external not null check (length(chunk) <= bytes),
-  primary key (task_instance_id, attempt, seq, day)
-) partition by range (day);
-
--- Makes the partitions from yesterday (a clock set back must find one) to `ahead` days from now.
-create function sluice.ensure_partitions(ahead int) returns void language plpgsql as $$
-declare
-  parent text;
-  start date;
-begin
-  perform pg_advisory_xact_lock(hashtext('sluice.ensure_partitions'));
-  foreach parent in array array['attempt', 'event', 'task_log'] loop
-    for start in select d::date from generate_series(sluice.today() - 1, sluice.today() + ahead, interval '1 day') d loop
-      execute format('create table if not exists sluice.%I partition of sluice.%I for values from (%L) to (%L)',
-        parent || to_char(start, '_YYYYMMDD'), parent, start, start + 1);
-    end loop;
-  end loop;
-end $$;
-select sluice.ensure_partitions(7);
+  primary key (task_instance_id, attempt, seq)
+) partition by range (task_instance_id);
 
 -- Ends that somebody is to be told of, written with the end itself and moved to pg-boss right after.
 create table sluice.callback (
@@ -519,8 +503,116 @@ create table sluice.xcom (
   -- Null for what is kept as long as its run; what has expired is as if it were not there.
   expires_at timestamptz,
   primary key (task_instance_id, key)
-);
+) partition by range (task_instance_id);
 create index xcom_expires_at_idx on sluice.xcom (expires_at) where expires_at is not null;
+
+------------------------------------------------------------------------------------------------ generations of runs
+
+-- A generation is a range of run ids. Whatever belongs to a run is in the partitions of its generation, which go together when the
+-- youngest of its runs has been kept long enough: nothing is ever deleted row by row. DAGs that keep their runs for other times
+-- have other generations.
+
+-- How long runs are kept whose DAG says nothing, and how many ids a generation has.
+create table sluice.retention (
+  one boolean primary key default true check (one),
+  keep_days int not null default 30 check (keep_days in (1, 7, 30, 90, 365, 36500)),
+  generation_runs bigint not null default 10000000 check (generation_runs > 0)
+);
+insert into sluice.retention default values;
+
+create table sluice.generation (
+  -- Rises with time over all classes, as `first_run` does: later runs of a DAG have larger ids.
+  number int primary key,
+  -- Its class. 36,500 is for ever.
+  keep_days int not null check (keep_days in (1, 7, 30, 90, 365, 36500)),
+  first_run bigint not null,
+  -- The first id after it.
+  end_run bigint not null check (end_run > first_run),
+  opened_at timestamptz not null default sluice.clock(),
+  -- No run begins in it any more.
+  closed_at timestamptz,
+  -- Another one is to follow at once: a DAG has come from a class whose ids are larger.
+  overtaken boolean not null default false,
+  -- It is being dropped; its runs are as if they were not there.
+  dropping_at timestamptz check (dropping_at is null or closed_at is not null)
+);
+create unique index generation_open_idx on sluice.generation (keep_days) where closed_at is null;
+
+-- The tables that are partitioned, in the order in which they go: without its row in the first one there is no run.
+create function sluice.run_tables() returns table (name text, by_task boolean, options text) language sql immutable as $$
+  values ('dag_run', false, ''), ('run_progress', false, 'with (fillfactor = 50)'),
+         ('task_instance', true, 'with (fillfactor = 60)'), ('dead_letter', true, ''), ('xcom', true, ''),
+         ('attempt', true, ''), ('event', false, ''), ('task_log', true, '')
+$$;
+
+-- Opens another generation for a class and closes the one before. Runs go into it after `enter_generations`, which must see it
+-- committed; the first one of a class has runs at once. A partition is made apart and attached: that waits for nobody who reads or writes.
+create function sluice.open_generation(of_days int) returns int language plpgsql as $$
+declare
+  size bigint;
+  fresh int;
+  begins bigint;
+  t record;
+begin
+  perform pg_advisory_xact_lock(hashtext('sluice.generation'));
+  select generation_runs into size from sluice.retention;
+  select coalesce(max(number), 0) + 1, coalesce((max(end_run) + size - 1) / size * size, 1) into fresh, begins
+    from sluice.generation;
+  update sluice.generation set closed_at = sluice.clock(), overtaken = false where keep_days = of_days and closed_at is null;
+  insert into sluice.generation (number, keep_days, first_run, end_run)
+  values (fresh, of_days, begins, (begins / size + 1) * size);
+  for t in select name, name || '_g' || fresh as part, options, case when by_task then 20 else 0 end as shift
+             from sluice.run_tables() loop
+    execute format('create table sluice.%I (like sluice.%I including all excluding identity) %s', t.part, t.name, t.options);
+    execute format('alter table sluice.%I attach partition sluice.%I for values from (%s) to (%s)', t.name, t.part,
+                   begins << t.shift, ((begins / size + 1) * size) << t.shift);
+  end loop;
+  execute format('create sequence if not exists sluice.%I start with %s', 'run_id_' || of_days, begins);
+  return fresh;
+end $$;
+
+-- Has runs go into the open generations, where they do not yet.
+create function sluice.enter_generations() returns void language plpgsql as $$
+declare
+  g record;
+  at bigint;
+begin
+  perform pg_advisory_xact_lock(hashtext('sluice.generation'));
+  for g in select keep_days, first_run from sluice.generation where closed_at is null loop
+    execute format('select last_value from sluice.%I', 'run_id_' || g.keep_days) into at;
+    if at < g.first_run then
+      perform setval(format('sluice.%I', 'run_id_' || g.keep_days), g.first_run, false);
+    end if;
+  end loop;
+end $$;
+
+-- Before a DAG's runs are kept for so long: there is such a class, and one whose ids are not behind those the DAG has.
+create function sluice.ensure_class(of_days int, of_dag text) returns void language plpgsql as $$
+begin
+  if not exists (select from sluice.generation where keep_days = of_days and closed_at is null) then
+    perform pg_advisory_xact_lock(hashtext('sluice.generation'));
+    if not exists (select from sluice.generation where keep_days = of_days and closed_at is null) then
+      perform sluice.open_generation(of_days);
+    end if;
+  end if;
+  update sluice.generation set overtaken = true
+   where keep_days = of_days and closed_at is null and end_run <= (select max(id) from sluice.dag_run where dag_id = of_dag);
+end $$;
+
+-- The id of the next run of a DAG.
+create function sluice.new_run_id(of_dag text) returns bigint language plpgsql as $$
+begin
+  return nextval(('sluice.run_id_' || (select coalesce(d.keep_days, r.keep_days)
+                                         from sluice.dag d cross join sluice.retention r where d.id = of_dag))::regclass);
+end $$;
+
+-- How large the tables were on a day, which says how fast they grow.
+create table sluice.table_size (
+  day date not null default sluice.today(),
+  name text not null,
+  bytes bigint not null,
+  primary key (day, name)
+);
 
 ------------------------------------------------------------------------------------------------ workers, people
 
@@ -691,7 +783,7 @@ create function sluice.queue_runs(runs jsonb) returns table (place bigint, run b
   with wanted as (
     -- Ids in the order in which the runs are given: it is the order in which they start. A look at each one's DAG, and no join: the
     -- planner would expect one row of it, and join what follows row by row.
-    select x.*, nextval(pg_get_serial_sequence('sluice.dag_run', 'id')) as run_id
+    select x.*, sluice.new_run_id(x.dag_id) as run_id
       from (select r.ordinality as place, r.value ->> 'dag' as dag_id, (r.value ->> 'version')::bigint as version_id,
                    r.value ->> 'kind' as kind, r.value ->> 'key' as key, (r.value ->> 'logical')::timestamptz as logical,
                    (r.value ->> 'start')::timestamptz as from_at, (r.value ->> 'end')::timestamptz as to_at,
@@ -708,7 +800,6 @@ create function sluice.queue_runs(runs jsonb) returns table (place bigint, run b
   made as (
     insert into sluice.dag_run (id, dag_id, version_id, state, trigger_kind, logical_date, interval_start, interval_end, conf, params,
                                 actor, schedule_id, backfill_id)
-    overriding system value
     select w.run_id, w.dag_id, w.version_id, 'queued', w.kind, w.logical, w.from_at, w.to_at, w.conf, w.params, w.actor,
            w.schedule_id, w.backfill_id
       from wanted w join fresh using (run_id)
@@ -774,8 +865,8 @@ language plpgsql as $$
 declare
   logical timestamptz := coalesce(at, sluice.clock());
 begin
-  insert into sluice.dag_run (dag_id, version_id, state, trigger_kind, logical_date, interval_start, interval_end, conf, params, note, actor)
-  select id, current_version_id, 'queued', kind, logical, coalesce(from_at, logical), coalesce(to_at, logical), conf, params, note, who
+  insert into sluice.dag_run (id, dag_id, version_id, state, trigger_kind, logical_date, interval_start, interval_end, conf, params, note, actor)
+  select sluice.new_run_id(id), id, current_version_id, 'queued', kind, logical, coalesce(from_at, logical), coalesce(to_at, logical), conf, params, note, who
     from sluice.dag where id = of_dag and current_version_id = of_version and not missing
   returning id into run;
   started := '{}';
@@ -1171,3 +1262,5 @@ begin
   -- A slot fell free or a task became ready: admission has something to look at.
   calls_for_admission := made_ready or cardinality(accepted) > cardinality(going);
 end $$;
+
+select sluice.open_generation(keep_days) from sluice.retention;
