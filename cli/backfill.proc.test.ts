@@ -147,7 +147,7 @@ describe("backfills from the command line", () => {
         execFile(process.execPath, [SLUICE, "runs", ...args], { env: env() }, (_, stdout) => resolve(stdout));
       });
     expect(await runs(["show", rows[0]!.id])).toContain(
-      `of backfill ${made.id}, logical date 2024-01-01T00:00:00.000Z`,
+      `of backfill ${made.id}\nlogical date 2024-01-01T00:00:00.000Z, interval 2024-01-01T00:00:00.000Z to 2024-01-02T00:00:00.000Z\n`,
     );
     expect(await runs(["show", rows[2]!.id])).toContain(
       `1 of 1 runs of backfill ${made.id} are active; 1 more is queued before it`,

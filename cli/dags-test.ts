@@ -1,5 +1,9 @@
 import { Command, InvalidArgumentError } from "commander";
 import type { Json } from "#lib/domain/canonical.ts";
+import type { DagSpec } from "#lib/domain/model/dag.ts";
+import type { RunTimes } from "#lib/domain/run-times.ts";
+import { compileSchedules } from "#lib/domain/schedule/compile.ts";
+import { manualTimes } from "#lib/domain/schedule/manual-times.ts";
 import { plainEnv } from "#lib/env.ts";
 import type { LocalRun } from "#worker/dev/local-run.ts";
 import { EXIT, trouble, usageIsTrouble } from "./exit.ts";
@@ -35,15 +39,19 @@ export function testCommand(): Command {
       new Map(),
     )
     .option("--task <id>", "run only this task, the others count as succeeded; repeatable", addTo, [])
-    .option("--date <time>", "the run's logical date (default: now)", parseDate)
+    .option(
+      "--date <time>",
+      "the run's logical date (default: now); its interval is then that of the DAG's schedule",
+      parseDate,
+    )
     .option("--wait", "wait before retries and between looks as long as a worker would")
     .option("--json", "print the run as JSON on stdout, and what happens meanwhile on stderr")
     .addHelpText(
       "after",
       `
 Executors, trigger rules, retries, timeouts, params and expressions are those of production. A task sees this
-machine's programs and nothing of your environment but PATH and HOME. Schedules, queues, pools, limits and callbacks
-play no part; HTTP tasks reach private addresses only with SLUICE_HTTP_ALLOW, and containers see folders of this machine
+machine's programs and nothing of your environment but PATH and HOME. The run is about what one triggered by hand would be
+about. Queues, pools, limits and callbacks play no part; HTTP tasks reach private addresses only with SLUICE_HTTP_ALLOW, and containers see folders of this machine
 only with SLUICE_DOCKER_MOUNTS. Secrets come from the file that
 SLUICE_SECRETS_FILE names, and are masked in what is printed.
 
@@ -74,7 +82,7 @@ async function test(file: string, options: Options): Promise<void> {
     conf: options.params,
     mocks: options.mock,
     only: options.task,
-    logicalDate: options.date ?? new Date(),
+    times: timesOf(dag.spec, options.date),
     env: plainEnv(),
     httpAllow: settings.httpAllow,
     docker: settings,
@@ -92,6 +100,11 @@ async function test(file: string, options: Options): Promise<void> {
   process.exitCode = EXIT_OF[result.run.state];
   if (options.json) printJson(result.run);
   else for (const line of summary(result.run)) printLine(line);
+}
+
+/** As for a run that is triggered by hand, by this machine's clock. */
+function timesOf(spec: DagSpec, logicalDate: Date | undefined): RunTimes {
+  return manualTimes(compileSchedules(spec), { logicalDate, now: new Date() });
 }
 
 /** Aborts when somebody wants this to end. Later signals find the listener too: what runs is still being stopped. */

@@ -210,6 +210,15 @@ tasks:
     expect(tasks.find((task) => task.id === "fails")).toMatchObject({ by: "not selected", state: "success" });
   });
 
+  test("is about what a run triggered by hand would be about", async () => {
+    const task = `{ id: a, bash: 'echo "$SLUICE_LOGICAL_DATE to $SLUICE_INTERVAL_END"' }`;
+    await files({ "nightly.yaml": `id: nightly\ntimezone: Europe/Berlin\nschedule: 30 2 * * *\ntasks: [${task}]\n` });
+    const at = async (date: string): Promise<string> => (await dags(["test", "nightly.yaml", "--date", date])).out;
+    // The next night has no 02:30.
+    expect(await at("2026-03-28T02:30+01:00")).toContain("2026-03-28T01:30:00.000Z to 2026-03-29T01:00:00.000Z\n");
+    expect(await at("2026-03-28T02:31+01:00")).toContain("2026-03-28T01:31:00.000Z to 2026-03-28T01:31:00.000Z\n");
+  });
+
   test("ends an attempt at its timeout", async () => {
     await files({ "slow.yaml": "id: slow\ntasks:\n  - { id: a, bash: sleep 60, timeout: 100ms }\n" });
     const { code, out } = await dags(["test", "slow.yaml"]);

@@ -100,7 +100,9 @@ describe("runs and tasks from the command line", () => {
   test("a paused DAG starts nothing until it is unpaused", async () => {
     expect((await sluice("dags", "pause", "etl")).stdout).toBe("etl is paused\n");
     const runId = await trigger();
-    expect((await sluice("runs", "show", runId)).stdout).toMatch(/queued\nits DAG etl is paused by cli:/);
+    expect((await sluice("runs", "show", runId)).stdout).toMatch(
+      /queued\nlogical date \S+Z\nits DAG etl is paused by cli:/,
+    );
     expect((await sluice("dags", "unpause", "etl")).stdout).toBe("etl goes on\n");
     expect((await sluice("runs", "show", runId)).stdout).toContain("running");
     await sluice("runs", "cancel", runId);

@@ -46,7 +46,11 @@ function trigger(): Command {
     .description("Start a run of a DAG's current version.")
     .argument("<dag>", "the DAG")
     .option("--conf <json>", "the run's params", parseConf)
-    .option("--logical-date <time>", "what the run is about (default: now)", parseTime)
+    .option(
+      "--logical-date <time>",
+      "where the interval begins that the run is about (default: now, and the last one that is over)",
+      parseTime,
+    )
     .option("--note <text>", "why")
     .option("--key <text>", "the same key gives the same run, however often it is sent")
     .option("--wait", "wait for its end; 0 when it succeeded, else 1. Ctrl-C leaves the run going")
@@ -114,7 +118,8 @@ function show(): Command {
         const why = await queuedReason(deps, runId);
         if (options.json) return printJson({ run, why, tasks });
         printLine(`run ${run.id} of ${run.dagId}, version ${run.version}: ${run.state}`);
-        if (run.backfillId !== null) printLine(`of backfill ${run.backfillId}, logical date ${run.logicalDate}`);
+        if (run.backfillId !== null) printLine(`of backfill ${run.backfillId}`);
+        printLine(aboutLine(run));
         if (why !== null) return printLine(why);
         const rows = tasks.map((task) => [
           task.taskId,
@@ -126,6 +131,11 @@ function show(): Command {
         for (const line of table(["task", "state", "attempts", "worker", "why"], rows)) printLine(line);
       }),
     );
+}
+
+function aboutLine({ logicalDate, intervalStart, intervalEnd }: DagRun): string {
+  const moment = `logical date ${logicalDate}`;
+  return intervalStart === intervalEnd ? moment : `${moment}, interval ${intervalStart} to ${intervalEnd}`;
 }
 
 /** Why the run has not started; null when it has. */

@@ -8,7 +8,14 @@ const VALUES = {
   params: { n: 3, host: "example.org" },
   xcoms: { extract: { file: "a.csv" } },
   outputs: { extract: { rows: [1, 2] } },
-  run: { id: "7", dagId: "d", logicalDate: "2026-01-01T00:00:00.000Z", triggerKind: "manual" },
+  run: {
+    id: "7",
+    dagId: "d",
+    logicalDate: "2026-01-01T00:00:00.000Z",
+    intervalStart: "2026-01-01T00:00:00.000Z",
+    intervalEnd: "2026-03-29T22:00:00.000Z",
+    triggerKind: "manual",
+  },
   task: { id: "t", attempt: 1, attemptId: "a-1" },
 };
 const task = (given: object): TaskSpec => TaskSpec.parse({ id: "t", dependsOn: ["extract"], ...given });

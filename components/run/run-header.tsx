@@ -42,6 +42,11 @@ export function RunHeader({ run, connection, serverNow }: Props) {
         <Fact name="Logical date (UTC)">
           <Time at={run.logicalDate} />
         </Fact>
+        {run.intervalStart === run.intervalEnd ? null : (
+          <Fact name="Interval (UTC)">
+            <Time at={run.intervalStart} /> – <Time at={run.intervalEnd} />
+          </Fact>
+        )}
         <Fact name="Version">v{run.version}</Fact>
         {run.backfillId === null ? null : <Fact name="Backfill">{run.backfillId}</Fact>}
         {run.note === null ? null : <Fact name="Note">{run.note}</Fact>}

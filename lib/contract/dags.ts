@@ -73,7 +73,12 @@ export const triggerDag = op({
   }),
   body: z.strictObject({
     conf: JsonObject.optional(),
-    logicalDate: z.iso.datetime({ offset: true }).optional(),
+    logicalDate: z.iso
+      .datetime({ offset: true })
+      .optional()
+      .describe(
+        "The run is about the schedule's interval that begins here; without it, about the last one that is over.",
+      ),
     note: z
       .string()
       .max(4096)

@@ -1,4 +1,5 @@
 import type { CallbackEvent } from "#lib/domain/model/callbacks.ts";
+import type { RunTimes } from "#lib/domain/run-times.ts";
 import type { Db, Tx } from "./pool.ts";
 
 /** An end that somebody is to be told of; without a task instance it is the run's own. */
@@ -52,10 +53,9 @@ export async function waitingCallbacks(db: Db, max: number): Promise<string[]> {
 }
 
 /** What is told of an end, and the callbacks of what ended, as the version has them. */
-export type CallbackFacts = {
+export type CallbackFacts = RunTimes & {
   dagId: string;
   triggerKind: string;
-  logicalDate: Date;
   params: Record<string, unknown>;
   callbacks: unknown;
   taskId: string | null;
@@ -69,7 +69,8 @@ export async function readCallback(db: Db, ended: Call): Promise<CallbackFacts |
   const { rows } = await db.query<CallbackFacts>({
     name: "read-callback",
     text: `
-      select r.dag_id as "dagId", r.trigger_kind as "triggerKind", r.logical_date as "logicalDate", r.params,
+      select r.dag_id as "dagId", r.trigger_kind as "triggerKind", r.logical_date as "logicalDate",
+             r.interval_start as "intervalStart", r.interval_end as "intervalEnd", r.params,
              t.task_id as "taskId", a.reason, a.error,
              coalesce(case when $2::bigint is null then v.spec -> 'callbacks' else t.spec -> 'callbacks' end, '{}') as callbacks
         from sluice.dag_run r

@@ -1,3 +1,4 @@
+import type { RunTimes } from "#lib/domain/run-times.ts";
 import type { Tx } from "./pool.ts";
 
 export type WorkerRef = { id: string; epoch: string };
@@ -6,7 +7,7 @@ export type WorkerRef = { id: string; epoch: string };
 export type Delivery = { taskInstanceId: string; attemptId: string };
 
 /** All a worker needs to run an attempt, but for the parents' outputs. */
-export type Claimed = {
+export type Claimed = RunTimes & {
   taskInstanceId: string;
   runId: string;
   attemptId: string;
@@ -22,7 +23,6 @@ export type Claimed = {
   params: Record<string, unknown>;
   /** Failed attempts before this one. */
   failures: number;
-  logicalDate: Date;
   triggerKind: string;
   /** What earlier looks of this attempt have left; null at its first. */
   look: Look | null;
@@ -72,13 +72,14 @@ export async function claimQueued(
       -- The run first, materialized: only then does the planner look a task up by version and ordinal together.
       held as materialized (
         select taken.*, (taken.id & 1048575)::int as ord, r.id as run_id, r.version_id, r.dag_id, v.bundle, r.conf, r.params,
-               r.logical_date, r.trigger_kind
+               r.logical_date, r.interval_start, r.interval_end, r.trigger_kind
           from taken
           join sluice.dag_run r on r.id = taken.id >> 20
           join sluice.dag_version v on v.id = r.version_id)
       select h.id as "taskInstanceId", h.run_id as "runId", h.attempt_id as "attemptId", h.token, h.number,
              h.dag_id as "dagId", t.task_id as "taskId", t.spec as task, h.bundle, h.conf, h.params, h.failures,
-             h.logical_date as "logicalDate", h.trigger_kind as "triggerKind", h.is_look as "isLook"
+             h.logical_date as "logicalDate", h.interval_start as "intervalStart", h.interval_end as "intervalEnd",
+             h.trigger_kind as "triggerKind", h.is_look as "isLook"
         from held h join sluice.dag_task t on t.version_id = h.version_id and t.ord = h.ord
        order by h.id`,
     values: [

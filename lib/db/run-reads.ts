@@ -12,8 +12,11 @@ const RunRow = z.object({
   version: z.number().int(),
   state: z.enum(RUN_STATES),
   triggerKind: z.enum(TRIGGER_KINDS),
+  scheduleId: z.string().nullable(),
   backfillId: z.string().nullable(),
   logicalDate: isoTime,
+  intervalStart: isoTime,
+  intervalEnd: isoTime,
   conf: z.record(z.string(), z.json()),
   note: z.string().nullable(),
   actor: z.string(),
@@ -24,8 +27,8 @@ const RunRow = z.object({
 
 const SELECT_RUN = `
   select r.id::text, r.dag_id as "dagId", v.number as version, r.state, r.trigger_kind as "triggerKind",
-         r.backfill_id::text as "backfillId",
-         r.logical_date as "logicalDate", r.conf, r.note, r.actor, r.created_at as "createdAt",
+         r.schedule_id::text as "scheduleId", r.backfill_id::text as "backfillId", r.logical_date as "logicalDate",
+         r.interval_start as "intervalStart", r.interval_end as "intervalEnd", r.conf, r.note, r.actor, r.created_at as "createdAt",
          r.started_at as "startedAt", r.ended_at as "endedAt"
   from sluice.dag_run r join sluice.dag_version v on v.id = r.version_id`;
 

@@ -1,19 +1,33 @@
 import type { TriggerKind } from "#lib/domain/states.ts";
 import type { ParamSchema } from "#lib/domain/model/params.ts";
+import type { ScheduleDefinition } from "#lib/domain/schedule/definition.ts";
 import type { Db, Tx } from "./pool.ts";
 
-/** What a run is started from: the current version of a DAG that can be started. */
-export type Startable = { versionId: string; params: Record<string, ParamSchema> | null };
+/** What a run is started from: the current version of a DAG that can be started. `schedules` are those of it. */
+export type Startable = {
+  versionId: string;
+  params: Record<string, ParamSchema> | null;
+  schedules: ScheduleDefinition[];
+};
 
 /** Undefined when the DAG does not exist or its file is gone. */
 export async function findStartable(db: Db, dagId: string): Promise<Startable | undefined> {
   const { rows } = await db.query<Startable>({
     name: "find-startable",
-    text: `select v.id as "versionId", v.params from sluice.dag d join sluice.dag_version v on v.id = d.current_version_id
-            where d.id = $1 and not d.missing`,
+    text: `
+      select v.id as "versionId", v.params,
+             array(select s.definition from sluice.schedule s where s.dag_id = d.id and s.ord is not null order by s.ord) as schedules
+        from sluice.dag d join sluice.dag_version v on v.id = d.current_version_id
+       where d.id = $1 and not d.missing`,
     values: [dagId],
   });
   return rows[0];
+}
+
+/** Now, by the clock that runs are started by. */
+export async function readClock(db: Db): Promise<Date> {
+  const { rows } = await db.query<{ now: Date }>({ name: "read-clock", text: "select sluice.clock() as now" });
+  return rows[0]!.now;
 }
 
 export type NewRun = {

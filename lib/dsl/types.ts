@@ -65,7 +65,8 @@ export type FnContext<In = Record<string, never>, Params = Record<string, unknow
   conf: Record<string, unknown>;
   /** The task's variables, with their expressions evaluated; secrets come this way. */
   env: Record<string, string>;
-  run: { id: string; dagId: string; logicalDate: string };
+  /** Times are ISO 8601. The interval is the time the run is about; both its ends are the same where it is none. */
+  run: { id: string; dagId: string; logicalDate: string; intervalStart: string; intervalEnd: string };
   /** Aborts when the attempt must end: timeout, cancel, lost lease. */
   signal: AbortSignal;
   /** Stays the same when a result is delivered again: use it as an idempotency key towards other systems. */

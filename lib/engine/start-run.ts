@@ -2,6 +2,9 @@ import { canonicalJson, type Json, sha256 } from "#lib/domain/canonical.ts";
 import { AppError, messageOf } from "#lib/domain/errors.ts";
 import { storableJson } from "#lib/domain/output.ts";
 import { paramValues } from "#lib/domain/param-values.ts";
+import type { CompiledSchedule } from "#lib/domain/schedule/compile.ts";
+import { compileDefinition } from "#lib/domain/schedule/definition.ts";
+import { manualTimes } from "#lib/domain/schedule/manual-times.ts";
 import type { Db } from "#lib/db/pool.ts";
 import {
   findRunKey,
@@ -11,6 +14,7 @@ import {
   type KeyedRun,
   lockRunKey,
   type NewRun,
+  readClock,
   type Startable,
 } from "#lib/db/runs.ts";
 import { inTx, retried } from "#lib/db/tx.ts";
@@ -57,15 +61,24 @@ async function create(deps: EngineDeps, { idempotencyKey: key, ...run }: StartRu
     if (!values.ok && isFresh)
       throw new AppError("invalid_request", values.problems.join("; "), { problems: values.problems });
     if (!values.ok) continue;
-    const born = await insert(
-      deps,
-      { ...run, versionId: startable.versionId, params: values.params },
-      key,
-      requestHash,
-    );
+    const about = await aboutOf(deps, run, startable.schedules);
+    const { versionId } = startable;
+    const born = await insert(deps, { ...run, ...about, versionId, params: values.params }, key, requestHash);
     if (born !== undefined) return born;
   }
   throw new Error(`DAG "${run.dagId}" gets new versions faster than a run can be started`);
+}
+
+/** A run of a DAG without schedules is about the moment of its insert, and needs no look at the clock. */
+async function aboutOf(
+  deps: EngineDeps,
+  { logicalDate, interval }: NewRun,
+  schedules: readonly CompiledSchedule[],
+): Promise<Pick<NewRun, "logicalDate" | "interval">> {
+  if (schedules.length === 0 || interval !== undefined) return { logicalDate, interval };
+  const now = logicalDate ?? (await readClock(deps.pool));
+  const times = manualTimes(schedules, { logicalDate, now });
+  return { logicalDate: times.logicalDate, interval: { start: times.intervalStart, end: times.intervalEnd } };
 }
 
 type CheckedRun = Parameters<typeof insertRunIfCurrent>[1];
@@ -105,17 +118,18 @@ async function handOn(deps: EngineDeps, dagId: string, { runId, started }: Born)
 
 /** What a DAG's runs were last started from; the insert itself checks that it still is so. */
 const MAX_KNOWN = 1_000;
-const known = new WeakMap<EngineDeps, Map<string, Startable>>();
+type Known = Omit<Startable, "schedules"> & { schedules: CompiledSchedule[] };
+const known = new WeakMap<EngineDeps, Map<string, Known>>();
 
-function startables(deps: EngineDeps): Map<string, Startable> {
-  const found = known.get(deps) ?? new Map<string, Startable>();
+function startables(deps: EngineDeps): Map<string, Known> {
+  const found = known.get(deps) ?? new Map<string, Known>();
   known.set(deps, found);
   return found;
 }
 
-async function startableOf(deps: EngineDeps, dagId: string, isFresh: boolean): Promise<Startable> {
+async function startableOf(deps: EngineDeps, dagId: string, isFresh: boolean): Promise<Known> {
   const all = startables(deps);
-  const found = isFresh ? await findStartable(deps.pool, dagId) : all.get(dagId);
+  const found = isFresh ? await findKnown(deps, dagId) : all.get(dagId);
   if (found === undefined) {
     all.delete(dagId);
     throw new AppError("dag_not_found", `there is no DAG "${dagId}"`);
@@ -123,6 +137,11 @@ async function startableOf(deps: EngineDeps, dagId: string, isFresh: boolean): P
   if (all.size >= MAX_KNOWN) all.clear();
   all.set(dagId, found);
   return found;
+}
+
+async function findKnown({ pool }: EngineDeps, dagId: string): Promise<Known | undefined> {
+  const found = await findStartable(pool, dagId);
+  return found && { ...found, schedules: found.schedules.map((each) => compileDefinition(dagId, each)) };
 }
 
 function hashOf({ conf, logicalDate, note }: NewRun): string {

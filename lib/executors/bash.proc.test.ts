@@ -38,6 +38,8 @@ function run(written: string | object, env: Record<string, string> = {}): Promis
       runId: "1",
       dagId: "d",
       logicalDate: "2026-01-01T00:00:00.000Z",
+      intervalStart: "2026-01-01T00:00:00.000Z",
+      intervalEnd: "2026-01-02T00:00:00.000Z",
       conf: { "it's": "$(touch hacked)" },
       params: {},
       bundle: undefined,

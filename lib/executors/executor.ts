@@ -2,6 +2,7 @@ import type { Json } from "#lib/domain/canonical.ts";
 import type { Deferral } from "#lib/domain/deferral.ts";
 import type { ConfigOf, TASK_TYPES, TaskType } from "#lib/domain/model/task-types.ts";
 import type { TypeFacts } from "#lib/domain/model/type-facts.ts";
+import type { RunTimes } from "#lib/domain/run-times.ts";
 import type { StandardSchema } from "#lib/domain/standard-schema.ts";
 import type { ParentXcoms } from "#lib/domain/xcom.ts";
 import type { AddressGuard } from "./http-address.ts";
@@ -76,14 +77,13 @@ export type CallResult =
 
 /** One attempt, as its executor sees it. An executor knows nothing of runs' states, queues or the database. */
 export type ExecutorContext = {
-  attempt: {
+  attempt: RunTimes<string> & {
     attemptId: string;
     number: number;
     taskInstanceId: string;
     taskId: string;
     runId: string;
     dagId: string;
-    logicalDate: string;
     conf: Record<string, unknown>;
     /** What the task sees of conf: checked, with the defaults of the DAG's params. */
     params: Record<string, unknown>;

@@ -11,6 +11,7 @@ export const fn: BuiltIn<"fn"> = {
     if (attempt.bundle === undefined) {
       return { kind: "failed", reason: "NO_CODE", error: "this DAG version holds no code for its functions" };
     }
+    const { logicalDate, intervalStart, intervalEnd } = attempt;
     const { outputs, xcoms } = await context.inputs();
     const result = await context.call({
       bundle: attempt.bundle,
@@ -22,7 +23,7 @@ export const fn: BuiltIn<"fn"> = {
         conf: attempt.conf as Json,
         params: attempt.params as Json,
         env: context.env,
-        run: { id: attempt.runId, dagId: attempt.dagId, logicalDate: attempt.logicalDate },
+        run: { id: attempt.runId, dagId: attempt.dagId, logicalDate, intervalStart, intervalEnd },
         attemptId: attempt.attemptId,
       },
     });

@@ -34,6 +34,8 @@ function run(config: object, { allow = ["127.0.0.1"], signal, resolve }: Given =
       runId: "1",
       dagId: "d",
       logicalDate: "2026-01-01T00:00:00.000Z",
+      intervalStart: "2026-01-01T00:00:00.000Z",
+      intervalEnd: "2026-01-02T00:00:00.000Z",
       conf: {},
       params: {},
       bundle: undefined,

@@ -71,6 +71,8 @@ async function outcomeOf(run: Run, signal = new AbortController().signal): Promi
       runId: "1",
       dagId: "d",
       logicalDate: "2026-01-01T00:00:00.000Z",
+      intervalStart: "2026-01-01T00:00:00.000Z",
+      intervalEnd: "2026-01-02T00:00:00.000Z",
       conf: {},
       params: {},
       bundle: undefined,
@@ -99,11 +101,20 @@ describe("the run of a plugin", () => {
       task.log.error("two\n");
       task.xcom.push("file", "a.csv");
       const left = task.deadline.getTime() - Date.now();
-      return { kind: "success", output: { config, key: task.attempt.id, inTime: left > 50_000 && left <= 60_000 } };
+      return { kind: "success", output: { config, attempt: task.attempt, inTime: left > 50_000 && left <= 60_000 } };
     });
     expect(outcome).toEqual({
       kind: "success",
-      output: { config: { to: "ops" }, key: "a-1", inTime: true },
+      output: {
+        config: { to: "ops" },
+        attempt: expect.objectContaining({
+          id: "a-1",
+          logicalDate: "2026-01-01T00:00:00.000Z",
+          intervalStart: "2026-01-01T00:00:00.000Z",
+          intervalEnd: "2026-01-02T00:00:00.000Z",
+        }),
+        inTime: true,
+      },
       pushed: { file: "a.csv" },
     });
     expect(log).toBe("stdout: one\nstderr: two\n");
@@ -118,7 +129,13 @@ describe("the run of a plugin", () => {
       [Record<string, string>, string],
       [object, string],
     ];
-    expect(env).toMatchObject({ SLUICE_ATTEMPT_ID: "a-1", TASK: "own", MINE: "1", HOME: "/work/a-1-1" });
+    expect(env).toMatchObject({
+      SLUICE_ATTEMPT_ID: "a-1",
+      SLUICE_INTERVAL_END: "2026-01-02T00:00:00.000Z",
+      TASK: "own",
+      MINE: "1",
+      HOME: "/work/a-1-1",
+    });
     // Each in a folder of its own: the first may still be going on, or be removed.
     expect([folder, other]).toEqual(["/work/a-1-1", "/work/a-1-2"]);
   });

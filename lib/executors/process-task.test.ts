@@ -16,6 +16,8 @@ function verdictOn(exit: Partial<Exit>): Promise<Outcome> {
       runId: "1",
       dagId: "d",
       logicalDate: "2026-01-01T00:00:00.000Z",
+      intervalStart: "2026-01-01T00:00:00.000Z",
+      intervalEnd: "2026-01-02T00:00:00.000Z",
       conf: {},
       params: {},
       bundle: undefined,

@@ -106,6 +106,8 @@ export function environment({ attempt }: ExecutorContext): Record<string, string
     SLUICE_ATTEMPT: String(attempt.number),
     SLUICE_ATTEMPT_ID: attempt.attemptId,
     SLUICE_LOGICAL_DATE: attempt.logicalDate,
+    SLUICE_INTERVAL_START: attempt.intervalStart,
+    SLUICE_INTERVAL_END: attempt.intervalEnd,
   };
 }
 

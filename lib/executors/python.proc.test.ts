@@ -39,6 +39,8 @@ function run(config: object, inputs: Record<string, Json> = {}): Promise<Outcome
       runId: "1",
       dagId: "d",
       logicalDate: "2026-01-01T00:00:00.000Z",
+      intervalStart: "2026-01-01T00:00:00.000Z",
+      intervalEnd: "2026-01-02T00:00:00.000Z",
       conf: {},
       params: { limit: 10 },
       bundle: undefined,
@@ -71,6 +73,15 @@ json.dump({"rows": read("SLUICE_INPUTS")["extract"] * 2, "limit": read("SLUICE_P
     output: { rows: 42, limit: 10 },
   });
   expect(log).toBe("hello it's\n");
+});
+
+test("a program may ask sluice what the run is about", async () => {
+  const code = `
+import sluice
+start, end = sluice.interval()
+sluice.output([str(sluice.logical_date()), str(start), (end - start).total_seconds()])`;
+  const day = "2026-01-01 00:00:00+00:00";
+  expect(await run({ code })).toMatchObject({ kind: "success", output: [day, day, 86_400] });
 });
 
 test("a program may import sluice to read and to leave values, and to log", async () => {

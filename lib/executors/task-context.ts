@@ -18,6 +18,9 @@ export type TaskContext = {
     dagId: string;
     /** What the run is for, as ISO 8601. */
     logicalDate: string;
+    /** The time that the run is about, from its beginning up to its end, as ISO 8601; both are the same where it is none. */
+    intervalStart: string;
+    intervalEnd: string;
   };
   /** The values of the run: checked, with the defaults of the DAG's params. */
   params: Record<string, unknown>;
@@ -87,9 +90,10 @@ export function openTaskContext(context: ExecutorContext): {
     (text: string): void => {
       if (open) context.log(stream, text.endsWith("\n") ? text : `${text}\n`);
     };
-  const { attemptId: id, number, taskId, taskInstanceId, runId, dagId, logicalDate } = attempt;
+  const { attemptId: id, number, taskId, taskInstanceId, runId, dagId } = attempt;
+  const { logicalDate, intervalStart, intervalEnd } = attempt;
   const task: TaskContext = {
-    attempt: { id, number, taskId, taskInstanceId, runId, dagId, logicalDate },
+    attempt: { id, number, taskId, taskInstanceId, runId, dagId, logicalDate, intervalStart, intervalEnd },
     params: attempt.params,
     conf: attempt.conf,
     env: context.env,

@@ -31,6 +31,8 @@ export async function runContainerTask(containers: Containers, config: object, g
         runId: "1",
         dagId: "d",
         logicalDate: "2026-01-01T00:00:00.000Z",
+        intervalStart: "2026-01-01T00:00:00.000Z",
+        intervalEnd: "2026-01-02T00:00:00.000Z",
         conf: { "it's": "$(touch hacked)" },
         params: { day: "monday" },
         bundle: undefined,

@@ -5,6 +5,7 @@ import type { ExpressionValues } from "#lib/domain/expressions/evaluate.ts";
 import { durationMs } from "#lib/domain/model/duration.ts";
 import { resourceAmount } from "#lib/domain/model/resources.ts";
 import type { TaskSpec } from "#lib/domain/model/task.ts";
+import { isoTimes, type RunTimes } from "#lib/domain/run-times.ts";
 import { type ParentXcoms, storableXcoms } from "#lib/domain/xcom.ts";
 import type { Executor, ExecutorContext, Outcome, Stream } from "#lib/executors/executor.ts";
 import { resolveTask } from "../resolve-task.ts";
@@ -23,7 +24,7 @@ export type AttemptInput = {
   /** What the run was triggered with, and the same with the params' defaults. */
   conf: Record<string, unknown>;
   params: Record<string, Json>;
-  logicalDate: Date;
+  times: RunTimes;
   /** What the task's parents have left. */
   inputs: ParentXcoms;
   signal: AbortSignal;
@@ -53,11 +54,11 @@ export async function runAttempt(tools: DevTools, written: TaskSpec, input: Atte
 
 const attemptIdOf = ({ id }: TaskSpec, number: number): string => `local-${id}-${number}`;
 
-function valuesOf(task: TaskSpec, { number, dagId, params, logicalDate, inputs }: AttemptInput): ExpressionValues {
+function valuesOf(task: TaskSpec, { number, dagId, params, times, inputs }: AttemptInput): ExpressionValues {
   return {
     params,
     ...inputs,
-    run: { id: RUN_ID, dagId, logicalDate: logicalDate.toISOString(), triggerKind: "manual" },
+    run: { id: RUN_ID, dagId, ...isoTimes(times), triggerKind: "manual" },
     task: { id: task.id, attempt: number, attemptId: attemptIdOf(task, number) },
   };
 }
@@ -83,7 +84,7 @@ function contextOf(
   signal: AbortSignal,
   workDir: string,
 ): ExecutorContext {
-  const { number, dagId, bundle, conf, params, logicalDate, inputs, write } = input;
+  const { number, dagId, bundle, conf, params, times, inputs, write } = input;
   return {
     attempt: {
       attemptId: attemptIdOf(task, number),
@@ -94,7 +95,7 @@ function contextOf(
       dagId,
       conf,
       params,
-      logicalDate: logicalDate.toISOString(),
+      ...isoTimes(times),
       bundle,
     },
     env: task.env,

@@ -1,4 +1,5 @@
 import type { Json } from "#lib/domain/canonical.ts";
+import type { RunTimes } from "#lib/domain/run-times.ts";
 import type { TaskState } from "#lib/domain/states.ts";
 import type { Stream } from "#lib/executors/executor.ts";
 import type { ContainerSettings } from "#lib/executors/docker/containers.ts";
@@ -19,7 +20,8 @@ export type LocalRunOptions = {
   mocks: ReadonlyMap<string, Json>;
   /** Only these run; the others count as succeeded. Empty: all run. */
   only: readonly string[];
-  logicalDate: Date;
+  /** What it is about. */
+  times: RunTimes;
   /** Environment of the processes that run the user's code. */
   env: Record<string, string>;
   /** Private addresses that HTTP tasks may reach. */

@@ -40,7 +40,11 @@ async function run(
     conf: {},
     mocks: new Map(),
     only: [],
-    logicalDate: new Date("2026-01-31T06:00:00Z"),
+    times: {
+      logicalDate: new Date("2026-01-31T06:00:00Z"),
+      intervalStart: new Date("2026-01-30T05:00:00Z"),
+      intervalEnd: new Date("2026-01-31T05:00:00Z"),
+    },
     env: plainEnv(),
     httpAllow: [],
     docker: { dockerHost: undefined, dockerMounts: [], taskPids: 100 },
@@ -69,11 +73,19 @@ function endOf(result: LocalRunResult, id: string): TaskEnd | undefined {
 
 test("outputs travel between processes and functions, and the run's facts with them", async () => {
   const result = await run(
-    `  - { id: a, bash: 'echo "\\"$SLUICE_LOGICAL_DATE\\"" > $SLUICE_OUTPUT' }
-  - { id: b, dependsOn: [a], fn: './code.ts#both' }`,
-    { files: { "code.ts": "export const both = ({ outputs, run }) => [outputs.a, run.dagId];" } },
+    `  - { id: a, bash: 'echo "\\"$SLUICE_LOGICAL_DATE $SLUICE_INTERVAL_START $SLUICE_INTERVAL_END\\"" > $SLUICE_OUTPUT' }
+  - { id: b, dependsOn: [a], fn: './code.ts#both', env: { END: '\${{ run.intervalEnd }}' } }`,
+    { files: { "code.ts": "export const both = ({ outputs, run, env }) => [outputs.a, run, env.END];" } },
   );
-  expect(endOf(result, "b")).toMatchObject({ state: "success", output: ["2026-01-31T06:00:00.000Z", "local"] });
+  const times = {
+    logicalDate: "2026-01-31T06:00:00.000Z",
+    intervalStart: "2026-01-30T05:00:00.000Z",
+    intervalEnd: "2026-01-31T05:00:00.000Z",
+  };
+  expect(endOf(result, "b")).toMatchObject({
+    state: "success",
+    output: [Object.values(times).join(" "), { id: "local", dagId: "local", ...times }, times.intervalEnd],
+  });
 });
 
 test("programs in files are those of the version", async () => {

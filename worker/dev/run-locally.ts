@@ -140,7 +140,7 @@ async function lookUntilEnd(walk: Walk, task: TaskSpec, number: number): Promise
       bundle: spec.bundle,
       conf: options.conf,
       params,
-      logicalDate: options.logicalDate,
+      times: options.times,
       inputs: inputsOf(walk, task),
       signal: options.signal,
       write: (stream, bytes) => options.on.output(task.id, stream, bytes),

@@ -6,6 +6,7 @@ import { afterAll, beforeAll, beforeEach, expect, test } from "vitest";
 import { inTx } from "#lib/db/tx.ts";
 import { publishVersion } from "#lib/db/versions.ts";
 import { DagSpec } from "#lib/domain/model/dag.ts";
+import type { RunTimes } from "#lib/domain/run-times.ts";
 import { finish } from "#lib/engine/finish.ts";
 import { killTask, markTask } from "#lib/engine/run-actions.ts";
 import { createAddressGuard } from "#lib/executors/http-address.ts";
@@ -71,6 +72,10 @@ test("the end of a task and of its run call with what happened, each once", asyn
   expect(heard.map(({ path, method }) => `${method} ${path}`).toSorted()).toEqual(["POST /run", "POST /task"]);
   const task = JSON.parse(heard.find(({ path }) => path === "/task")!.body) as object;
   expect(task).toMatchObject({ event: "success", dagId: "told", runId, taskId: "a", attempt: 1, reason: "EXIT" });
+  // Of a DAG without a schedule: about no time.
+  const { logicalDate, intervalStart, intervalEnd } = task as RunTimes<string>;
+  expect(logicalDate).toMatch(/^20.*Z$/);
+  expect([intervalStart, intervalEnd]).toEqual([logicalDate, logicalDate]);
   const run = JSON.parse(heard.find(({ path }) => path === "/run")!.body) as object;
   expect(run).not.toHaveProperty("taskId");
 });

@@ -2,6 +2,7 @@ import type { z } from "zod";
 import { callsOn, DagCallbacks, TaskCallbacks } from "#lib/domain/model/callbacks.ts";
 import { TaskSpec } from "#lib/domain/model/task.ts";
 import type { CallbackRequest, ConfigOf } from "#lib/domain/model/task-types.ts";
+import { isoTimes } from "#lib/domain/run-times.ts";
 import type { Mask } from "#lib/domain/secrets/mask.ts";
 import { type Call, type CallbackFacts, insertFailedCallback, readCallback } from "#lib/db/callbacks.ts";
 import type { EngineDeps } from "#lib/engine/deps.ts";
@@ -84,14 +85,13 @@ async function requestOf(call: Call, facts: CallbackFacts, secrets: SecretProvid
   const http = callsOn(callbacks, event)[index]?.http;
   if (http === undefined) return { ok: false, error: "its version has no such callback", mayPass: false };
   const { dagId, triggerKind, params } = facts;
-  const logicalDate = facts.logicalDate.toISOString();
   // Resolved the way a task of the same config is.
   const task = TaskSpec.parse({ id: facts.taskId ?? "run", type: "http", config: withBody(http, call, facts) });
   const values = {
     params,
     outputs: {},
     xcoms: {},
-    run: { id: runId, dagId, triggerKind, logicalDate },
+    run: { id: runId, dagId, triggerKind, ...isoTimes(facts) },
     task: { id: facts.taskId ?? "", attempt: attempt ?? 0, attemptId: keyOf(call) },
   };
   const resolved = await resolveTask(task, EXECUTORS.http, async () => values, secrets);
@@ -110,7 +110,7 @@ function withBody(http: z.output<typeof CallbackRequest>, call: Call, facts: Cal
     event: call.event,
     dagId,
     runId: call.runId,
-    logicalDate: facts.logicalDate.toISOString(),
+    ...isoTimes(facts),
     triggerKind,
     ...(taskId === null ? {} : { taskId, taskInstanceId: call.taskInstanceId, attempt: call.attempt, reason }),
     // A task's own words, not an expression of the DAG's author.

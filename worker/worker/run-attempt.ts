@@ -6,6 +6,7 @@ import { TaskSpec } from "#lib/domain/model/task.ts";
 import { resourceAmount } from "#lib/domain/model/resources.ts";
 import { durationMs } from "#lib/domain/model/duration.ts";
 import { nextRetry } from "#lib/domain/retry.ts";
+import { isoTimes } from "#lib/domain/run-times.ts";
 import { storableXcoms } from "#lib/domain/xcom.ts";
 import { NO_MASK } from "#lib/domain/secrets/mask.ts";
 import type { Claimed } from "#lib/db/claims.ts";
@@ -99,7 +100,7 @@ function resolve(
   const values = async () => ({
     params,
     ...(await untilReachable(signal, () => inputs.of(claimed))),
-    run: { id, dagId, triggerKind, logicalDate: claimed.logicalDate.toISOString() },
+    run: { id, dagId, triggerKind, ...isoTimes(claimed) },
     task: { id: task.id, attempt: claimed.number, attemptId: claimed.attemptId },
   });
   return resolveTask(task, executor, values, secrets);
@@ -138,7 +139,7 @@ function contextOf(
       dagId,
       conf,
       params,
-      logicalDate: claimed.logicalDate.toISOString(),
+      ...isoTimes(claimed),
       bundle,
     },
     inputs: () => untilReachable(signal, () => inputs.of(claimed)),

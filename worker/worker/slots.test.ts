@@ -18,6 +18,8 @@ const claimed = (n: number): Claimed => ({
   params: {},
   failures: 0,
   logicalDate: new Date(0),
+  intervalStart: new Date(0),
+  intervalEnd: new Date(0),
   triggerKind: "manual",
   look: null,
 });

@@ -6,7 +6,7 @@ export const ROOTS = {
   params: "The values of the run, with the params' defaults.",
   outputs: "The outputs of the tasks in `dependsOn`, by task id.",
   xcoms: "What else the tasks in `dependsOn` have pushed, by task id and key.",
-  run: "The run: id, dagId, logicalDate (a timestamp), triggerKind.",
+  run: "The run: id, dagId, triggerKind, and three timestamps: logicalDate, intervalStart, intervalEnd.",
   task: "The task: id, attempt, and attemptId, the key to hand to other systems.",
   secrets:
     "The secrets of the worker, by name; only known while the task runs. In `env` and in what is no program text.",
@@ -15,7 +15,7 @@ export type Root = keyof typeof ROOTS;
 
 /** What `run` and `task` have. */
 export const MEMBERS = {
-  run: ["id", "dagId", "logicalDate", "triggerKind"],
+  run: ["id", "dagId", "logicalDate", "intervalStart", "intervalEnd", "triggerKind"],
   task: ["id", "attempt", "attemptId"],
 } as const;
 

@@ -1,15 +1,16 @@
 import type { Json } from "../canonical.ts";
+import type { RunTimes } from "../run-times.ts";
 import { parseExpression, references } from "./check.ts";
 import { ENVIRONMENT, type Root } from "./environment.ts";
 import { celValue } from "./functions.ts";
 import { parseTemplate } from "./template.ts";
 
-/** What expressions see. `run.logicalDate` is an ISO text here and a timestamp there. */
+/** What expressions see. The times of `run` are ISO texts here and timestamps there. */
 export type ExpressionValues = {
   params: Readonly<Record<string, unknown>>;
   outputs: Readonly<Record<string, unknown>>;
   xcoms: Readonly<Record<string, unknown>>;
-  run: { id: string; dagId: string; logicalDate: string; triggerKind: string };
+  run: RunTimes<string> & { id: string; dagId: string; triggerKind: string };
   /** `attemptId` is the key by which other systems tell a repetition. */
   task: { id: string; attempt: number; attemptId: string };
   /** Those that the expressions name; none of them is in any error. */
@@ -94,9 +95,17 @@ function context(values: ExpressionValues, used: ReadonlySet<string>): Record<Ro
     params: celValue(values.params),
     outputs: named("outputs"),
     xcoms: named("xcoms"),
-    run: Object.assign(Object.create(null) as object, values.run, { logicalDate: new Date(values.run.logicalDate) }),
+    run: Object.assign(Object.create(null) as object, values.run, timestamps(values.run)),
     task: celValue(values.task),
     secrets: celValue(values.secrets ?? {}),
+  };
+}
+
+function timestamps({ logicalDate, intervalStart, intervalEnd }: RunTimes<string>): RunTimes {
+  return {
+    logicalDate: new Date(logicalDate),
+    intervalStart: new Date(intervalStart),
+    intervalEnd: new Date(intervalEnd),
   };
 }
 

@@ -9,7 +9,14 @@ const VALUES: ExpressionValues = {
   params: { n: 3, f: 1.5, name: "x", o: { a: 1 }, list: [1, 2, "c"], yes: true, none: null },
   xcoms: { extract: { file: "a.csv" } },
   outputs: { extract: { rows: 4 }, "my-task": ["a"] },
-  run: { id: "7", dagId: "etl", logicalDate: "2026-03-29T01:30:00.000Z", triggerKind: "manual" },
+  run: {
+    id: "7",
+    dagId: "etl",
+    logicalDate: "2026-03-29T01:30:00.000Z",
+    intervalStart: "2026-03-29T01:30:00.000Z",
+    intervalEnd: "2026-03-29T22:00:00.000Z",
+    triggerKind: "manual",
+  },
   task: { id: "load", attempt: 2, attemptId: "a-1" },
 };
 const SCOPE = { params: Object.keys(VALUES.params), outputs: Object.keys(VALUES.outputs) };
@@ -34,6 +41,8 @@ describe("a text with expressions", () => {
     ["${{ outputs.extract.rows > 3 ? 'many' : 'few' }}", "many"],
     ["${{ run.logicalDate + duration('1h') }}", "2026-03-29T02:30:00.000Z"],
     ["${{ run.logicalDate.getFullYear() }}", 2026],
+    ["${{ run.intervalStart }}", "2026-03-29T01:30:00.000Z"],
+    ["${{ run.intervalEnd - run.intervalStart }}", "73800s"],
     ["${{ duration('90s') }}", "90s"],
     ["${{ {'a': {'b': 1}} }}", { a: { b: 1 } }],
     ["${{ '}}' }}", "}}"],

@@ -12,7 +12,14 @@ const value = (text: string): unknown => {
     params: { name: "TOKEN" },
     outputs: {},
     xcoms: {},
-    run: { id: "7", dagId: "etl", logicalDate: "2026-01-01T00:00:00.000Z", triggerKind: "manual" },
+    run: {
+      id: "7",
+      dagId: "etl",
+      logicalDate: "2026-01-01T00:00:00.000Z",
+      intervalStart: "2026-01-01T00:00:00.000Z",
+      intervalEnd: "2026-03-29T22:00:00.000Z",
+      triggerKind: "manual",
+    },
     task: { id: "load", attempt: 1, attemptId: "a-1" },
     secrets: { TOKEN: "hunter2-hunter2", KEY: '{"user": "etl", "password": "s3cret-word"}' },
   });

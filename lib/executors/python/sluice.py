@@ -5,6 +5,7 @@ import logging
 import os
 import re
 import sys
+from datetime import datetime
 
 RETURN_VALUE = "return_value"
 
@@ -22,6 +23,21 @@ def params():
 def conf():
     """What the run was triggered with, as a dict."""
     return _read("SLUICE_CONF")
+
+
+def logical_date():
+    """The moment that the run is about, as a datetime in UTC."""
+    return _time("SLUICE_LOGICAL_DATE")
+
+
+def interval():
+    """The time that the run is about, as two datetimes in UTC; both are the same where it is about none."""
+    return _time("SLUICE_INTERVAL_START"), _time("SLUICE_INTERVAL_END")
+
+
+def _time(variable):
+    # Before 3.11, fromisoformat does not know the Z.
+    return datetime.fromisoformat(os.environ[variable].replace("Z", "+00:00"))
 
 
 def inputs():
