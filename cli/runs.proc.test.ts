@@ -4,6 +4,7 @@ import { beforeAll, describe, expect, test } from "vitest";
 import { testDatabase } from "#lib/testing/database.ts";
 import { claimAll, failed, publish, success, worker, patrolAdmission } from "#lib/testing/engine.ts";
 import { finish } from "#lib/engine/finish.ts";
+import { sayPresent } from "#lib/db/schedulers.ts";
 import type { WorkerRef } from "#lib/db/claims.ts";
 import { plainEnv } from "#lib/env.ts";
 import { createLogWriter } from "#worker/worker/log-writer.ts";
@@ -57,6 +58,8 @@ describe("runs and tasks from the command line", () => {
     await fail();
     expect((await sluice("tasks", "show", runId, "extract")).stdout).toMatch(/1 +failed +EXIT[^]*2 +failed +EXIT/);
     expect((await sluice("dead-letters", "dismiss", runId, "extract")).stdout).toBe("dismiss: 1 dead letter\n");
+    expect((await sluice("doctor")).stdout).toMatch(/✗ scheduler-alive[^]*none was seen within a day/);
+    await sayPresent(database.pool, { id: "s", host: "here", pid: 1, version: "0.0.0" }, []);
     expect((await sluice("doctor")).stdout).not.toContain("✗");
     await database.pool.query("update sluice.run_progress set open = open + 1 where run_id = $1", [runId]);
     const sick = await sluice("doctor", "--json");

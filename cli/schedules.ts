@@ -12,7 +12,7 @@ export function schedulesCommand(): Command {
   const schedules = usageIsTrouble(new Command("schedules"))
     .description("When the DAGs in the database are due, and what did not start.")
     .addHelpText("after", "\nExamples:\n  $ sluice schedules list\n  $ sluice schedules show etl --count 20");
-  for (const command of [list(), show()]) schedules.addCommand(command);
+  for (const command of [list(), show(), reset()]) schedules.addCommand(command);
   return schedules;
 }
 
@@ -99,6 +99,26 @@ function show(): Command {
         printLine();
         if (runs.length === 0) return printLine("It is never due again.");
         for (const line of runLines(asked, runs)) printLine(line);
+      }),
+    );
+}
+
+function reset(): Command {
+  return usageIsTrouble(new Command("reset"))
+    .description(
+      "Let a DAG's schedules go on from now that stand in the future, where a wrong clock of the database has taken them.",
+    )
+    .argument("<dag>", "the DAG's id")
+    .action((dagId: string) =>
+      withEngine("schedules-reset", async ({ pool, notifier }) => {
+        const [{ resetSchedules }, { inTx }] = await Promise.all([
+          import("#lib/db/schedules.ts"),
+          import("#lib/db/tx.ts"),
+        ]);
+        const schedules = await inTx(pool, (tx) => resetSchedules(tx, dagId));
+        if (schedules === 0) return trouble(`no schedule of "${dagId}" stands in the future`);
+        notifier.announce("sluice_schedules", [dagId]);
+        printLine(`${count(schedules, "schedule")} of ${dagId} ${schedules === 1 ? "goes" : "go"} on from now`);
       }),
     );
 }

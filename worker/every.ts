@@ -7,6 +7,8 @@ import type { Service } from "./lifecycle.ts";
 /** How many intervals a duty may be late before the process no longer counts as ready. */
 const LATE_FACTOR = 5;
 const MIN_MAX_AGE_MS = 10_000;
+/** What failed is tried again after this, when its interval is longer. */
+const RETRY_MS = 1_000;
 
 /**
  * A duty done again and again, `everyMs` after the last time ended, or sooner when `run` answers in how many milliseconds. An
@@ -55,6 +57,7 @@ export function everyService(options: {
         options.duties.done(options.name);
         ended("done");
       } catch (error) {
+        waitMs = Math.min(waitMs, RETRY_MS);
         options.duties.failed(options.name, messageOf(error));
         ended("failed");
         options.log.warn({ duty: options.name, error: messageOf(error) }, "a duty failed; it will be tried again");

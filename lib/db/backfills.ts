@@ -41,20 +41,23 @@ export async function readBackfillGround(db: Db, dagId: string): Promise<Backfil
   return { ...ground, schedules };
 }
 
-/** The latest run of each logical date in the range that these schedules or backfills of them made; one that is open is the latest. */
+/**
+ * The latest run of each instant between these that these schedules or backfills of them made; one that is open is the latest. By when
+ * it was due and not by its logical date, which another calendar moves.
+ */
 export async function latestRuns(
   db: Db,
   dagId: string,
   scheduleIds: readonly string[],
-  range: Range,
+  due: Range,
 ): Promise<LatestRun[]> {
   const { rows } = await db.query<LatestRun>(
-    `select distinct on (logical_date, schedule_id)
-            schedule_id as "scheduleId", logical_date as "logicalDate", id::text as "runId", state
+    `select distinct on (interval_end, schedule_id)
+            schedule_id as "scheduleId", interval_end as due, id::text as "runId", state
        from sluice.dag_run
-      where dag_id = $1 and logical_date between $3 and $4 and schedule_id = any ($2::bigint[])
-      order by logical_date, schedule_id, ended_at is null desc, id desc`,
-    [dagId, scheduleIds, range.start, range.end],
+      where dag_id = $1 and interval_end between $3 and $4 and schedule_id = any ($2::bigint[])
+      order by interval_end, schedule_id, ended_at is null desc, id desc`,
+    [dagId, scheduleIds, due.start, due.end],
   );
   return rows;
 }

@@ -1,3 +1,5 @@
+import pg from "pg";
+
 const UNREACHABLE_CODES = new Set([
   "ECONNREFUSED",
   "ECONNRESET",
@@ -39,4 +41,9 @@ export function isRefused(error: unknown): boolean {
   if (error instanceof RangeError) return true;
   const code = error instanceof Error && "code" in error && typeof error.code === "string" ? error.code : "";
   return /^(22|23|54)...$/.test(code);
+}
+
+/** True for what Postgres itself answers. */
+export function isDatabaseError(error: unknown): error is pg.DatabaseError {
+  return error instanceof pg.DatabaseError;
 }

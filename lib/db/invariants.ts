@@ -178,6 +178,12 @@ const CHECKS: readonly (Invariant & { sql: string })[] = [
                                                      where e.task_instance_id is null)`,
   },
   {
+    id: "schedule-time",
+    says: "no schedule stands in the future, where a clock that was wrong has taken it (sluice schedules reset)",
+    sql: `select s.dag_id as dag, s.position from sluice.schedule s
+           where s.ord is not null and s.position > (select sluice.clock()) + interval '1 hour'`,
+  },
+  {
     id: "backfill-moves",
     says: "what nobody asked for is a move of a backfill's state machine",
     sql: `select e.backfill_id::text as backfill, e.from_state as "from", e.to_state as "to", e.actor, e.at

@@ -88,13 +88,13 @@ export async function activateRuns(db: Db, dagId: string): Promise<{ started: st
 }
 
 /**
- * The same for several DAGs in one statement; those that somebody else is just starting runs of are left to them. `left`: DAGs
+ * The same for several DAGs in one statement; those that somebody else has at hand are left out. `more`: DAGs
  * that may have room for more.
  */
 export async function activateRunsOf(
   db: Db,
   dagIds: readonly string[],
-): Promise<{ started: string[]; left: string[] }> {
+): Promise<{ started: string[]; more: string[] }> {
   const { rows } = await db.query<{ id: string; started: string[]; more: boolean }>({
     name: "activate-runs-of",
     text: `select d.id, a.started, a.more
@@ -103,7 +103,7 @@ export async function activateRunsOf(
   });
   return {
     started: rows.flatMap(({ started }) => started),
-    left: rows.filter(({ started, more }) => more || started.length === 0).map(({ id }) => id),
+    more: rows.filter(({ more }) => more).map(({ id }) => id),
   };
 }
 

@@ -1,5 +1,10 @@
 import type { ScheduleState, Decision } from "#lib/domain/schedule/decide.ts";
-import { type DefinedSchedule, definitionText } from "#lib/domain/schedule/definition.ts";
+import {
+  type DefinedSchedule,
+  definitionText,
+  type KnownSchedule,
+  matchSchedules,
+} from "#lib/domain/schedule/definition.ts";
 import type { ParamSchema } from "#lib/domain/model/params.ts";
 import type { Db, Tx } from "./pool.ts";
 
@@ -41,32 +46,69 @@ export async function skipPause(tx: Tx, dagId: string): Promise<void> {
 }
 
 /**
- * Makes these the DAG's schedules. One that it has keeps its position, one that it had goes on from now, and a new one begins now,
- * or under catch-up `all` at the start date. What is not among them stays as it was, and fires no more.
+ * Makes these the DAG's schedules. One that it has keeps its position, and what was due until now is owed as it was defined
+ * until now; one that it had goes on from now; a new one begins now. Only the first schedules that a DAG ever has begin
+ * earlier: at the start date, under catch-up `all`. What is not among them stays as it was, and fires no more.
  */
 export async function replaceSchedules(tx: Tx, dagId: string, schedules: readonly DefinedSchedule[]): Promise<void> {
-  await tx.query(
-    "update sluice.schedule set ord = null, next_at = null, next_due = null where dag_id = $1 and key <> all ($2)",
-    [dagId, schedules.map(({ key }) => key)],
+  const { rows: known } = await tx.query<KnownSchedule>(
+    `select id, timing, definition, ord is not null as "isDefined" from sluice.schedule where dag_id = $1
+      order by ord is null, ord, id desc`,
+    [dagId],
   );
+  const matches = matchSchedules(schedules, known);
+  // Places are given anew, and no two may be the same meanwhile.
+  await tx.query("update sluice.schedule set ord = -1 - ord where dag_id = $1 and ord is not null", [dagId]);
+  const again = schedules.filter((one) => matches.has(one));
   await tx.query(
-    `insert into sluice.schedule as s (dag_id, key, ord, definition, position)
-     select $1, x.key, x.ord, x.definition, least(sluice.clock(), x.begin - interval '1 ms')
-       from unnest($2::text[], $3::int[], $4::jsonb[], $5::timestamptz[]) x(key, ord, definition, begin)
-     on conflict (dag_id, key) do update
-       set ord = excluded.ord, definition = excluded.definition,
-           position = case when s.ord is null then greatest(s.position, sluice.clock()) else s.position end`,
+    `update sluice.schedule s
+        set ord = x.ord, definition = x.definition,
+            former = case when s.ord is not null and s.definition <> x.definition then coalesce(s.former, s.definition) else s.former end,
+            former_to = case when s.ord is not null and s.definition <> x.definition then sluice.clock() else s.former_to end,
+            position = case when s.ord is null then greatest(s.position, sluice.clock()) else s.position end,
+            last_due = case when s.ord is not null then s.last_due end
+       from unnest($2::bigint[], $3::int[], $4::jsonb[]) x(id, ord, definition)
+      where s.dag_id = $1 and s.id = x.id`,
     [
       dagId,
-      schedules.map(({ key }) => key),
-      schedules.map(({ ord }) => ord),
-      schedules.map(({ definition }) => definitionText(definition)),
-      schedules.map(({ definition: { catchup, startDate } }) =>
-        typeof catchup === "object" ? (startDate ?? null) : null,
+      again.map((one) => matches.get(one)!.id),
+      again.map(({ ord }) => ord),
+      again.map(({ definition }) => definitionText(definition)),
+    ],
+  );
+  await tx.query(
+    `update sluice.schedule set ord = null, next_at = null, next_due = null, former = null, former_to = null
+      where dag_id = $1 and ord < 0`,
+    [dagId],
+  );
+  const fresh = schedules.filter((one) => !matches.has(one));
+  await tx.query(
+    `insert into sluice.schedule (dag_id, timing, ord, definition, position)
+     select $1, x.timing, x.ord, x.definition, least(sluice.clock(), x.begin - interval '1 ms')
+       from unnest($2::text[], $3::int[], $4::jsonb[], $5::timestamptz[]) x(timing, ord, definition, begin)`,
+    [
+      dagId,
+      fresh.map(({ timing }) => timing),
+      fresh.map(({ ord }) => ord),
+      fresh.map(({ definition }) => definitionText(definition)),
+      fresh.map(({ definition: { catchup, startDate } }) =>
+        known.length === 0 && typeof catchup === "object" ? (startDate ?? null) : null,
       ),
     ],
   );
   await lookAtSchedules(tx, dagId);
+}
+
+/** Has schedules that stand in the future, where a wrong clock has taken them, go on from now. Answers how many did. */
+export async function resetSchedules(tx: Tx, dagId: string): Promise<number> {
+  await lockSchedules(tx, dagId);
+  const { rowCount } = await tx.query(
+    `update sluice.schedule set position = sluice.clock(), last_due = null
+      where dag_id = $1 and ord is not null and position > sluice.clock()`,
+    [dagId],
+  );
+  await lookAtSchedules(tx, dagId);
+  return rowCount ?? 0;
 }
 
 /** A schedule that is to be looked at. `open`: how many runs of its DAG that schedules made are queued or running. */
@@ -74,6 +116,8 @@ export type DueSchedule = {
   id: string;
   dagId: string;
   definition: string;
+  /** What counts of what was due by then, while that is not done with. */
+  former: { definition: string; to: Date } | undefined;
   state: ScheduleState;
   revision: string;
   versionId: string;
@@ -96,6 +140,8 @@ type DueRow = {
   id: string | null;
   dagId: string;
   definition: string;
+  former: string | null;
+  formerTo: Date | null;
   position: Date;
   lastDue: Date | null;
   skipFrom: Date | null;
@@ -117,7 +163,7 @@ export async function readDueSchedules(db: Db, most: number): Promise<DueLook> {
     text: `
       with clock as materialized (select sluice.clock() as now)
       select c.now, extract(epoch from n.next_at - c.now)::float8 * 1000 as "nextInMs", s.id, s.dag_id as "dagId",
-             s.definition::text as definition, s.position, s.last_due as "lastDue", s.skip_from as "skipFrom",
+             s.definition::text as definition, s.former::text as former, s.former_to as "formerTo", s.position, s.last_due as "lastDue", s.skip_from as "skipFrom",
              s.skip_to as "skipTo", s.revision, d.current_version_id as "versionId", v.params,
              d.max_active_runs as "maxActiveRuns",
              (select count(*)::int from sluice.dag_run r
@@ -138,14 +184,21 @@ export async function readDueSchedules(db: Db, most: number): Promise<DueLook> {
 }
 
 function dueOf({ id, dagId, definition, position, lastDue, skipFrom, skipTo, ...row }: DueRow): DueSchedule {
-  const { revision, versionId, params, maxActiveRuns, open } = row;
+  const { revision, versionId, params, maxActiveRuns, open, formerTo } = row;
+  const former = row.former === null || formerTo === null ? undefined : { definition: row.former, to: formerTo };
   const skip = skipFrom === null || skipTo === null ? undefined : { from: skipFrom, to: skipTo };
   const state = { position, lastDue: lastDue ?? undefined, skip };
-  return { id: id!, dagId, definition, state, revision, versionId, params, maxActiveRuns, open };
+  return { id: id!, dagId, definition, former, state, revision, versionId, params, maxActiveRuns, open };
 }
 
 /** What was decided of a schedule that was read; `params` is what tasks of its runs will see. */
-export type FiringOrder = { schedule: DueSchedule; decision: Decision; params: Record<string, unknown> };
+export type FiringOrder = {
+  schedule: DueSchedule;
+  decision: Decision;
+  /** The former definition is done with. */
+  closes: boolean;
+  params: Record<string, unknown>;
+};
 
 export type FiredRun = { runId: string; dagId: string };
 
@@ -158,13 +211,14 @@ export async function fireSchedules(
   orders: readonly FiringOrder[],
   actor: string,
 ): Promise<{ moved: string[]; runs: FiredRun[] }> {
-  const moves = orders.map(({ schedule: { id, revision, versionId }, decision: { state, next } }) => ({
+  const moves = orders.map(({ schedule: { id, revision, versionId }, closes, decision: { state, next } }) => ({
     id,
     revision,
     version: versionId,
     position: state.position,
     last_due: state.lastDue,
     skips: state.skip !== undefined,
+    closes,
     next_due: next?.due,
     next_at: next?.at,
   }));

@@ -85,6 +85,14 @@ describe("a set of which one breaks the statement", () => {
     expect(await inQuarantine()).toEqual([]);
   });
 
+  test("is blamed for nothing that is no fault of a row: a right that is missing, or what fails for all alike", async () => {
+    const withoutRight = (): Promise<unknown> => database.pool.query("select * from sluice.no_such_table");
+    await expect(isolating(database.deps, "runs", [1, 2], String, withoutRight)).rejects.toThrow("no_such_table");
+    const alike = (): Promise<unknown> => database.pool.query("select 1 / 0");
+    await expect(isolating(database.deps, "runs", [1, 2, 3], String, alike)).rejects.toThrow("division by zero");
+    expect(await inQuarantine()).toEqual([]);
+  });
+
   test("is not blamed for a database that is away", async () => {
     const away = Object.assign(new Error("connect ECONNREFUSED"), { code: "ECONNREFUSED" });
     const fails = isolating(database.deps, "runs", [1, 2], String, () => Promise.reject(away));

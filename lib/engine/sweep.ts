@@ -40,7 +40,9 @@ export async function sweep(deps: EngineDeps): Promise<void> {
  */
 export async function takeBackExpired(deps: EngineDeps, leaseMs: number): Promise<void> {
   const release = (ids: readonly string[]): Promise<void> =>
-    retried(() => releaseExpired(deps.pool, leaseMs, LOST_ALLOWANCE, ids)).then((released) => takeBack(deps, released));
+    inTx(deps.pool, (tx) => releaseExpired(tx, leaseMs, LOST_ALLOWANCE, ids)).then((released) =>
+      takeBack(deps, released),
+    );
   const expired = await expiredAttempts(deps.pool, leaseMs);
   await isolating(deps, "sweep", expired, (id) => id, release);
 }

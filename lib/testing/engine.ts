@@ -28,11 +28,11 @@ export async function publish(deps: EngineDeps, id: string, tasks: Record<string
 /** Empties what runs, workers and people have left; DAGs and their versions stay. The clock is the real one again. */
 export async function forgetRuns(deps: EngineDeps): Promise<void> {
   await moveClock(deps, "0");
-  await deps.pool.query("update sluice.dag set paused_by = null");
+  await deps.pool.query("update sluice.dag set paused_by = null, paused_at = null");
   await deps.pool.query(
     `truncate sluice.dag_run, sluice.run_key, sluice.run_progress, sluice.task_instance, sluice.live_attempt, sluice.deferral, sluice.attempt,
        sluice.event, sluice.dead_letter, sluice.callback, sluice.xcom, sluice.workload_wait, sluice.worker, sluice.pool,
-       sluice.system_limit, sluice.quarantine, sluice_boss.job`,
+       sluice.system_limit, sluice.quarantine, sluice.backfill, sluice.backfill_event, sluice_boss.job`,
   );
 }
 
@@ -126,11 +126,21 @@ export async function runState(deps: EngineDeps, runId: string): Promise<string>
   return rows[0]!.state;
 }
 
+/** The pool puts another connection in the place of one whose statement failed: it gets the same clock. */
+const offsets = new WeakMap<EngineDeps["pool"], string>();
+
 /** Moves the engine's clock (`sluice.clock()`) on every connection of the pool. */
 export async function moveClock({ pool }: EngineDeps, offset: string): Promise<void> {
+  if (!offsets.has(pool)) pool.on("connect", (client) => void setOffset(client, offsets.get(pool)!));
+  offsets.set(pool, offset);
   const clients = await Promise.all(Array.from({ length: pool.options.max }, () => pool.connect()));
   for (const client of clients) {
-    await client.query("select set_config('sluice.clock_offset', $1, false)", [offset]);
+    await setOffset(client, offset);
     client.release();
   }
+}
+
+/** One that is about to end needs no clock. */
+async function setOffset(client: Pick<EngineDeps["pool"], "query">, offset: string): Promise<void> {
+  await client.query("select set_config('sluice.clock_offset', $1, false)", [offset]).catch(() => undefined);
 }

@@ -103,9 +103,7 @@ describe("a plan", () => {
       return { scheduleId: "1", logicalDate, interval: { start: logicalDate, end: logicalDate }, notes: [] };
     });
     const latest = states.flatMap((state, day) =>
-      state === undefined
-        ? []
-        : [{ scheduleId: "1", logicalDate: slices[day]!.logicalDate, runId: String(day), state }],
+      state === undefined ? [] : [{ scheduleId: "1", due: slices[day]!.interval.end, runId: String(day), state }],
     );
     return { slices, plan: planOf(slices, latest, wish) };
   };

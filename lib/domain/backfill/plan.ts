@@ -9,8 +9,8 @@ export type Reprocess = (typeof REPROCESSES)[number];
 export const ORDERS = ["asc", "desc"] as const;
 export type Order = (typeof ORDERS)[number];
 
-/** The latest run of a schedule's logical date, whatever made it. */
-export type LatestRun = { scheduleId: string; logicalDate: Date; runId: string; state: RunState };
+/** The latest run of a schedule that was due then, whatever made it. */
+export type LatestRun = { scheduleId: string; due: Date; runId: string; state: RunState };
 
 /** `create`: there is none yet. `rerun`: another one. `keep`: the one there is stands. `open`: it is on its way already. */
 export type Action = "create" | "rerun" | "keep" | "open";
@@ -27,9 +27,10 @@ export function planOf(
   latest: readonly LatestRun[],
   { reprocess, order }: { reprocess: Reprocess; order: Order },
 ): PlannedSlice[] {
-  const bySlice = new Map(latest.map((run) => [sliceKey(run), run]));
+  const dueKey = (scheduleId: string, due: Date): string => `${scheduleId} ${due.toISOString()}`;
+  const byDue = new Map(latest.map((run) => [dueKey(run.scheduleId, run.due), run]));
   const planned = slices.map((slice) => {
-    const run = bySlice.get(sliceKey(slice));
+    const run = byDue.get(dueKey(slice.scheduleId, slice.interval.end));
     return { ...slice, latest: run, action: actionOf(run?.state, reprocess) };
   });
   return order === "asc" ? planned : planned.toReversed();

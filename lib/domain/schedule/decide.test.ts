@@ -50,6 +50,7 @@ describe("a schedule that is looked at in time", () => {
         dropped: [],
         state: stateAt(at("10:00:00")),
         next: { due: at("10:01:00"), at: at("10:01:00") },
+        isAll: true,
       });
     }
   });
@@ -139,6 +140,7 @@ describe("without room", () => {
       dropped: [],
       state,
       next: { due: at("10:01:00"), at: new Date(at("10:03:00").getTime() + NO_ROOM_MS) },
+      isAll: false,
     });
   });
 });
@@ -161,12 +163,46 @@ test("years of seconds are decided in a moment", () => {
   expect(performance.now() - started).toBeLessThan(2_000);
 });
 
-test("an interval goes on where the last one ended after a schedule was changed", () => {
-  const state = { position: at("10:30:00"), lastDue: at("10:30:00"), skip: undefined };
+test("under another definition, all that was due by then is owed, also what was to start later, and nothing else", () => {
+  const delayed = compileSchedule(
+    {
+      cron: "*/10 * * * *",
+      blackout: {
+        windows: [{ start: at("09:55:00").toISOString(), end: at("12:00:00").toISOString() }],
+        action: "delay",
+      },
+    },
+    { dagId: "d", timezone: "UTC", calendars: {} },
+  );
+  const decision = decide(delayed, stateAt(at("09:55:00")), {
+    catchup: "latest",
+    now: at("10:25:00"),
+    room: PLENTY,
+    until: at("10:25:00"),
+  });
+  expect(dues(decision)).toEqual(["10:00:00", "10:10:00", "10:20:00"]);
+  expect(decision.isAll).toBe(true);
+});
+
+test("of a million runs that are on time at once, a thousand are started", () => {
+  const decision = decide(secondly, stateAt(at("10:00:00")), {
+    catchup: "none",
+    now: at("10:00:00"),
+    room: PLENTY,
+    until: new Date(at("10:00:00").getTime() + 86_400_000),
+  });
+  expect(decision.fires).toHaveLength(MAX_AT_ONCE);
+  expect(decision.dropped).toMatchObject([{ reason: "MISSED", runs: MAX_COUNTED }]);
+});
+
+test("an interval begins where the last one ended, also after a schedule was changed", () => {
   const hourly = compileSchedule({ cron: "0 * * * *" }, { dagId: "d", timezone: "UTC", calendars: {} });
-  const [fire] = decide(hourly, state, { catchup: "latest", now: at("11:00:00"), room: PLENTY }).fires;
-  expect(fire!.interval).toEqual({ start: at("10:30:00"), end: at("11:00:00") });
-  expect(fire!.logicalDate).toEqual(at("10:30:00"));
+  for (const lastDue of [at("10:30:00"), at("08:00:00")]) {
+    const state = { position: at("10:30:00"), lastDue, skip: undefined };
+    const [fire] = decide(hourly, state, { catchup: "latest", now: at("11:00:00"), room: PLENTY }).fires;
+    expect(fire!.interval).toEqual({ start: lastDue, end: at("11:00:00") });
+    expect(fire!.logicalDate).toEqual(lastDue);
+  }
 });
 
 /** Looks until nothing is left to do at `now`. */

@@ -32,6 +32,8 @@ export type Decision = {
   state: ScheduleState;
   /** What comes next, and when that is to be looked at; undefined when nothing comes any more. */
   next: { due: Date; at: Date } | undefined;
+  /** Nothing is owed any more. */
+  isAll: boolean;
 };
 
 /** A run that is no later than this was not missed, whatever the policy: failing over takes a moment. */
@@ -46,8 +48,11 @@ export const MAX_AT_ONCE = 100;
 /** When there was no room, it is looked for again after this. */
 export const NO_ROOM_MS = 5_000;
 
+/** So many runs are on time at once at most; of more the policy decides. */
+const MAX_ON_TIME = 1_000;
+
 /** So many dropped runs of a stretch are counted. */
-export const MAX_COUNTED = 100_000;
+export const MAX_COUNTED = 10_000;
 
 export type Circumstances = {
   catchup: CatchupLimit;
@@ -55,17 +60,21 @@ export type Circumstances = {
   now: Date;
   /** How many more of its runs may be open. */
   room: number;
+  /** How many may start at once, when that is fewer than usual. */
+  atOnce?: number;
+  /** The definition was another one up to then: all that was due by then is owed, also what was to start later, and nothing else. */
+  until?: Date | undefined;
 };
 
 /** Pure: the same for every scheduler that looks at the same state. */
 export function decide(schedule: CompiledSchedule, state: ScheduleState, circumstances: Circumstances): Decision {
-  const { now, room } = circumstances;
-  const most = Math.max(0, Math.min(room, MAX_AT_ONCE));
+  const { now, room, atOnce = MAX_AT_ONCE } = circumstances;
+  const most = Math.max(0, Math.min(room, atOnce));
   const { steps, last } = owed(schedule, state, circumstances);
   const { fires, dropped, lastDue, isAll } = take(steps, most, state.lastDue);
   const position = later(state.position, isAll ? last : lastDue);
   const following = schedule.next(position);
-  const againAt = new Date(now.getTime() + (most < MAX_AT_ONCE ? NO_ROOM_MS : 0));
+  const againAt = new Date(now.getTime() + (most < atOnce ? NO_ROOM_MS : 0));
   return {
     fires,
     dropped,
@@ -75,6 +84,7 @@ export function decide(schedule: CompiledSchedule, state: ScheduleState, circums
       skip: isAll && state.skip !== undefined && state.skip.to <= now ? undefined : state.skip,
     },
     next: following && { due: following.due, at: isAll ? following.at : againAt },
+    isAll,
   };
 }
 
@@ -83,7 +93,7 @@ function take(
   steps: readonly Step[],
   most: number,
   before: Date | undefined,
-): Pick<Decision, "fires" | "dropped"> & { lastDue: Date | undefined; isAll: boolean } {
+): Pick<Decision, "fires" | "dropped" | "isAll"> & { lastDue: Date | undefined } {
   const fires: Fire[] = [];
   const dropped: Dropped[] = [];
   let lastDue = before;
@@ -93,7 +103,7 @@ function take(
       lastDue = step.lastDue;
     } else {
       if (fires.length === most) return { fires, dropped, lastDue, isAll: false };
-      fires.push(fires.length === 0 ? sinceLast(step, before) : step);
+      fires.push(fires.length + dropped.length === 0 ? sinceLast(step, before) : step);
       lastDue = step.due;
     }
   }
@@ -102,9 +112,9 @@ function take(
 
 const later = (a: Date, b: Date | undefined): Date => (b === undefined || b < a ? a : b);
 
-/** An interval begins where the last one ended also when the schedule has been changed in between. */
+/** An interval begins where the last one ended: the schedule may have been changed in between. */
 function sinceLast(fire: Fire, lastDue: Date | undefined): Fire {
-  if (lastDue === undefined || lastDue <= fire.logicalDate) return fire;
+  if (lastDue === undefined || lastDue.getTime() === fire.logicalDate.getTime()) return fire;
   return { ...fire, logicalDate: lastDue, interval: { start: lastDue, end: fire.interval.end } };
 }
 
@@ -120,7 +130,7 @@ function owed(
   state: ScheduleState,
   circumstances: Circumstances,
 ): { steps: Step[]; last: Date | undefined } {
-  const newest = newestReady(schedule, state.position, circumstances.now);
+  const newest = newestReady(schedule, state.position, circumstances);
   if (newest === undefined) return { steps: [], last: undefined };
   const backwards: Step[] = [];
   const keeps = keeper(circumstances);
@@ -146,7 +156,8 @@ function keeper({ catchup, now }: Circumstances): (fire: Fire) => boolean {
   const most = typeof catchup === "object" ? catchup.all : 1;
   return ({ at }) => {
     const late = now.getTime() - at.getTime();
-    const isKept = late <= ON_TIME_MS || (kept < most && (catchup !== "none" || late <= NONE_MS));
+    const isOnTime = late <= ON_TIME_MS && kept < MAX_ON_TIME;
+    const isKept = isOnTime || (kept < most && (catchup !== "none" || late <= NONE_MS));
     if (isKept) kept += 1;
     return isKept;
   };
@@ -165,9 +176,9 @@ function stretchesOf({ position, skip }: ScheduleState, last: Date): { from: Dat
 const earlier = (a: Date, b: Date): Date => (a < b ? a : b);
 
 /** The last run after the position whose time to start has come. */
-function newestReady(schedule: CompiledSchedule, position: Date, now: Date): Fire | undefined {
-  let fire = schedule.prev(new Date(now.getTime() + 1));
-  while (fire !== undefined && fire.due > position && fire.at > now) fire = schedule.prev(fire.due);
+function newestReady(schedule: CompiledSchedule, position: Date, { now, until }: Circumstances): Fire | undefined {
+  let fire = schedule.prev(new Date((until ?? now).getTime() + 1));
+  while (until === undefined && isAfter(fire, position) && fire.at > now) fire = schedule.prev(fire.due);
   return isAfter(fire, position) ? fire : undefined;
 }
 

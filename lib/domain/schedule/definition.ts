@@ -1,8 +1,10 @@
 import { canonicalJson } from "../canonical.ts";
+import { durationMs } from "../model/duration.ts";
 import { compact } from "../model/compact.ts";
 import type { DagSpec } from "../model/dag.ts";
 import type { ScheduleSpec } from "../model/schedule.ts";
 import { type CompiledSchedule, compileSchedule, type ScheduleSettings } from "./compile.ts";
+import { parseCron } from "./cron/parse-cron.ts";
 import type { CatchupLimit } from "./decide.ts";
 
 /**
@@ -11,24 +13,56 @@ import type { CatchupLimit } from "./decide.ts";
  */
 export type ScheduleDefinition = Omit<ScheduleSettings, "dagId"> & { spec: ScheduleSpec; catchup: CatchupLimit };
 
-/**
- * `key` is what makes a schedule the same one in the next version of its DAG: its expression or interval, its zone, and
- * which one it is of several that share these. Another calendar, blackout or jitter changes what it does from now on.
- */
-export type DefinedSchedule = { key: string; ord: number; definition: ScheduleDefinition };
+/** `timing` is its expression or interval, and its zone, however they are written. */
+export type DefinedSchedule = { timing: string; ord: number; definition: ScheduleDefinition };
 
 type Dag = Pick<DagSpec, "schedule" | "timezone" | "startDate" | "endDate" | "calendars" | "catchup">;
 
 /** The schedules of a DAG, in the order of its definition. */
 export function definedSchedules(dag: Dag): DefinedSchedule[] {
-  const seen = new Map<string, number>();
   return dag.schedule.map((spec: ScheduleSpec, ord) => {
-    const when = "cron" in spec ? { cron: spec.cron } : { every: spec.every, anchor: spec.anchor };
-    const timing = canonicalJson(compact({ ...when, timezone: spec.timezone ?? dag.timezone }, {}));
-    const nth = (seen.get(timing) ?? 0) + 1;
-    seen.set(timing, nth);
-    return { key: nth === 1 ? timing : `${timing} ${nth}`, ord, definition: definitionOf(spec, dag) };
+    const timezone = spec.timezone ?? dag.timezone;
+    return { timing: canonicalJson({ ...timingOf(spec), timezone }), ord, definition: definitionOf(spec, dag) };
   });
+}
+
+function timingOf(spec: ScheduleSpec): { [key: string]: string | number } {
+  if ("every" in spec)
+    return { everyMs: durationMs(spec.every), ...(spec.anchor === undefined ? {} : { anchor: spec.anchor }) };
+  const read = parseCron(spec.cron);
+  return { cron: read.ok ? read.cron.text : spec.cron };
+}
+
+/** A schedule that a DAG has, or had in an earlier version. */
+export type KnownSchedule = { id: string; timing: string; definition: ScheduleDefinition; isDefined: boolean };
+
+/**
+ * Which of the schedules that are known each of the new ones is: one of the same times that says the same, or else the first
+ * of the same times, those of the version before first. So another calendar, blackout or jitter changes what a schedule does from
+ * now on, and it may stand in another place. Undefined for one that is new.
+ */
+export function matchSchedules(
+  schedules: readonly DefinedSchedule[],
+  known: readonly KnownSchedule[],
+): Map<DefinedSchedule, KnownSchedule> {
+  const matches = new Map<DefinedSchedule, KnownSchedule>();
+  const taken = new Set<KnownSchedule>();
+  const match = (isSame: (one: DefinedSchedule, other: KnownSchedule) => boolean): void => {
+    for (const one of schedules) {
+      if (matches.has(one)) continue;
+      const found = known.find((other) => !taken.has(other) && other.timing === one.timing && isSame(one, other));
+      if (found === undefined) continue;
+      matches.set(one, found);
+      taken.add(found);
+    }
+  };
+  const specText = ({ definition }: { definition: ScheduleDefinition }): string =>
+    canonicalJson(compact(definition.spec, {}));
+  match((one, other) => other.isDefined && specText(one) === specText(other));
+  match((_, other) => other.isDefined);
+  match((one, other) => specText(one) === specText(other));
+  match(() => true);
+  return matches;
 }
 
 function definitionOf(spec: ScheduleSpec, dag: Dag): ScheduleDefinition {

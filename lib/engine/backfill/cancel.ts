@@ -25,9 +25,11 @@ export async function cancelBackfill(deps: EngineDeps, backfillId: string, actor
   return true;
 }
 
-/** Cancels what goes on of a backfill that is being cancelled, and ends it. */
+/** Cancels what goes on of a backfill that is being cancelled, and ends it. Throws after all others when one cannot be cancelled. */
 export async function stopRuns(deps: EngineDeps, backfillId: string, actor: string): Promise<void> {
+  const errors: unknown[] = [];
   for (const runId of await goingRuns(deps.pool, backfillId))
-    await cancelRun(deps, runId, { actor, reason: "BACKFILL_CANCELLED" });
+    await cancelRun(deps, runId, { actor, reason: "BACKFILL_CANCELLED" }).catch((error: unknown) => errors.push(error));
   await advanceBackfill(deps, backfillId);
+  if (errors.length > 0) throw errors[0];
 }

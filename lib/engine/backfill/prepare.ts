@@ -2,7 +2,7 @@ import { AppError } from "#lib/domain/errors.ts";
 import type { History } from "#lib/domain/backfill/estimate.ts";
 import { type Order, planOf, type PlannedSlice, type Reprocess } from "#lib/domain/backfill/plan.ts";
 import { type Range, rangeOf } from "#lib/domain/backfill/range.ts";
-import { MAX_SLICES, type Slices, slicesOf } from "#lib/domain/backfill/slices.ts";
+import { MAX_SLICES, type Slice, type Slices, slicesOf } from "#lib/domain/backfill/slices.ts";
 import { storableJson } from "#lib/domain/output.ts";
 import { paramValues } from "#lib/domain/param-values.ts";
 import { compileDefinition } from "#lib/domain/schedule/definition.ts";
@@ -64,10 +64,20 @@ export async function prepareBackfill(db: Db, request: BackfillRequest): Promise
   );
   refuseSize(found, request);
   const ids = schedules.map(({ id }) => id);
-  const plan = planOf(found.slices, await latestRuns(db, dagId, ids, range), request);
+  const latest = await latestRuns(db, dagId, ids, dueRange(found.slices, range));
+  const plan = planOf(found.slices, latest, request);
   const scheduleOrd = request.schedule === undefined ? null : request.schedule - 1;
   const { notDue, leftToSchedule } = found;
   return { dagId, versionId, timezone, range, scheduleOrd, params, plan, notDue, leftToSchedule };
+}
+
+/** From when to when the slices' runs were due. */
+function dueRange(slices: readonly Slice[], range: Range): Range {
+  const dues = slices.map(({ interval }) => interval.end);
+  return dues.reduce(({ start, end }, due) => ({ start: due < start ? due : start, end: due > end ? due : end }), {
+    start: dues[0] ?? range.start,
+    end: dues[0] ?? range.end,
+  });
 }
 
 /** What tasks will see of the conf. Throws `invalid_request` when it is not what the DAG's params allow. */

@@ -178,7 +178,7 @@ create index dag_run_backfill_queued_idx on sluice.dag_run (backfill_id, logical
   where state = 'queued' and backfill_id is not null;
 create index dag_run_backfill_going_idx on sluice.dag_run (backfill_id) where state = 'running' and backfill_id is not null;
 create index dag_run_dag_id_id_idx on sluice.dag_run (dag_id, id desc);
-create index dag_run_logical_date_idx on sluice.dag_run (dag_id, logical_date);
+create index dag_run_interval_end_idx on sluice.dag_run (dag_id, interval_end);
 
 -- Small and unpartitioned, so that "exactly one run per key" stays a plain unique index.
 create table sluice.run_key (
@@ -360,16 +360,19 @@ create table sluice.callback (
 
 ------------------------------------------------------------------------------------------------ schedules
 
--- One row for each schedule that a DAG has or had. `key` is what makes it the same one in the next version: its expression or
--- interval, and its zone.
+-- One row for each schedule that a DAG has or had. `timing` is its expression or interval, and its zone: what makes it the same one
+-- in the next version.
 create table sluice.schedule (
   id bigint generated always as identity primary key,
   dag_id text not null references sluice.dag (id),
-  key text not null,
+  timing text not null,
   -- Its place in the current version; null when that has no such schedule.
   ord int,
   -- All that is needed to compute with it: lib/domain/schedule/definition.ts.
   definition jsonb not null,
+  -- Its definition before that, by which everything counts that was due by `former_to`, until that is done with.
+  former jsonb,
+  former_to timestamptz,
   -- What was due up to here is done with: started, or dropped.
   position timestamptz not null,
   -- The last instant that was; the next interval does not begin before it.
@@ -384,7 +387,8 @@ create table sluice.schedule (
   skip_to timestamptz,
   -- Grows with each change: who computed with an older one has computed in vain.
   revision bigint not null default 1,
-  unique (dag_id, key),
+  unique (dag_id, ord),
+  constraint former_to_a_time check ((former is null) = (former_to is null)),
   constraint skips_a_stretch check ((skip_from is null) = (skip_to is null) and skip_from <= skip_to),
   constraint looks_at_what_is_defined check (ord is not null or next_at is null)
 ) with (fillfactor = 50);
@@ -810,7 +814,7 @@ create function sluice.queue_runs(runs jsonb) returns table (place bigint, run b
 $$;
 
 -- Starts (`runs`, as queue_runs takes them), drops and moves schedules on as was decided by who read them: { id, revision, version,
--- position, last_due, skips, next_due, next_at }. One that somebody else has at hand is left to them, and one that has changed
+-- position, last_due, skips, closes (the former definition is done with), next_due, next_at }. One that somebody else has at hand is left to them, and one that has changed
 -- since, or whose DAG has, is left out: its revision or its DAG's version is another. Locks schedules, by id, before anything else.
 create function sluice.fire_schedules(moves jsonb, runs jsonb, drops jsonb, out moved bigint[], out runs_made jsonb)
 language plpgsql as $$
@@ -819,7 +823,7 @@ declare
 begin
   with m as (
     select * from jsonb_to_recordset(moves)
-      as m(id bigint, revision bigint, version bigint, position timestamptz, last_due timestamptz, skips boolean,
+      as m(id bigint, revision bigint, version bigint, position timestamptz, last_due timestamptz, skips boolean, closes boolean,
            next_due timestamptz, next_at timestamptz)),
   mine as materialized (
     select s.id from sluice.schedule s join m on m.id = s.id and m.revision = s.revision
@@ -829,6 +833,7 @@ begin
   u as (
     update sluice.schedule s
        set revision = s.revision + 1, position = m.position, last_due = m.last_due, next_due = m.next_due, next_at = m.next_at,
+           former = case when not m.closes then s.former end, former_to = case when not m.closes then s.former_to end,
            skip_from = case when m.skips then s.skip_from end, skip_to = case when m.skips then s.skip_to end
       from m join mine using (id) where s.id = m.id
     returning s.id)
@@ -843,7 +848,12 @@ begin
         last_due = greatest(d.last_due, excluded.last_due);
 
   select jsonb_agg(r order by place) into wanted
-    from jsonb_array_elements(runs) with ordinality x(r, place) where (r ->> 'schedule')::bigint = any (moved);
+    from jsonb_array_elements(runs) with ordinality x(r, place)
+   where (r ->> 'schedule')::bigint = any (moved)
+     -- A backfill may have been there first: while the DAG was paused.
+     and not exists (select from sluice.dag_run b
+                      where b.dag_id = r ->> 'dag' and b.interval_end = (r ->> 'end')::timestamptz
+                        and b.schedule_id = (r ->> 'schedule')::bigint and b.backfill_id is not null);
   select coalesce(jsonb_agg(jsonb_build_object('runId', q.run::text, 'dagId', w.r ->> 'dag') order by q.place), '[]') into runs_made
     from sluice.queue_runs(coalesce(wanted, '[]')) q
     join jsonb_array_elements(wanted) with ordinality w(r, place) using (place);
