@@ -16,6 +16,10 @@ export async function lockSchedules(tx: Tx, dagId: string): Promise<void> {
   await tx.query("select from sluice.schedule where dag_id = $1 order by id for update", [dagId]);
 }
 
+export async function lockTheseSchedules(tx: Tx, ids: readonly string[]): Promise<void> {
+  await tx.query("select from sluice.schedule where id = any ($1::bigint[]) order by id for update", [ids]);
+}
+
 /** The same for every DAG whose file is not among `files` and not missing yet. */
 export async function lockSchedulesOutside(tx: Tx, files: readonly string[]): Promise<void> {
   await tx.query(

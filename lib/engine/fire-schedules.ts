@@ -1,6 +1,12 @@
 import { messageOf } from "#lib/domain/errors.ts";
-import { type FiredRun, fireSchedules, type FiringOrder, readDueSchedules } from "#lib/db/schedules.ts";
-import { inTx } from "#lib/db/tx.ts";
+import {
+  type FiredRun,
+  fireSchedules,
+  type FiringOrder,
+  lockTheseSchedules,
+  readDueSchedules,
+} from "#lib/db/schedules.ts";
+import { inTx, retried } from "#lib/db/tx.ts";
 import type { EngineDeps } from "./deps.ts";
 import { firingOrders } from "./firing-orders.ts";
 import { isolating, quarantine } from "./quarantine.ts";
@@ -26,13 +32,27 @@ export async function fireDueSchedules(deps: EngineDeps): Promise<number | undef
     const made: FiredRun[] = [];
     let movedSome = false;
     const fire = async (some: readonly FiringOrder[]): Promise<void> => {
-      const { moved, runs } = await inTx(deps.pool, (tx) => fireSchedules(tx, some, "scheduler"));
+      const { moved, runs } = await inOneStatement(deps, some);
       movedSome ||= moved.length > 0;
       made.push(...runs);
     };
     await isolating(deps, "fire", orders, ({ schedule }) => schedule.id, fire);
     if (made.length > 0) await begin(deps, made);
     if (!movedSome && broken.length === 0) return HELD_MS;
+  }
+}
+
+/**
+ * In no transaction around it: a process that stops here holds nothing. When it fails, that is heard of before its locks are gone, so
+ * they are waited for: who tries parts of it must not find them.
+ */
+async function inOneStatement(deps: EngineDeps, orders: readonly FiringOrder[]): ReturnType<typeof fireSchedules> {
+  try {
+    return await retried(() => fireSchedules(deps.pool, orders, "scheduler"));
+  } catch (error) {
+    const ids = orders.map(({ schedule }) => schedule.id);
+    await inTx(deps.pool, (tx) => lockTheseSchedules(tx, ids)).catch(() => undefined);
+    throw error;
   }
 }
 
