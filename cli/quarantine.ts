@@ -51,7 +51,8 @@ function retry(): Command {
     .description("Try a row again now, or all of them.")
     .argument("[duty]", Object.keys(QUARANTINE_KEYS).join(", "))
     .argument("[key]", "which one, as list shows it")
-    .action((duty: string | undefined, key: string | undefined) =>
+    .option("--json", "print {retried} as JSON")
+    .action((duty: string | undefined, key: string | undefined, options: { json?: true }) =>
       withEngine("quarantine-retry", async ({ pool, notifier }) => {
         if (duty !== undefined && !isDuty(duty))
           return trouble(
@@ -61,6 +62,7 @@ function retry(): Command {
         const rows = await retryQuarantined(pool, duty, key);
         if (rows === 0) return trouble("there is no such row in quarantine");
         notifier.announce("sluice_schedules", ["*"]);
+        if (options.json) return printJson({ retried: rows });
         printLine(`${count(rows, "row")} will be tried again`);
       }),
     );

@@ -26,6 +26,8 @@ const AT_ONCE = 200;
 export type Released = {
   /** Runs whose tasks are `ready` again. */
   runs: string[];
+  /** Those tasks. */
+  taskInstanceIds: string[];
   /** Attempts left as they are, because their task has lost its worker too often: the caller ends them. */
   exhausted: { taskInstanceId: string; token: string }[];
 };
@@ -81,8 +83,10 @@ async function release(
        where a.state = 'running' and ${LOST_WHEN[reason]} and lk.lost_attempts >= $3`,
     values: [...values, allowance, reason, only],
   });
+  const ready = rows.filter((row) => row.token === null);
   return {
-    runs: [...new Set(rows.filter((row) => row.token === null).map((row) => row.runId))],
+    runs: [...new Set(ready.map((row) => row.runId))],
+    taskInstanceIds: ready.map((row) => row.id),
     exhausted: rows.flatMap((row) => (row.token === null ? [] : [{ taskInstanceId: row.id, token: row.token }])),
   };
 }

@@ -40,3 +40,8 @@ export function createPool(options: { url: string; max: number; name: string; qu
   pool.on("connect", (client) => void client.on("error", () => undefined));
   return pool;
 }
+
+/** Fails when the database does not answer. */
+export async function ping(db: Db): Promise<void> {
+  await db.query("select");
+}

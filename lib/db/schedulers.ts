@@ -7,7 +7,10 @@ export type SchedulerDuty = { name: string; ok: boolean; ageMs: number; maxAgeMs
 /** Not seen for so long, a scheduler is taken for gone. */
 export const SCHEDULER_GONE_MS = 30_000;
 
-/** Says that this scheduler is there and how its duties are; answers how many rows each duty leaves out. */
+/**
+ * Says that this scheduler is there and how its duties are; answers how many rows each duty leaves out. A row that nobody has
+ * tried for an hour after its time is not there any more: its run was cancelled, say.
+ */
 export async function sayPresent(
   db: Db,
   { id, host, pid, version }: SchedulerIdentity,
@@ -17,6 +20,7 @@ export async function sayPresent(
     name: "say-present",
     text: `
       with gone as (delete from sluice.scheduler where seen_at < (select sluice.clock()) - interval '1 day'),
+      forgotten as (delete from sluice.quarantine where retry_at < (select sluice.clock()) - interval '1 hour'),
       here as (
         insert into sluice.scheduler (id, host, pid, version, duties) values ($1, $2, $3, $4, $5)
         on conflict (id) do update set seen_at = sluice.clock(), duties = excluded.duties)

@@ -12,7 +12,7 @@ const RETRIED_CODES = new Set([
 ]);
 
 /** True when running the same statements again may well work. */
-export function isLostRace(error: unknown): boolean {
+export function isLostRace(error: unknown): error is pg.DatabaseError {
   return error instanceof pg.DatabaseError && RETRIED_CODES.has(error.code ?? "");
 }
 

@@ -14,6 +14,16 @@ export async function readOccupancy(db: Db): Promise<Occupancy[]> {
   return rows;
 }
 
+/** False when nothing is ready and nothing is said to wait. */
+export async function hasWaits(db: Db): Promise<boolean> {
+  const { rows } = await db.query<{ any: boolean }>({
+    name: "has-waits",
+    text: `select exists (select from sluice.task_instance where admissible)
+               or exists (select from sluice.workload_wait) as any`,
+  });
+  return rows[0]!.any;
+}
+
 /** Replaces the whole list of waits; one that stays the same keeps its time. */
 export async function replaceWaits(db: Db, waits: ReadonlyMap<number, WaitReason>): Promise<void> {
   const entries = [...waits].map(([id, { code, ...detail }]) => ({ id, code, detail: JSON.stringify(detail) }));

@@ -3,7 +3,7 @@ import { decideAdmission } from "#lib/domain/admission.ts";
 import { withHolders, type WaitReason } from "#lib/domain/wait-reason.ts";
 import { admitReady, lockAdmission, readDemand, readyDue } from "#lib/db/admission.ts";
 import { inTx, retried } from "#lib/db/tx.ts";
-import { readOccupancy, replaceWaits } from "#lib/db/waits.ts";
+import { hasWaits, readOccupancy, replaceWaits } from "#lib/db/waits.ts";
 import { coalescing } from "./coalesce.ts";
 import type { EngineDeps } from "./deps.ts";
 
@@ -13,7 +13,7 @@ import type { EngineDeps } from "./deps.ts";
  * logged, not thrown; the scheduler's regular pass is the net.
  */
 export async function admit(deps: EngineDeps): Promise<number> {
-  return passes(deps, "all");
+  return passes(deps, "all").catch(() => 0);
 }
 
 /** Makes what waits for its next attempt or look ready when its time has come, and hands it out. */
@@ -22,14 +22,18 @@ export async function admitDue(deps: EngineDeps): Promise<void> {
   if (moved > 0) await admit(deps);
 }
 
-/** A scheduler's regular look: whatever is due or was left behind is handed out. One statement while nothing is ready. */
+/**
+ * A scheduler's regular look: whatever is due or was left behind is handed out. One statement while nothing is ready. Throws when
+ * nothing can be handed out: there is no net under this one.
+ */
 export async function admitLeft(deps: EngineDeps): Promise<void> {
   const { isReady } = await retried(() => readyDue(deps.pool));
-  if (isReady && decideAdmission(await readDemand(deps.pool)).admitted.length > 0) await admit(deps);
+  if (isReady && decideAdmission(await readDemand(deps.pool)).admitted.length > 0) await passes(deps, "all");
 }
 
-/** Why what is ready still waits is written down; nothing is written while that stays as it is. */
+/** Why what is ready still waits is written down; nothing is written while that stays as it is, and one statement asked while nothing is ready. */
 export async function explainWaits(deps: EngineDeps): Promise<void> {
+  if (!(await hasWaits(deps.pool))) return;
   await writeWaits(deps, decideAdmission(await readDemand(deps.pool)).waits);
 }
 
@@ -68,6 +72,6 @@ async function pass(deps: EngineDeps): Promise<number> {
     return admitted.length;
   } catch (error) {
     deps.log.warn({ error: messageOf(error) }, "an admission pass failed; the next one covers it");
-    return 0;
+    throw error;
   }
 }

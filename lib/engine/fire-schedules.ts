@@ -31,10 +31,11 @@ export async function fireDueSchedules(deps: EngineDeps): Promise<number | undef
     for (const { id, error } of broken) await quarantine(deps, "fire", id, error);
     const made: FiredRun[] = [];
     let movedSome = false;
-    const fire = async (some: readonly FiringOrder[]): Promise<void> => {
+    const fire = async (some: readonly FiringOrder[]): Promise<readonly string[]> => {
       const { moved, runs } = await inOneStatement(deps, some);
       movedSome ||= moved.length > 0;
       made.push(...runs);
+      return moved;
     };
     await isolating(deps, "fire", orders, ({ schedule }) => schedule.id, fire);
     if (made.length > 0) await begin(deps, made);

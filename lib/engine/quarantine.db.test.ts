@@ -14,6 +14,7 @@ import {
   worker,
 } from "#lib/testing/engine.ts";
 import { dueTimes, forgetSchedules, publishScheduled, setClock } from "#lib/testing/schedules.ts";
+import { admit, admitLeft } from "./admit.ts";
 import { dispatchCallbacks } from "./dispatch-callbacks.ts";
 import { finish } from "./finish.ts";
 import { fireDueSchedules } from "./fire-schedules.ts";
@@ -86,9 +87,10 @@ describe("a set of which one breaks the statement", () => {
   });
 
   test("is blamed for nothing that is no fault of a row: a right that is missing, or what fails for all alike", async () => {
-    const withoutRight = (): Promise<unknown> => database.pool.query("select * from sluice.no_such_table");
+    const withoutRight = async (): Promise<void> =>
+      void (await database.pool.query("select * from sluice.no_such_table"));
     await expect(isolating(database.deps, "runs", [1, 2], String, withoutRight)).rejects.toThrow("no_such_table");
-    const alike = (): Promise<unknown> => database.pool.query("select 1 / 0");
+    const alike = async (): Promise<void> => void (await database.pool.query("select 1 / 0"));
     await expect(isolating(database.deps, "runs", [1, 2, 3], String, alike)).rejects.toThrow("division by zero");
     expect(await inQuarantine()).toEqual([]);
   });
@@ -151,18 +153,24 @@ describe("one row that breaks a duty", () => {
     expect(await inQuarantine()).toEqual(["runs stuck"]);
   });
 
-  test("of the sweep: other lost attempts are taken back", async () => {
+  test("of the sweep: other lost attempts are taken back, also with idle connections to try the parts on", async () => {
     const { deps } = database;
     await publish(deps, "lost", { a: [], b: ["a"] });
-    const w = await worker(deps, "w");
-    const runs = [await start(deps, "lost"), await start(deps, "lost")];
-    await claimAll(deps, w);
-    await moveClock(deps, "1 h");
-    await poison("sluice.live_attempt", "delete", `old.task_instance_id >> 20 = ${runs[0]!}`);
-    await takeBackExpired(deps, 0);
-    expect(await states(deps, runs[0]!)).toEqual(["running", "waiting"]);
-    expect(await states(deps, runs[1]!)).toEqual(["ready", "waiting"]);
-    expect(await inQuarantine()).toEqual([`sweep ${BigInt(runs[0]!) << 20n}`]);
+    for (let round = 0; round < 6; round++) {
+      await forgetRuns(deps);
+      const w = await worker(deps, "w");
+      const runs: string[] = [];
+      for (let n = 0; n < 8; n++) runs.push(await start(deps, "lost"));
+      expect(await claimAll(deps, w)).toHaveLength(runs.length);
+      await moveClock(deps, "1 h");
+      const bad = runs[round]!;
+      await poison("sluice.live_attempt", "delete", `old.task_instance_id >> 20 = ${bad}`);
+      await Promise.all(runs.map(() => deps.pool.query("select pg_sleep(0.005)")));
+      await takeBackExpired(deps, 0);
+      for (const run of runs) expect((await states(deps, run))[0] === "running").toBe(run === bad);
+      expect(await inQuarantine()).toEqual([`sweep ${BigInt(bad) << 20n}`]);
+      await heal();
+    }
   });
 
   test("of settling: a run that cannot be settled keeps no other from it", async () => {
@@ -183,6 +191,19 @@ describe("one row that breaks a duty", () => {
     await sweep(deps);
     expect(await runState(deps, runs[0]!)).toBe("failed");
     expect(await inQuarantine()).toEqual([]);
+  });
+
+  test("of admission, where none is tried alone: the duty says so, and who made the task ready is not troubled", async () => {
+    const { deps } = database;
+    await publish(deps, "refused", { a: [] });
+    await poison("sluice.live_attempt", "insert", "true");
+    await worker(deps, "w");
+    const runId = await start(deps, "refused");
+    expect(await admit(deps)).toBe(0);
+    await expect(admitLeft(deps)).rejects.toThrow("poisoned live_attempt");
+    await heal();
+    await admitLeft(deps);
+    expect(await states(deps, runId)).toEqual(["queued"]);
   });
 
   test("of callbacks: the others are handed over", async () => {

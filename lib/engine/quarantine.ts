@@ -5,49 +5,95 @@ import { messageOf } from "#lib/domain/errors.ts";
 import type { EngineDeps } from "./deps.ts";
 
 /**
+ * Does a set of items. When it fails it leaves nothing behind, not even a lock that is just being given up: a statement that failed is
+ * heard of before it is rolled back, so it is in a transaction (`inTx`) or waited for. Answers the keys of those done, when it may have
+ * passed some over.
+ */
+type Work<T> = (items: readonly T[]) => Promise<readonly string[] | void>;
+
+type Failed<T> = { item: T; error: unknown };
+
+/** `contended`: an item lost its races with others, which is neither its fault nor a reason to keep the rest from being done. */
+type Outcome<T> = { done: readonly string[]; failed: readonly Failed<T>[]; contended?: Error | undefined };
+
+/**
  * Does `work` for the items of a duty together, as sets are done. When that fails through the data, halves of them are tried,
  * down to the single item that fails by itself: it is left out for a time, which grows, and reported, and the duty goes on with the
- * others. One that works again is forgotten. An error that speaks of no row (the database is away or busy, a right is missing, every
- * item fails alike) is thrown, and nothing is blamed for it. `work` must leave nothing behind when it fails, not even a lock that is
- * just being given up: a statement that failed is rolled back only after it was heard of, so it is in a transaction (`inTx`).
+ * others. One that works again is forgotten. An error that speaks of no row (the database is away, a right is missing, every item
+ * fails alike) is thrown, and nothing is blamed for it. So is, after the rest is done, that an item is locked by others.
  */
 export async function isolating<T>(
   deps: EngineDeps,
   duty: QuarantinedDuty,
   items: readonly T[],
   keyOf: (item: T) => string,
-  work: (items: readonly T[]) => Promise<unknown>,
+  work: Work<T>,
+): Promise<void> {
+  const doInHalves = (some: readonly T[]): Promise<Outcome<T>> => inHalves(some, keyOf, work);
+  await leavingOut(deps, duty, items, keyOf, doInHalves);
+}
+
+/** The same for items of which each is a transaction of its own. */
+export async function isolatingEach<T>(
+  deps: EngineDeps,
+  duty: QuarantinedDuty,
+  items: readonly T[],
+  keyOf: (item: T) => string,
+  work: (item: T) => Promise<unknown>,
+): Promise<void> {
+  const workOnOne = async ([item]: readonly T[]): Promise<void> => void (await work(item!));
+  await leavingOut(deps, duty, items, keyOf, async (some) => {
+    const outcomes: Outcome<T>[] = [];
+    for (const item of some) outcomes.push(await inHalves([item], keyOf, workOnOne));
+    return together(outcomes);
+  });
+}
+
+async function leavingOut<T>(
+  deps: EngineDeps,
+  duty: QuarantinedDuty,
+  items: readonly T[],
+  keyOf: (item: T) => string,
+  doThem: (items: readonly T[]) => Promise<Outcome<T>>,
 ): Promise<void> {
   if (items.length === 0) return;
   const known = await readQuarantine(deps.pool, duty);
-  const tried = items.filter((item) => known.get(keyOf(item))?.isHeld !== true);
-  const { done, failed } = await divided(tried, work);
+  const { done, failed, contended } = await doThem(items.filter((item) => known.get(keyOf(item))?.isHeld !== true));
   const [first] = failed;
   const isAlike = failed.every(({ error }) => messageOf(error) === messageOf(first?.error));
   if (first !== undefined && done.length === 0 && failed.length > 1 && isAlike) throw first.error;
   for (const { item, error } of failed) await quarantine(deps, duty, keyOf(item), error);
-  const healed = done.map(keyOf).filter((key) => known.has(key));
-  if (healed.length === 0) return;
-  await endQuarantine(deps.pool, duty, healed);
-  deps.log.info({ duty, keys: healed }, "what was in quarantine works again");
+  const healed = done.filter((key) => known.has(key));
+  if (healed.length > 0) {
+    await endQuarantine(deps.pool, duty, healed);
+    deps.log.info({ duty, keys: healed }, "what was in quarantine works again");
+  }
+  if (contended !== undefined) throw contended;
 }
 
-type Divided<T> = { done: readonly T[]; failed: readonly { item: T; error: unknown }[] };
-
-/** The items for which it worked, and those that fail by themselves. Throws an error that is not one of the data. */
-async function divided<T>(items: readonly T[], work: (items: readonly T[]) => Promise<unknown>): Promise<Divided<T>> {
+/** Throws an error that is not one of the data. */
+async function inHalves<T>(items: readonly T[], keyOf: (item: T) => string, work: Work<T>): Promise<Outcome<T>> {
   if (items.length === 0) return { done: [], failed: [] };
   try {
-    await work(items);
-    return { done: items, failed: [] };
+    return { done: (await work(items)) ?? items.map(keyOf), failed: [] };
   } catch (error) {
-    if (!isOfTheData(error)) throw error;
-    if (items.length === 1) return { done: [], failed: [{ item: items[0]!, error }] };
-    const middle = Math.ceil(items.length / 2);
-    const first = await divided(items.slice(0, middle), work);
-    const second = await divided(items.slice(middle), work);
-    return { done: [...first.done, ...second.done], failed: [...first.failed, ...second.failed] };
+    const isRace = isLostRace(error);
+    if (!isRace && !isOfTheData(error)) throw error;
+    if (items.length > 1) {
+      const middle = Math.ceil(items.length / 2);
+      const first = await inHalves(items.slice(0, middle), keyOf, work);
+      return together([first, await inHalves(items.slice(middle), keyOf, work)]);
+    }
+    return isRace ? { done: [], failed: [], contended: error } : { done: [], failed: [{ item: items[0]!, error }] };
   }
+}
+
+function together<T>(outcomes: readonly Outcome<T>[]): Outcome<T> {
+  return {
+    done: outcomes.flatMap(({ done }) => done),
+    failed: outcomes.flatMap(({ failed }) => failed),
+    contended: outcomes.find(({ contended }) => contended !== undefined)?.contended,
+  };
 }
 
 /**
@@ -55,7 +101,7 @@ async function divided<T>(items: readonly T[], work: (items: readonly T[]) => Pr
  * function raises (P0); of others, all but those of the connection.
  */
 function isOfTheData(error: unknown): boolean {
-  if (isDatabaseUnreachable(error) || isLostRace(error)) return false;
+  if (isDatabaseUnreachable(error)) return false;
   return isDatabaseError(error) ? /^(22|23|54|P0)/.test(error.code ?? "") : true;
 }
 

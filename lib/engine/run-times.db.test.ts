@@ -102,9 +102,10 @@ test("a DAG without schedules pays nothing for it, and one with them a look at t
   expect(free.filter(isLook)).toEqual([]);
   expect(bound.filter(isLook)).toHaveLength(1);
   expect(given.filter(isLook)).toEqual([]);
-  const [starts] = free.filter((text) => text.includes("sluice.start_run"));
-  expect(free[0]).toBe(starts);
-  expect(bound[1]).toBe(starts);
+  // What an earlier run is announced with may come in between.
+  const own = (texts: readonly string[]): string[] => texts.filter((text) => !text.includes("pg_notify"));
+  expect(own(free)[0]).toContain("sluice.start_run");
+  expect(own(bound)[1]).toContain("sluice.start_run");
 });
 
 test("a run that a schedule made has its interval and schedule, and a worker gets them with the task", async () => {

@@ -16,7 +16,7 @@ import { admit } from "./admit.ts";
 import type { EngineDeps } from "./deps.ts";
 import { finish } from "./finish.ts";
 import { LEASE_MS, LOST_ALLOWANCE } from "./lease.ts";
-import { isolating } from "./quarantine.ts";
+import { isolating, isolatingEach } from "./quarantine.ts";
 import { settleRun } from "./settle-run.ts";
 
 /** An attempt handed over and not claimed for so long is handed over again; the same id twice is a no-op. */
@@ -29,9 +29,14 @@ export async function sweep(deps: EngineDeps): Promise<void> {
   const abandoned = await retried(() => unadmitAbandoned(deps.pool));
   deps.notifier.announce("sluice_runs", abandoned);
   await redeliver(deps);
-  const settle = async ([runId]: readonly string[]): Promise<void> => settleRun(deps, runId!);
-  for (const runId of await unsettledRuns(deps.pool, SETTLE_BATCH))
-    await isolating(deps, "settle", [runId], (id) => id, settle);
+  const unsettled = await unsettledRuns(deps.pool, SETTLE_BATCH);
+  await isolatingEach(
+    deps,
+    "settle",
+    unsettled,
+    (runId) => runId,
+    (runId) => settleRun(deps, runId),
+  );
 }
 
 /**
@@ -39,10 +44,12 @@ export async function sweep(deps: EngineDeps): Promise<void> {
  * statement, and when that fails in parts, so that an attempt that cannot be taken back keeps no other from it.
  */
 export async function takeBackExpired(deps: EngineDeps, leaseMs: number): Promise<void> {
-  const release = (ids: readonly string[]): Promise<void> =>
-    inTx(deps.pool, (tx) => releaseExpired(tx, leaseMs, LOST_ALLOWANCE, ids)).then((released) =>
-      takeBack(deps, released),
-    );
+  const release = async (ids: readonly string[]): Promise<readonly string[]> => {
+    // In a transaction, whose failure is heard when its locks are gone: the parts skip what is locked.
+    const released = await inTx(deps.pool, (tx) => releaseExpired(tx, leaseMs, LOST_ALLOWANCE, ids));
+    await takeBack(deps, released);
+    return [...released.taskInstanceIds, ...released.exhausted.map(({ taskInstanceId }) => taskInstanceId)];
+  };
   const expired = await expiredAttempts(deps.pool, leaseMs);
   await isolating(deps, "sweep", expired, (id) => id, release);
 }

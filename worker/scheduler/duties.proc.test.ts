@@ -1,8 +1,6 @@
 import { execFile } from "node:child_process";
 import type { ChildProcess } from "node:child_process";
-import { once } from "node:events";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
-import { createServer } from "node:net";
 import os from "node:os";
 import path from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
@@ -10,7 +8,7 @@ import pg from "pg";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { plainEnv } from "#lib/env.ts";
 import { testDatabase } from "#lib/testing/database.ts";
-import { killProcess, startScheduler } from "#lib/testing/scheduler-process.ts";
+import { freePort, killProcess, startScheduler } from "#lib/testing/scheduler-process.ts";
 
 const database = testDatabase();
 const SLUICE = path.resolve(import.meta.dirname, "../../cli/sluice.mjs");
@@ -34,15 +32,6 @@ afterAll(async () => {
   await killProcess(scheduler);
   await rm(dagsDir, { recursive: true });
 });
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, "127.0.0.1");
-  await once(server, "listening");
-  const address = server.address();
-  server.close();
-  await once(server, "close");
-  return typeof address === "object" && address !== null ? address.port : 0;
-}
 
 type Ready = {
   code: number;

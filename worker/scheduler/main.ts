@@ -3,6 +3,7 @@ import { messageOf } from "#lib/domain/errors.ts";
 import type { Log } from "#lib/domain/log.ts";
 import { engineDeps } from "#lib/boot.ts";
 import { sampleSizes } from "#lib/db/table-sizes.ts";
+import { ping } from "#lib/db/pool.ts";
 import { deleteExpiredXcoms } from "#lib/db/xcoms.ts";
 import { admitLeft, explainWaits } from "#lib/engine/admit.ts";
 import { tendBackfills } from "#lib/engine/backfill/tend.ts";
@@ -23,6 +24,7 @@ import { createLoader, type Loader } from "../loader/loader.ts";
 import type { DescribedPlugins } from "../plugins/describe.ts";
 import { checkSchedulesOnTime, firingService } from "./firing.ts";
 import { presenceService } from "./presence.ts";
+import { guardedSweep } from "./sweep-guard.ts";
 
 const LOAD_EVERY_MS = 1_000;
 const ADMIT_EVERY_MS = 1_000;
@@ -49,7 +51,7 @@ export async function runScheduler(
     const metrics = createDutyMetrics(duties.report);
     let quarantined: Record<string, number> = {};
     const loader = createLoader({ deps, dagsDir: settings.dagsDir, env: plainEnv(), plugins });
-    const guard = healthGuard(LEASE_MS);
+    const guarded = guardedSweep({ leaseMs: LEASE_MS, probe: () => ping(deps.pool), sweep: () => sweep(deps) });
     const duty = (name: string, everyMs: number, run: () => Promise<unknown>): Service =>
       everyService({ name, everyMs, duties, metrics, log, run: async () => void (await run()) });
     return {
@@ -69,7 +71,7 @@ export async function runScheduler(
         duty("expired xcoms", XCOMS_EVERY_MS, () => deleteExpiredXcoms(deps.pool)),
         duty("retention", RETENTION_EVERY_MS, () => dropExpired(deps)),
         duty("statistics", STATISTICS_EVERY_MS, () => sampleSizes(deps.pool)),
-        duty("sweep", SWEEP_EVERY_MS, () => guard(() => sweep(deps))),
+        duty("sweep", SWEEP_EVERY_MS, guarded),
         presenceService(deps, duties, metrics, (counts) => {
           quarantined = counts;
           metrics.quarantined(counts);
@@ -99,20 +101,4 @@ async function firstLoad(loader: Loader, log: Log): Promise<void> {
   });
   await Promise.race([pass, delay(FIRST_LOAD_MS, undefined, { signal: limit.signal }).catch(() => undefined)]);
   limit.abort();
-}
-
-/**
- * After an outage of the database every lease looks expired, although only the heartbeats could not arrive. So the
- * first time after a failure, and at the start, nothing is swept until a full lease has passed without a failure.
- */
-function healthGuard(leaseMs: number): (run: () => Promise<void>) => Promise<void> {
-  let healthySince = performance.now();
-  return async (run) => {
-    try {
-      if (performance.now() - healthySince > leaseMs) await run();
-    } catch (error) {
-      healthySince = performance.now();
-      throw error;
-    }
-  };
 }
