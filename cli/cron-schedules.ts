@@ -50,10 +50,13 @@ async function ofDag(file: string): Promise<Asked | undefined> {
   if (read === undefined) return undefined;
   const { spec } = read.dag;
   if (spec.schedule.length === 0) return trouble(`the DAG "${spec.id}" has no schedule`);
-  const { compileSchedules } = await import("#lib/domain/schedule/compile.ts");
+  const [{ compileSchedules }, { expressionOf }] = await Promise.all([
+    import("#lib/domain/schedule/compile.ts"),
+    import("#lib/domain/schedule/words.ts"),
+  ]);
   const compiled = compileSchedules(spec);
   const schedules = spec.schedule.map((one, index) => ({
-    text: "cron" in one ? one.cron : `every ${one.every}`,
+    text: expressionOf(one),
     spec: one,
     schedule: compiled[index]!,
   }));

@@ -43,12 +43,12 @@ async function list(options: { tag?: string; json?: true }): Promise<void> {
   }
 }
 
-async function readAll({ prisma }: OpenDatabase): Promise<{ dags: Dag[]; problems: ImportProblem[] }> {
+async function readAll({ prisma, pool }: OpenDatabase): Promise<{ dags: Dag[]; problems: ImportProblem[] }> {
   const { listDags, listImportProblems } = await import("#lib/db/dag-reads.ts");
   const dags: Dag[] = [];
   let cursor: string | undefined;
   do {
-    const page = await listDags(prisma, { limit: PAGE, cursor });
+    const page = await listDags(prisma, pool, { limit: PAGE, cursor });
     dags.push(...page.items);
     cursor = page.nextCursor ?? undefined;
   } while (cursor !== undefined);

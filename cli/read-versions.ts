@@ -37,9 +37,9 @@ export async function versionsOrExit(dagId: string): Promise<{ current: number; 
   });
 }
 
-async function dagOrExit({ prisma }: OpenDatabase, dagId: string): Promise<{ version: number; file: string }> {
+async function dagOrExit({ prisma, pool }: OpenDatabase, dagId: string): Promise<{ version: number; file: string }> {
   const { findDag } = await import("#lib/db/dag-reads.ts");
-  const dag = await findDag(prisma, dagId);
+  const dag = await findDag(prisma, pool, dagId);
   return dag ?? trouble(`there is no DAG "${dagId}"; \`sluice dags list\` lists them`);
 }
 

@@ -1,6 +1,6 @@
 import { Command } from "commander";
 import type { ScheduleStanding } from "#lib/db/schedule-reads.ts";
-import type { DropReason } from "#lib/domain/schedule/decide.ts";
+import { DROP_WORDS } from "#lib/domain/schedule/decide.ts";
 import { type Asked, clockText, parseCount, timeText } from "./cron-schedules.ts";
 import { runLines } from "./cron-next.ts";
 import { withEngine } from "./engine.ts";
@@ -20,7 +20,7 @@ export function schedulesCommand(): Command {
 type Known = ScheduleStanding & { one: Asked["schedules"][number]; words: string; details: string[] };
 
 async function known(standing: ScheduleStanding): Promise<Known> {
-  const [{ compileDefinition }, { wordsOf }] = await Promise.all([
+  const [{ compileDefinition }, { expressionOf, wordsOf }] = await Promise.all([
     import("#lib/domain/schedule/definition.ts"),
     import("#lib/domain/schedule/words.ts"),
   ]);
@@ -28,8 +28,7 @@ async function known(standing: ScheduleStanding): Promise<Known> {
   const { spec } = definition;
   const schedule = compileDefinition(dagId, definition);
   const { when, details } = wordsOf(spec, schedule);
-  const text = "cron" in spec ? spec.cron : `every ${spec.every}`;
-  return { ...standing, one: { text, spec, schedule }, words: when, details };
+  return { ...standing, one: { text: expressionOf(spec), spec, schedule }, words: when, details };
 }
 
 function list(): Command {
@@ -40,7 +39,7 @@ function list(): Command {
     .action((options: { dag?: string; json?: true }) =>
       withEngine("schedules-list", async ({ pool }) => {
         const { listSchedules } = await import("#lib/db/schedule-reads.ts");
-        const { now, schedules } = await listSchedules(pool, options.dag);
+        const { now, schedules } = await listSchedules(pool, options.dag === undefined ? undefined : [options.dag]);
         if (options.json) return printJson({ now, schedules });
         if (schedules.length === 0) return printLine("there are no schedules");
         const rows = (await Promise.all(schedules.map(known))).map((schedule) => [
@@ -79,7 +78,7 @@ function show(): Command {
           import("#lib/db/schedule-reads.ts"),
           import("#lib/domain/schedule/preview.ts"),
         ]);
-        const { now, schedules } = await listSchedules(pool, dagId);
+        const { now, schedules } = await listSchedules(pool, [dagId]);
         if (schedules.length === 0) return trouble(`there is no DAG "${dagId}" with a schedule`);
         const all = await Promise.all(schedules.map(known));
         const asked: Asked = { title: dagId, schedules: all.map(({ one }) => one) };
@@ -123,12 +122,6 @@ function reset(): Command {
     );
 }
 
-const REASONS: Record<DropReason, string> = {
-  MISSED: "missed, while nothing could start them or earlier runs filled the DAG's limit",
-  TOO_MANY: "more than catchup makes up for",
-  PAUSED: "due while the DAG was paused",
-};
-
 function standingLines({ one, words, details, lastDue, dropped }: Known): string[] {
   return [
     `${one.text}  ${words}`,
@@ -136,7 +129,7 @@ function standingLines({ one, words, details, lastDue, dropped }: Known): string
     ...(lastDue === null ? [] : [`  last due ${clockText(one.schedule, lastDue)}`]),
     ...dropped.map(
       ({ reason, runs, firstDue, lastDue: last }) =>
-        `  did not start: ${count(runs, "run")} from ${timeText(firstDue)} to ${timeText(last)} UTC, ${REASONS[reason]}`,
+        `  did not start: ${count(runs, "run")} from ${timeText(firstDue)} to ${timeText(last)} UTC, ${DROP_WORDS[reason]}`,
     ),
   ];
 }

@@ -9,6 +9,7 @@ test("only health and ready answer without a token", async () => {
   const closed = [
     "/dags",
     "/dags/hello",
+    "/dags/hello/schedule-preview",
     "/dag-runs",
     "/dag-runs/1",
     "/dag-runs/1/tasks",
@@ -24,7 +25,8 @@ test("only health and ready answer without a token", async () => {
       expect(response.headers.get("content-type")).toContain("application/problem+json");
     }
   }
-  expect((await fetch(`${sluice.url}/api/v1/dags/hello/trigger`, { method: "POST" })).status).toBe(401);
+  for (const action of ["trigger", "pause", "unpause"])
+    expect((await fetch(`${sluice.url}/api/v1/dags/hello/${action}`, { method: "POST" })).status, action).toBe(401);
 });
 
 test("a run is triggered, followed and read by the API", async () => {

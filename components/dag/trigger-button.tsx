@@ -1,6 +1,7 @@
 "use client";
 
 import { Play } from "lucide-react";
+import { Bubble } from "#components/ui/bubble.tsx";
 import { Button } from "#components/ui/button.tsx";
 import { useHydrated } from "#components/ui/use-hydrated.ts";
 import { useTrigger } from "./use-trigger.ts";
@@ -22,16 +23,9 @@ export function TriggerButton({ dagId, name, compact = false, disabled = false }
         onClick={() => void start()}
       >
         <Play aria-hidden className="fill-current" />
-        Trigger
+        <span className={compact ? "max-sm:sr-only" : undefined}>Trigger</span>
       </Button>
-      {problem === undefined ? null : (
-        <span
-          role="alert"
-          className="absolute top-full right-0 z-10 mt-1 w-64 rounded-md border border-failed/40 bg-surface p-2 text-left text-xs whitespace-normal text-danger shadow-lg"
-        >
-          {problem}
-        </span>
-      )}
+      {problem === undefined ? null : <Bubble>{problem}</Bubble>}
     </span>
   );
 }

@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { formatDuration, formatTime, spanMs } from "./format.ts";
+import { formatClock, formatDistance, formatDuration, formatTime, spanMs } from "./format.ts";
 
 test.each([
   [-5, "0.00s"],
@@ -11,6 +11,25 @@ test.each([
   [11_045_000, "3h 04m"],
 ])("%d ms reads %s", (ms, text) => {
   expect(formatDuration(ms)).toBe(text);
+});
+
+test.each([
+  [999, "0s"],
+  [59_900, "59s"],
+  [3_599_000, "59m"],
+  [11_045_000, "3h 04m"],
+  [2 * 86_400_000 + 3 * 3_600_000, "2d 3h"],
+  [45.9 * 86_400_000, "45d"],
+])("%d ms away is %s", (ms, text) => {
+  expect(formatDistance(ms)).toBe(text);
+});
+
+test.each([
+  ["2026-03-11T09:00:00+01:00", "Wed 2026-03-11 09:00"],
+  ["2026-10-25T00:30:12-03:30", "Sun 2026-10-25 00:30:12"],
+  ["2026-03-11T08:00:00.000Z", "Wed 2026-03-11 08:00"],
+])("clocks show %s as %s", (iso, text) => {
+  expect(formatClock(iso)).toBe(text);
 });
 
 test("a time is written in UTC", () => {

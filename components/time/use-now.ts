@@ -17,10 +17,13 @@ function subscribe(listener: () => void): () => void {
   };
 }
 
-/** The server's time, four times a second: `serverNow` corrects for a browser clock that goes wrong. */
-export function useNowMs(serverNow: string): number {
+/**
+ * The server's time, four times a second, or less often when what is shown is coarser: `serverNow` corrects for a browser
+ * clock that goes wrong.
+ */
+export function useNowMs(serverNow: string, stepMs: number = TICK_MS): number {
   const serverNowMs = Date.parse(serverNow);
   const [skewMs] = useState(() => Date.now() - serverNowMs);
-  const snapshot = (): number => Math.floor((Date.now() - skewMs) / TICK_MS) * TICK_MS;
+  const snapshot = (): number => Math.floor((Date.now() - skewMs) / stepMs) * stepMs;
   return useSyncExternalStore(subscribe, snapshot, () => serverNowMs);
 }

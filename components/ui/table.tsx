@@ -4,7 +4,7 @@ import { cn } from "./cn.ts";
 /** A table that scrolls sideways instead of breaking a narrow page. */
 export function Table({ className, ...props }: ComponentProps<"table">) {
   return (
-    <div className="overflow-x-auto">
+    <div className="relative overflow-x-auto">
       <table className={cn("w-full border-collapse text-left", className)} {...props} />
     </div>
   );

@@ -3,6 +3,7 @@ import { DagId } from "#lib/domain/model/names.ts";
 import { DagRun } from "./dag-runs.ts";
 import { JsonObject, pageOf, pageQuery, Time } from "./fields.ts";
 import { op } from "./op.ts";
+import { DueInPause, Schedule, ScheduleSummary } from "./schedules.ts";
 
 export const Dag = z.strictObject({
   id: DagId,
@@ -12,6 +13,10 @@ export const Dag = z.strictObject({
   file: z.string().describe("Where it is defined, relative to the DAGs folder."),
   missing: z.boolean().describe("The file is gone: no new runs start."),
   version: z.number().int(),
+  paused: z.boolean().describe("Nothing of it fires, and no task of it starts but those of backfills."),
+  pausedBy: z.string().nullable(),
+  pausedAt: Time.nullable(),
+  schedule: ScheduleSummary.nullable().describe("Null for a DAG without a schedule."),
   createdAt: Time,
   updatedAt: Time,
 });
@@ -32,6 +37,8 @@ const TypeLook = z.strictObject({
 
 export const DagDetail = z.strictObject({
   ...Dag.shape,
+  schedules: z.array(Schedule).describe("In the order of its definition."),
+  dueInPause: DueInPause.nullable().describe("Null when it is not paused, or has no schedule."),
   tasks: z.array(DagTask),
   types: z.record(z.string(), TypeLook).describe("What people see of the types of its tasks."),
 });
@@ -92,6 +99,40 @@ export const triggerDag = op({
     "forbidden",
     "dag_not_found",
     "idempotency_key_reused",
+    "payload_too_large",
+    "unsupported_media_type",
+  ],
+});
+
+export const pauseDag = op({
+  method: "POST",
+  path: "/dags/{dagId}/pause",
+  summary:
+    "Nothing of the DAG fires or starts until it is unpaused; what runs goes on to its end, and so do backfills.",
+  access: "operator",
+  params: dagParams,
+  returns: { 200: DagDetail },
+  errors: ["unauthenticated", "forbidden", "dag_not_found"],
+});
+
+export const unpauseDag = op({
+  method: "POST",
+  path: "/dags/{dagId}/unpause",
+  summary: "Goes on with the DAG.",
+  access: "operator",
+  params: dagParams,
+  body: z.strictObject({
+    catchUp: z
+      .boolean()
+      .default(false)
+      .describe("The DAG's catch-up policy decides about runs that were due in the pause; otherwise they never start."),
+  }),
+  returns: { 200: DagDetail },
+  errors: [
+    "invalid_request",
+    "unauthenticated",
+    "forbidden",
+    "dag_not_found",
     "payload_too_large",
     "unsupported_media_type",
   ],

@@ -1,5 +1,6 @@
 import { getDagRun, listDagRuns, listRunTasks, watchDagRun } from "./dag-runs.ts";
-import { getDag, listDags, triggerDag } from "./dags.ts";
+import { getDag, listDags, pauseDag, triggerDag, unpauseDag } from "./dags.ts";
+import { previewSchedule } from "./schedules.ts";
 import { dagSchema, health, ready } from "./system.ts";
 import { getTaskInstance, readTaskLog } from "./task-instances.ts";
 
@@ -8,6 +9,9 @@ export const operations = {
   listDags,
   getDag,
   triggerDag,
+  pauseDag,
+  unpauseDag,
+  previewSchedule,
   listDagRuns,
   getDagRun,
   listRunTasks,

@@ -1,7 +1,9 @@
 import { z } from "zod";
 import type { Dag, DagDetail } from "#lib/contract/dags.ts";
+import type { ScheduleSummary } from "#lib/contract/schedules.ts";
 import { DagSpec, typeLooks } from "#lib/domain/model/dag.ts";
 import { RUN_STATES, type RunState } from "#lib/domain/states.ts";
+import { findSchedules, listScheduleSummaries } from "./dag-schedule-reads.ts";
 import type { Db } from "./pool.ts";
 import type { PrismaClient } from "./prisma.ts";
 
@@ -12,6 +14,8 @@ type DagRow = {
   tags: string[];
   file: string;
   missing: boolean;
+  pausedBy: string | null;
+  pausedAt: Date | null;
   createdAt: Date;
   updatedAt: Date;
   currentVersion: { number: number };
@@ -20,6 +24,7 @@ type DagRow = {
 /** DAGs by id, after `cursor`. */
 export async function listDags(
   prisma: PrismaClient,
+  db: Db,
   page: { limit: number; cursor?: string | undefined },
 ): Promise<{ items: Dag[]; nextCursor: string | null }> {
   const rows = await prisma.dag.findMany({
@@ -28,17 +33,22 @@ export async function listDags(
     take: page.limit + 1,
     include: { currentVersion: { select: { number: true } } },
   });
-  const items = rows.slice(0, page.limit).map(toDag);
+  const shown = rows.slice(0, page.limit);
+  const ids = shown.map(({ id }) => id);
+  const summaries = await listScheduleSummaries(db, ids);
+  const items = shown.map((row) => toDag(row, summaries.get(row.id)));
   return { items, nextCursor: rows.length > page.limit ? (items.at(-1)?.id ?? null) : null };
 }
 
 /** One DAG with the tasks of its current version. */
-export async function findDag(prisma: PrismaClient, dagId: string): Promise<DagDetail | undefined> {
+export async function findDag(prisma: PrismaClient, db: Db, dagId: string): Promise<DagDetail | undefined> {
   const row = await prisma.dag.findUnique({
     where: { id: dagId },
     include: { currentVersion: { select: { number: true, spec: true } } },
   });
-  return row === null ? undefined : { ...toDag(row), ...toGraph(row.currentVersion.spec) };
+  if (row === null) return undefined;
+  const { summary, ...schedules } = await findSchedules(db, dagId);
+  return { ...toDag(row, summary), ...schedules, ...toGraph(row.currentVersion.spec) };
 }
 
 type Graph = Pick<DagDetail, "tasks" | "types">;
@@ -98,10 +108,12 @@ export async function listImportProblems(prisma: PrismaClient): Promise<ImportPr
   return rows.flatMap((row) => Problems.parse(row.problems).map((problem) => ({ ...problem, file: row.file })));
 }
 
-function toDag({ currentVersion, createdAt, updatedAt, ...row }: DagRow): Dag {
-  const { id, description, owner, tags, file, missing } = row;
+function toDag({ currentVersion, createdAt, updatedAt, ...row }: DagRow, schedule: ScheduleSummary | undefined): Dag {
+  const { id, description, owner, tags, file, missing, pausedBy, pausedAt } = row;
+  const pause = { paused: pausedBy !== null, pausedBy, pausedAt: pausedAt?.toISOString() ?? null };
   const times = { createdAt: createdAt.toISOString(), updatedAt: updatedAt.toISOString() };
-  return { id, description, owner, tags, file, missing, version: currentVersion.number, ...times };
+  const version = currentVersion.number;
+  return { id, description, owner, tags, file, missing, version, ...pause, schedule: schedule ?? null, ...times };
 }
 
 function toGraph(stored: unknown): Graph {

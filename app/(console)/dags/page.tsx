@@ -3,6 +3,7 @@ import Link from "next/link";
 import { DagTable } from "#components/dag/dag-table.tsx";
 import { ImportErrors } from "#components/dag/import-errors.tsx";
 import { NoDags } from "#components/dag/no-dags.tsx";
+import { RefreshWhenDue } from "#components/schedule/refresh-when-due.tsx";
 import { Button } from "#components/ui/button.tsx";
 import { requireUser } from "#lib/auth/session.ts";
 import { webDeps } from "#lib/boot.ts";
@@ -19,7 +20,7 @@ export default async function DagsPage({ searchParams }: { searchParams: Promise
   const cursor = typeof after === "string" ? after : undefined;
   const { prisma, engine, settings } = await webDeps();
   const [{ items, nextCursor }, problems] = await Promise.all([
-    listDags(prisma, { limit: PAGE_SIZE, cursor }),
+    listDags(prisma, engine.pool, { limit: PAGE_SIZE, cursor }),
     listImportProblems(prisma),
   ]);
   const recent = await listRecentRuns(
@@ -27,6 +28,8 @@ export default async function DagsPage({ searchParams }: { searchParams: Promise
     items.map(({ id }) => id),
     RECENT_RUNS,
   );
+  const serverNow = new Date().toISOString();
+  const nextAt = items.flatMap(({ schedule }) => schedule?.nextRun?.at ?? []).toSorted()[0];
   return (
     <div className="grid gap-4">
       <h1 className="text-xl font-semibold tracking-tight">DAGs</h1>
@@ -34,7 +37,10 @@ export default async function DagsPage({ searchParams }: { searchParams: Promise
       {items.length === 0 ? (
         <NoDags folder={settings.dagsDir} />
       ) : (
-        <DagTable dags={items} recent={recent} nowMs={Date.now()} />
+        <>
+          <DagTable dags={items} recent={recent} serverNow={serverNow} />
+          {nextAt === undefined ? null : <RefreshWhenDue at={nextAt} serverNow={serverNow} />}
+        </>
       )}
       {nextCursor === null ? null : (
         <Button asChild variant="outline" className="justify-self-center">

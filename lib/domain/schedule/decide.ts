@@ -21,6 +21,13 @@ export type ScheduleState = {
 export const DROP_REASONS = ["MISSED", "TOO_MANY", "PAUSED"] as const;
 export type DropReason = (typeof DROP_REASONS)[number];
 
+/** What people read of them, after "did not start". */
+export const DROP_WORDS: Record<DropReason, string> = {
+  MISSED: "missed, while nothing could start them or earlier runs filled the DAG's limit",
+  TOO_MANY: "more than catchup makes up for",
+  PAUSED: "due while the DAG was paused",
+};
+
 /** Runs that will never start; `runs` is the least number of them when there are very many. */
 export type Dropped = { reason: DropReason; runs: number; firstDue: Date; lastDue: Date };
 
@@ -113,7 +120,7 @@ function take(
 const later = (a: Date, b: Date | undefined): Date => (b === undefined || b < a ? a : b);
 
 /** An interval begins where the last one ended: the schedule may have been changed in between. */
-function sinceLast(fire: Fire, lastDue: Date | undefined): Fire {
+export function sinceLast(fire: Fire, lastDue: Date | undefined): Fire {
   if (lastDue === undefined || lastDue.getTime() === fire.logicalDate.getTime()) return fire;
   return { ...fire, logicalDate: lastDue, interval: { start: lastDue, end: fire.interval.end } };
 }

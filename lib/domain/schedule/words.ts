@@ -21,6 +21,11 @@ export function wordsOf(spec: ScheduleSpec, { parts }: CompiledSchedule): Words 
   };
 }
 
+/** A schedule as it is written: its cron expression, or `every 15m`. */
+export function expressionOf(spec: ScheduleSpec): string {
+  return "cron" in spec ? spec.cron : `every ${spec.every}`;
+}
+
 /** `At 09:00, Monday through Friday` */
 export function cronWords({ text, days }: Cron): string {
   return cronstrue.toString(text, { use24HourTimeFormat: true, logicalAndDayFields: days.isBoth });
