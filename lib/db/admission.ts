@@ -208,18 +208,17 @@ export async function admitReady(
     name: "admit-ready",
     text: `
       with pick as materialized (
-        select t.id, g.assigned_to from unnest($1::bigint[], $2::text[]) g(id, assigned_to)
-          join sluice.task_instance t on t.id = g.id
-         where t.admissible
-         order by t.id for update of t skip locked),
+        select t.id from sluice.task_instance t
+         where t.id = any ($1::bigint[]) and t.admissible
+         order by t.id for update skip locked),
       moved as (
         update sluice.task_instance t
            set state = 'queued', attempts = t.attempts + case when t.deferred_id is null then 1 else 0 end
           from pick where t.id = pick.id
-        returning t.id, t.run_id, t.attempts, t.workload_id, t.deferred_id, pick.assigned_to),
+        returning t.id, t.run_id, t.attempts, t.workload_id, t.deferred_id),
       born as (
         insert into sluice.live_attempt (task_instance_id, number, id, state, workload_id, assigned_to)
-        select id, attempts, coalesce(deferred_id, gen_random_uuid()), 'queued', workload_id, assigned_to from moved
+        select id, attempts, coalesce(deferred_id, gen_random_uuid()), 'queued', workload_id, $2::jsonb ->> id::text from moved
         returning task_instance_id, id, workload_id, assigned_to),
       e as (
         insert into sluice.event (run_id, task_instance_id, attempt, from_state, to_state, actor)
@@ -228,7 +227,7 @@ export async function admitReady(
              (b.task_instance_id >> 20)::text as "runId", b.assigned_to as "assignedTo"
         from born b join sluice.workload w on w.id = b.workload_id
        order by array_position($1::bigint[], b.task_instance_id)`,
-    values: [ids, ids.map((id) => assigned.get(id) ?? null)],
+    values: [ids, JSON.stringify(Object.fromEntries(assigned))],
   });
   return rows;
 }
@@ -243,9 +242,9 @@ export async function readyDue(db: Db): Promise<{ moved: number; isReady: boolea
     text: `
       with due as materialized (
         select id, state from sluice.task_instance
-         where id in (select id from sluice.task_instance
-                       where not_before is not null and not_before <= (select sluice.clock())
-                       order by not_before limit 1000)
+         where id = any (array(select id from sluice.task_instance
+                                where not_before is not null and not_before <= (select sluice.clock())
+                                order by not_before limit 1000))
            and not_before <= (select sluice.clock())
          order by id for update skip locked),
       moved as (

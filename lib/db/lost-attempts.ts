@@ -50,13 +50,13 @@ async function release(
     text: `
       with run as materialized (
         select r.id from sluice.dag_run r
-         where r.id in (select a.task_instance_id >> 20 from sluice.live_attempt a
-                         where a.state = 'running' and ${LOST_WHEN[reason]} and ${ONLY_THESE})
+         where r.id = any (array(select a.task_instance_id >> 20 from sluice.live_attempt a
+                                  where a.state = 'running' and ${LOST_WHEN[reason]} and ${ONLY_THESE}))
          order by r.id for key share),
       lk as materialized (
         select t.id, t.lost_attempts, t.deferred_id from sluice.task_instance t
-         where t.id in (select a.task_instance_id from sluice.live_attempt a
-                         where a.state = 'running' and ${LOST_WHEN[reason]} and ${ONLY_THESE} order by 1 limit ${AT_ONCE})
+         where t.id = any (array(select a.task_instance_id from sluice.live_attempt a
+                                  where a.state = 'running' and ${LOST_WHEN[reason]} and ${ONLY_THESE} order by 1 limit ${AT_ONCE}))
            and (select count(*) from run) >= 0
          order by t.id for update skip locked),
       gone as (

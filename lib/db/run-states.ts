@@ -109,7 +109,7 @@ export async function writeStates(
   // after this lock sees.
   await tx.query({
     name: "lock-tasks",
-    text: `select from sluice.task_instance where id = any (select $1::bigint << 20 | o from unnest($2::int[]) o)
+    text: `select from sluice.task_instance where id = any (array(select $1::bigint << 20 | o from unnest($2::int[]) o))
             order by id for update`,
     values: [runId, changes.map((change) => change.ord)],
   });

@@ -10,7 +10,7 @@ const TAKEN_BACK_WHEN = {
        and case w.slot_class when 'process' then k.process_slots when 'function' then k.function_slots
                              else k.inline_slots end > 0
        and (a.assigned_to is null or a.assigned_to = k.id)) and $1::bigint[] is null`,
-  PAUSED: "a.task_instance_id >> 20 = any ($1::bigint[]) and t.held",
+  PAUSED: "a.task_instance_id >> 20 = any ($1::bigint[])",
 } as const;
 
 /**
@@ -27,12 +27,11 @@ async function unadmit(
     text: `
       with lk as materialized (
         select t.id from sluice.task_instance t
-         where t.id in (select a.task_instance_id
-                          from sluice.live_attempt a
-                          join sluice.workload w on w.id = a.workload_id
-                          join sluice.task_instance t on t.id = a.task_instance_id
-                         where a.state = 'queued' and ${TAKEN_BACK_WHEN[reason]} order by 1 limit 1000)
-         order by t.id for update),
+         where t.id = any (array(select a.task_instance_id
+                                   from sluice.live_attempt a join sluice.workload w on w.id = a.workload_id
+                                  where a.state = 'queued' and ${TAKEN_BACK_WHEN[reason]}))
+           and (t.held or $2 <> 'PAUSED')
+         order by t.id limit 1000 for update),
       gone as (
         delete from sluice.live_attempt a using lk where a.task_instance_id = lk.id and a.state = 'queued'
         returning a.task_instance_id, a.number),
