@@ -9,7 +9,7 @@ test("only health and ready answer without a token", async () => {
   const closed = [
     "/dags",
     "/dags/hello",
-    "/dags/hello/schedule-preview",
+    "/dags/hello/next-runs",
     "/dag-runs",
     "/dag-runs/1",
     "/dag-runs/1/tasks",

@@ -62,7 +62,7 @@ test("the list and the DAG's page say when a DAG runs, and which runs never star
   await expect(card).toContainText("every 10m");
   await expect(card).toContainText(/\d+ runs between .* UTC did not start: more than catchup makes up for/);
   await expect(card.getByRole("row")).toHaveCount(11);
-  const answer = await api(sluice, "/dags/clockwork/schedule-preview?count=10");
+  const answer = await api(sluice, "/dags/clockwork/next-runs?count=10");
   const { items } = (await answer.json()) as SchedulePreview;
   const [first] = items;
   await expect(card.getByRole("row").nth(1)).toContainText(first!.local.slice(0, 10));
@@ -146,9 +146,9 @@ test("the API pauses, unpauses and previews, and refuses what is wrong", async (
     [post("/dags/nowhere/unpause"), 404],
     [post("/dags/hello/unpause", '{"catchUp":"yes"}'), 400],
     [post("/dags/hello/unpause", '{"catchup":true}'), 400],
-    [api(sluice, "/dags/nowhere/schedule-preview"), 404],
-    [api(sluice, "/dags/hello/schedule-preview?count=0"), 400],
-    [api(sluice, "/dags/hello/schedule-preview?count=101"), 400],
+    [api(sluice, "/dags/nowhere/next-runs"), 404],
+    [api(sluice, "/dags/hello/next-runs?count=0"), 400],
+    [api(sluice, "/dags/hello/next-runs?count=101"), 400],
     [api(sluice, "/dags/hello/pause"), 405],
   ];
   for (const [answer, status] of cases) expect((await answer).status, (await answer).url).toBe(status);
@@ -164,5 +164,5 @@ test("the API pauses, unpauses and previews, and refuses what is wrong", async (
   ]);
   const list = (await (await api(sluice, "/dags?limit=200")).json()) as { items: Dag[] };
   expect(list.items.find(({ id }) => id === "hello")).toMatchObject({ schedule: null, paused: false });
-  expect(await (await api(sluice, "/dags/hello/schedule-preview")).json()).toMatchObject({ items: [] });
+  expect(await (await api(sluice, "/dags/hello/next-runs")).json()).toMatchObject({ items: [] });
 });

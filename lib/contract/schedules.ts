@@ -79,7 +79,7 @@ export type SchedulePreview = z.infer<typeof SchedulePreview>;
 
 export const previewSchedule = op({
   method: "GET",
-  path: "/dags/{dagId}/schedule-preview",
+  path: "/dags/{dagId}/next-runs",
   summary: "The next runs of all its schedules with what is special about them, also while it is paused.",
   access: "viewer",
   params: z.strictObject({ dagId: DagId }),

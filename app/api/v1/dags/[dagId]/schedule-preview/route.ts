@@ -1,3 +1,0 @@
-import { routes } from "#lib/api/routes.ts";
-
-export const { GET, POST, PUT, PATCH, DELETE } = routes("/dags/{dagId}/schedule-preview");
