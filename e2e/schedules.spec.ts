@@ -12,7 +12,7 @@ const HOUR_MS = 3_600_000;
 const written: string[] = [];
 
 async function removeDags(): Promise<void> {
-  for (const file of written.splice(0)) await rm(file);
+  for (const file of written.splice(0)) await rm(file, { force: true });
 }
 
 test.afterEach(removeDags);
@@ -71,6 +71,10 @@ test("the list and the DAG's page say when a DAG runs, and which runs never star
   await page.goto(`${sluice.url}/dags/over`);
   await expect(card).toContainText("It is never due again.");
   await expect(card).toContainText("ended Wed 2020-01-01 00:00 UTC");
+  await rm(path.join(process.env.E2E_FOLDER!, "dags", "over.json"));
+  await expect.poll(async () => (await dagOf("over")).missing).toBe(true);
+  await page.reload();
+  await expect(card).toContainText("No run starts: its file is gone.");
   await page.goto(`${sluice.url}/dags/hello`);
   await expect(card).toContainText("It has no schedule");
   await page.setViewportSize({ width: 390, height: 844 });

@@ -77,7 +77,7 @@ function OneSchedule({ schedule, dag, serverNow }: OneProps) {
 }
 
 function NextRuns({ dag, preview }: Props) {
-  const heading = dag.paused ? `Next runs, were it to go on now` : "Next runs";
+  const heading = dag.paused && !dag.missing ? "Next runs, were it to go on now" : "Next runs";
   return (
     <div className={cn("border-t border-line", dag.paused && "text-ink-soft")}>
       <h3 className="px-3 pt-3 pb-1 text-xs font-medium text-ink-soft">{heading}</h3>

@@ -53,7 +53,7 @@ export default async function DagPage({ params, searchParams }: Props) {
               <CardTitle>Runs</CardTitle>
             </CardHeader>
             {runs.items.length === 0 ? (
-              <p className="p-4 text-ink-soft">No runs yet. Trigger starts the first one.</p>
+              <p className="p-4 text-ink-soft">No runs yet.{dag.missing ? null : " Trigger starts the first one."}</p>
             ) : (
               <RunsTable runs={runs.items} serverNow={serverNow} />
             )}
