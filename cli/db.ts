@@ -30,7 +30,7 @@ function size(): Command {
         const [{ tables, total, since }, generations] = await Promise.all([readSizes(pool), listGenerations(pool)]);
         if (options.json) return printJson({ total, since, tables, generations });
         const rows = tables
-          .filter((one) => one.rows > 0 || one.total > MIN_SHOWN)
+          .filter((one, index) => index < ALWAYS_SHOWN || one.total > MIN_SHOWN)
           .map((one) => [
             one.name,
             bytes(one.total),
@@ -51,7 +51,8 @@ function size(): Command {
     );
 }
 
-/** Empty tables are there by the dozen. */
+/** The largest ones, and whatever else has a size; empty tables are there by the dozen. */
+const ALWAYS_SHOWN = 10;
 const MIN_SHOWN = 1_000_000;
 
 const NO_GROWTH = "growth is known a day after the first scheduler has started";
