@@ -1,3 +1,4 @@
+import { runIdOf } from "#lib/domain/ids.ts";
 import type { RunTimes } from "#lib/domain/run-times.ts";
 import type { Tx } from "./pool.ts";
 
@@ -74,7 +75,8 @@ export async function claimQueued(
         select taken.*, (taken.id & 1048575)::int as ord, r.id as run_id, r.version_id, r.dag_id, v.bundle, r.conf, r.params,
                r.logical_date, r.interval_start, r.interval_end, r.trigger_kind
           from taken
-          join sluice.dag_run r on r.id = taken.id >> 20
+          -- By a list and what is no key: while rows are waited for, Postgres must not look for partitions row by row.
+          join sluice.dag_run r on r.id = any ($7::bigint[]) and r.id + 0 = taken.id >> 20
           join sluice.dag_version v on v.id = r.version_id)
       select h.id as "taskInstanceId", h.run_id as "runId", h.attempt_id as "attemptId", h.token, h.number,
              h.dag_id as "dagId", t.task_id as "taskId", t.spec as task, h.bundle, h.conf, h.params, h.failures,
@@ -89,6 +91,7 @@ export async function claimQueued(
       worker.epoch,
       leaseMs,
       attempts.map((a) => a.token),
+      [...new Set(attempts.map((a) => runIdOf(a.taskInstanceId)))],
     ],
   });
   const again = rows.filter(({ isLook }) => isLook).map(({ taskInstanceId }) => taskInstanceId);

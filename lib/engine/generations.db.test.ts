@@ -1,8 +1,10 @@
 import { beforeEach, describe, expect, test } from "vitest";
 import { enterGenerations, openGeneration } from "#lib/db/generations.ts";
+import { checkInvariants } from "#lib/db/invariants.ts";
+import { inTx } from "#lib/db/tx.ts";
 import { unadmitAbandoned } from "#lib/db/unadmit.ts";
 import { testDatabase } from "#lib/testing/database.ts";
-import { claimAll, forgetRuns, publish, start, states, success, worker } from "#lib/testing/engine.ts";
+import { claimAll, forgetRuns, publish, runState, start, states, success, worker } from "#lib/testing/engine.ts";
 import { held, waitsForLock } from "#lib/testing/races.ts";
 import { finish } from "./finish.ts";
 import { pauseDag, unpauseDag } from "./pause.ts";
@@ -38,6 +40,35 @@ async function whileChanged(ord: bigint, work: () => Promise<unknown>): Promise<
   await other.commit();
   await working;
 }
+
+test("finishers of tasks of two generations, side by side, end all of them", async () => {
+  const { deps, pool } = database;
+  await publish(deps, "wide", Object.fromEntries(Array.from({ length: 400 }, (_, n) => [`t${n}`, []])));
+  const w = await worker(deps, "wide", 1_000);
+  const wide = [await start(deps, "wide")];
+  await openGeneration(pool, 30);
+  await enterGenerations(pool);
+  wide.push(await start(deps, "wide"));
+  const claimed = (await claimAll(deps, w)).filter(({ runId }) => wide.includes(runId));
+  expect(claimed).toHaveLength(800);
+  const [first, second] = wide.map((id) => claimed.filter(({ runId }) => runId === id)) as [
+    typeof claimed,
+    typeof claimed,
+  ];
+  // Each batch has tasks of both runs, so that each waits for the others at both runs' progress.
+  const batches = Array.from({ length: 100 }, (_, n) => [
+    ...first.slice(4 * n, 4 * n + 4),
+    ...second.slice(4 * n, 4 * n + 4),
+  ]);
+  await Promise.all(
+    Array.from({ length: 7 }, async () => {
+      for (let batch = batches.pop(); batch !== undefined; batch = batches.pop())
+        await finish(deps, batch.map(success), "worker:wide");
+    }),
+  );
+  expect([await runState(deps, wide[0]!), await runState(deps, wide[1]!)]).toEqual(["success", "success"]);
+  expect((await inTx(pool, checkInvariants)).filter(({ broken }) => broken.length > 0)).toEqual([]);
+});
 
 describe("what waits for a row that was changed loses none of another generation", () => {
   test("a pause", async () => {

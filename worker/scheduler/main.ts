@@ -28,12 +28,14 @@ import { guardedSweep } from "./sweep-guard.ts";
 
 const LOAD_EVERY_MS = 1_000;
 const ADMIT_EVERY_MS = 1_000;
+const RUNS_EVERY_MS = 2_000;
 const WAITS_EVERY_MS = 1_000;
+const BACKFILLS_EVERY_MS = 5_000;
 const SWEEP_EVERY_MS = 2_000;
 const CALLBACKS_EVERY_MS = 5_000;
 const CALLBACK_QUEUE_EVERY_MS = 60_000;
 const XCOMS_EVERY_MS = 60_000;
-const OVERDUE_EVERY_MS = 5_000;
+const OVERDUE_EVERY_MS = 10_000;
 const FIRST_LOAD_MS = 5_000;
 const GENERATIONS_EVERY_MS = 60_000;
 const RETENTION_EVERY_MS = 600_000;
@@ -64,8 +66,8 @@ export async function runScheduler(
         duty("load", LOAD_EVERY_MS, () => loader.pass()),
         duty("admit", ADMIT_EVERY_MS, () => admitLeft(deps)),
         duty("wait reasons", WAITS_EVERY_MS, () => explainWaits(deps)),
-        duty("runs", ADMIT_EVERY_MS, () => startAllQueuedRuns(deps)),
-        duty("backfills", ADMIT_EVERY_MS, () => tendBackfills(deps)),
+        duty("runs", RUNS_EVERY_MS, () => startAllQueuedRuns(deps)),
+        duty("backfills", BACKFILLS_EVERY_MS, () => tendBackfills(deps)),
         duty("callbacks", CALLBACKS_EVERY_MS, () => dispatchCallbacks(deps)),
         duty("callback queue", CALLBACK_QUEUE_EVERY_MS, () => deps.queue.callbacks.supervise()),
         duty("expired xcoms", XCOMS_EVERY_MS, () => deleteExpiredXcoms(deps.pool)),
