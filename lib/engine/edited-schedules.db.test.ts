@@ -12,6 +12,7 @@ import {
   setClock,
 } from "#lib/testing/schedules.ts";
 import { fireDueSchedules } from "./fire-schedules.ts";
+import { pauseDag, unpauseDag } from "./pause.ts";
 
 const database = testDatabase();
 
@@ -140,5 +141,35 @@ describe("a definition that changes", () => {
     await publishScheduled(deps, "gone", { schedule: "* * * * *", catchup: "all" });
     await fireDueSchedules(deps);
     expect(await dueTimes(deps, "gone")).toEqual(["10:01", "10:02", "10:03", "10:04", "10:05"]);
+  });
+
+  test("in a pause makes up for nothing of it, neither before the change nor after", async () => {
+    const { deps } = database;
+    await minutely("paused-edit", { catchup: "all" });
+    await pauseDag(deps, "paused-edit", "anna");
+    await setClock(deps, at("10:10:30"));
+    await publishScheduled(deps, "paused-edit", { schedule: { cron: "* * * * *", jitter: "1s" }, catchup: "all" });
+    await setClock(deps, at("10:20:30"));
+    await unpauseDag(deps, "paused-edit");
+    await fireDueSchedules(deps);
+    expect(await scheduledRuns(deps, "paused-edit")).toEqual([]);
+    expect((await droppedRuns(deps, "paused-edit")).map(({ reason, runs }) => [reason, runs])).toEqual([
+      ["PAUSED", 20],
+    ]);
+    await fireAt("10:21:01");
+    expect(await dueTimes(deps, "paused-edit")).toEqual(["10:21"]);
+  });
+
+  test("while the clock was ahead starts nothing before its time", async () => {
+    const { deps } = database;
+    await minutely("ahead-edit", { catchup: "all" });
+    await setClock(deps, at("11:00:30"));
+    await publishScheduled(deps, "ahead-edit", { schedule: { cron: "* * * * *", jitter: "1s" }, catchup: "all" });
+    // Set right again; whatever has it looked at then.
+    await setClock(deps, at("10:02:30"));
+    await pauseDag(deps, "ahead-edit", "anna");
+    await unpauseDag(deps, "ahead-edit", { catchesUp: true });
+    await fireDueSchedules(deps);
+    expect(await dueTimes(deps, "ahead-edit")).toEqual(["10:01", "10:02"]);
   });
 });

@@ -58,9 +58,11 @@ function decided(
   const own = compiledOf(dagId, definition);
   const { compiled, catchup } = former === undefined ? own : compiledOf(dagId, former.definition);
   const room = maxActiveRuns + (typeof catchup === "object" ? catchup.all : MAX_WAITING) - open - taken;
-  const decision = decide(compiled, state, { catchup, now, room, atOnce, until: former?.to });
-  if (former === undefined || !decision.isAll) return { decision, closes: false };
-  const position = decision.state.position > former.to ? decision.state.position : former.to;
+  // A clock that was ahead when the definition was changed must not have runs start before their time.
+  const until = former && (former.to < now ? former.to : now);
+  const decision = decide(compiled, state, { catchup, now, room, atOnce, until });
+  if (until === undefined || !decision.isAll) return { decision, closes: false };
+  const position = decision.state.position > until ? decision.state.position : until;
   const following = own.compiled.next(position);
   // At once, by its own definition.
   const next = following && { due: following.due, at: now };

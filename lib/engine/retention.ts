@@ -23,6 +23,8 @@ export async function rotateGenerations(deps: EngineDeps): Promise<void> {
 
 /** Drops the generations whose runs have all been kept long enough since they ended. */
 export async function dropExpired(deps: EngineDeps): Promise<void> {
+  // Nothing goes into a closed generation any more, also when who closed it died over it.
+  await enterGenerations(deps.pool);
   await markExpired(deps.pool);
   const expired = (await listGenerations(deps.pool)).filter(({ droppingAt }) => droppingAt !== null);
   for (const generation of expired) {

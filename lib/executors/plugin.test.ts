@@ -81,7 +81,7 @@ async function outcomeOf(run: Run, signal = new AbortController().signal): Promi
     inputs: async () => NO_XCOMS,
     signal,
     timeoutMs: 60_000,
-    workDir: "/work/a-1",
+    workDir: "/attempts/a-1",
     contain: () => Promise.reject(new Error("it has no container")),
     sourceOf: () => Promise.reject(new Error("it has no program")),
     network: createAddressGuard([]),
@@ -134,10 +134,10 @@ describe("the run of a plugin", () => {
       SLUICE_INTERVAL_END: "2026-01-02T00:00:00.000Z",
       TASK: "own",
       MINE: "1",
-      HOME: "/work/a-1-1",
+      HOME: "/attempts/a-1-1",
     });
     // Each in a folder of its own: the first may still be going on, or be removed.
-    expect([folder, other]).toEqual(["/work/a-1-1", "/work/a-1-2"]);
+    expect([folder, other]).toEqual(["/attempts/a-1-1", "/attempts/a-1-2"]);
   });
 
   test("that throws, at once or later, is a failed end with the place in the log", async () => {

@@ -26,7 +26,7 @@ function verdictOn(exit: Partial<Exit>): Promise<Outcome> {
     inputs: async () => NO_XCOMS,
     signal: new AbortController().signal,
     timeoutMs: 60_000,
-    workDir: "/work/a-1",
+    workDir: "/attempts/a-1",
     network: createAddressGuard([]),
     sourceOf: () => Promise.reject(new Error("it has no file")),
     log: () => undefined,

@@ -88,7 +88,8 @@ export function decide(schedule: CompiledSchedule, state: ScheduleState, circums
     state: {
       position,
       lastDue,
-      skip: isAll && state.skip !== undefined && state.skip.to <= now ? undefined : state.skip,
+      // Of a pause that goes on beyond `until`, the rest is left out by the definition that follows.
+      skip: isAll && state.skip !== undefined && state.skip.to <= (circumstances.until ?? now) ? undefined : state.skip,
     },
     next: following && { due: following.due, at: isAll ? following.at : againAt },
     isAll,
