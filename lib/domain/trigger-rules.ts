@@ -2,8 +2,9 @@ import type { TriggerRule } from "./model/task.ts";
 import type { TaskState } from "./states.ts";
 
 /**
- * When a task may start, from how its parents ended: Airflow's rules and meanings
- * (https://airflow.apache.org/docs/apache-airflow/stable/core-concepts/dags.html#trigger-rules).
+ * When a task may start, from how its parents ended: Airflow's rules and meanings, as its scheduler has them in
+ * `airflow-core/src/airflow/ti_deps/deps/trigger_rule_dep.py`. docs/trigger-rules.md has the table that is made from
+ * this file, and the cases where Sluice differs on purpose.
  */
 
 /** How many parents a task has, and how many of them ended in which way. */
@@ -46,6 +47,7 @@ const unless =
 
 const always = (): boolean => true;
 const toSkipped = (): RuleVerdict => "skipped";
+const toFailed = (): RuleVerdict => "upstream_failed";
 const toSkippedOrFailed = ({ skipped, total }: Facts): RuleVerdict =>
   skipped === total ? "skipped" : "upstream_failed";
 const failedFirst = ({ bad }: Facts): RuleVerdict | undefined => (bad > 0 ? "upstream_failed" : undefined);
@@ -71,7 +73,11 @@ const RULES: Record<TriggerRule, Rule> = {
     failedFirst,
     whenDone(({ success }) => success > 0, toSkipped),
   ),
-  all_done_min_one_success: whenDone(({ success }) => success > 0, toSkippedOrFailed),
+  // A skipped parent is not "done" here, whatever the release notes of Airflow 3.1 say: it skips the task at once.
+  all_done_min_one_success: unless(
+    ({ skipped }) => (skipped > 0 ? "skipped" : undefined),
+    whenDone(({ success }) => success > 0, toFailed),
+  ),
   always: () => "ready",
 };
 

@@ -5,7 +5,7 @@ import { describePlugins } from "#worker/plugins/describe.ts";
 import { parseDefinition } from "../domain/definition/parse.ts";
 import { ICON_NAMES } from "../domain/model/type-facts.ts";
 import { definitionReference } from "./definition-reference.ts";
-import { DOCUMENT, REFERENCE, refreshed } from "./docs.ts";
+import { DOCUMENT, REFERENCE, refreshed, refreshedRules, RULES_PAGE } from "./docs.ts";
 
 const ROOT = path.dirname(DOCUMENT);
 const DOCUMENTS = ["ARCHITECTURE.md", "CONTRIBUTING.md", "DECISIONS.md", "CHANGELOG.md"];
@@ -17,6 +17,11 @@ test("the drawings and the rooms of ARCHITECTURE.md are those of the code (node 
 
 test("docs/reference.md is that of the schema (node lib/testing/docs.ts)", () => {
   expect(readFileSync(REFERENCE, "utf8")).toBe(definitionReference());
+});
+
+test("the table of docs/trigger-rules.md is what the rules decide (node lib/testing/docs.ts)", () => {
+  const page = readFileSync(RULES_PAGE, "utf8");
+  expect(page).toBe(refreshedRules(page));
 });
 
 test("docs/plugins.md shows the example as it is, and a DAG that is valid with it", async () => {
@@ -34,7 +39,7 @@ test("docs/plugins.md shows the example as it is, and a DAG that is valid with i
 });
 
 test("the DAGs that the documents show are valid", () => {
-  for (const file of ["docs/yaml.md", "docs/schedules.md", "README.md"]) {
+  for (const file of ["docs/yaml.md", "docs/schedules.md", "docs/trigger-rules.md", "README.md"]) {
     const shown = [...text(file).matchAll(/```yaml\n([\s\S]*?)```/g)].map((match) => match[1]!);
     expect(shown.length).toBeGreaterThan(0);
     for (const definition of shown) expect(parseDefinition(definition, file)).toMatchObject({ ok: true });
