@@ -120,7 +120,7 @@ export async function writeStates(
         select $1::bigint << 20 | ord as id, state, open_parents
           from unnest($2::int[], $3::text[], $4::int[]) c(ord, state, open_parents)),
       lk as materialized (
-        select t.id, t.state as before, t.attempts from sluice.task_instance t where t.id in (select id from c)
+        select t.id, t.state as before, t.attempts, c.state, c.open_parents from c join sluice.task_instance t on t.id = c.id
          -- Live attempts go in the order in which heartbeats take them, which lock nothing else.
          order by t.id),
       gone as (
@@ -147,25 +147,25 @@ export async function writeStates(
                lost_attempts = case when c.open_parents is null then t.lost_attempts else 0 end,
                ended_at = case when c.state in ('success', 'failed', 'skipped', 'upstream_failed', 'cancelled')
                                then sluice.clock() end
-          from c, lk where t.id = c.id and lk.id = c.id
+          from lk c where t.id = c.id
         returning t.id),
       x as (
-        delete from sluice.xcom x using c
-         where x.task_instance_id = c.id and c.open_parents is not null),
+        delete from sluice.xcom
+         where task_instance_id = any (array(select id from lk where open_parents is not null))),
       dead as (
-        update sluice.dead_letter d set dismissed_at = sluice.clock(), dismissed_by = $5
-          from c where d.task_instance_id = c.id and d.dismissed_at is null),
+        update sluice.dead_letter set dismissed_at = sluice.clock(), dismissed_by = $5
+         -- By ids and not by a join, which would read all open letters of everybody. Only a failed task has one.
+         where task_instance_id = any (array(select id from lk where before = 'failed')) and dismissed_at is null),
       call as (
         insert into sluice.callback (run_id, task_instance_id, attempt, event)
-        select $1::bigint, c.id, nullif(lk.attempts, 0), c.state
-          from c
-          join lk on lk.id = c.id
+        select $1::bigint, c.id, nullif(c.attempts, 0), c.state
+          from lk c
           join sluice.dag_run r on r.id = $1::bigint
           join sluice.dag_task t on t.version_id = r.version_id and t.ord = (c.id & 1048575)::int
-         where c.state in ('success', 'failed') and lk.before <> c.state and c.state = any (t.calls))
+         where c.state in ('success', 'failed') and c.before <> c.state and c.state = any (t.calls))
       insert into sluice.event (run_id, task_instance_id, attempt, from_state, to_state, reason, actor)
-      select $1::bigint, c.id, nullif(lk.attempts, 0), lk.before, c.state, $6, $5
-        from c join lk using (id) where lk.before <> c.state`,
+      select $1::bigint, c.id, nullif(c.attempts, 0), c.before, c.state, $6, $5
+        from lk c where c.before <> c.state`,
     values: [
       runId,
       changes.map((change) => change.ord),

@@ -74,7 +74,7 @@ test("random runs, with people marking, clearing and killing on the way, go as t
     fc.asyncProperty(dags, steps, async (tasks, script) => {
       // What an example that failed has left must not be in the way of the smaller ones tried after it.
       await deps.pool.query(
-        "truncate sluice.dag_run, sluice.run_progress, sluice.task_instance, sluice.live_attempt, sluice.deferral, sluice.attempt, sluice.dead_letter, sluice_boss.job",
+        "truncate sluice.dag_run, sluice.run_progress, sluice.run_action, sluice.parent_ends, sluice.task_instance, sluice.live_attempt, sluice.deferral, sluice.attempt, sluice.dead_letter, sluice_boss.job",
       );
       const id = `random-${++runs}`;
       const spec = DagSpec.parse({ id, tasks });

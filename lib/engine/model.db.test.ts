@@ -132,7 +132,7 @@ async function setUp(): Promise<{ model: Model; real: EngineDeps }> {
   const { deps, pool } = database;
   await moveClock(deps, "0");
   await pool.query(
-    "truncate sluice.dag_run, sluice.run_progress, sluice.task_instance, sluice.live_attempt, sluice.deferral, sluice.attempt, sluice.event, sluice.worker, sluice.dead_letter, sluice.xcom, sluice.workload_wait, sluice_boss.job",
+    "truncate sluice.dag_run, sluice.run_progress, sluice.run_action, sluice.parent_ends, sluice.task_instance, sluice.live_attempt, sluice.deferral, sluice.attempt, sluice.event, sluice.worker, sluice.dead_letter, sluice.xcom, sluice.workload_wait, sluice_boss.job",
   );
   await pool.query("update sluice.dag set paused_by = null");
   await upsertPool(pool, POOL.name, POOL.slots, undefined);

@@ -239,6 +239,34 @@ create table sluice.task_instance (
 create index task_instance_ready_idx on sluice.task_instance (workload_id, id) where admissible;
 create index task_instance_not_before_idx on sluice.task_instance (not_before) where not_before is not null;
 
+-- How the parents of a waiting task ended other than well, for the tasks that have such a parent: with `open_parents` it is all
+-- that a trigger rule counts. Gone when the task does not wait any more.
+create table sluice.parent_ends (
+  task_instance_id bigint primary key,
+  -- Those that were cancelled count here, too.
+  failed int not null default 0 check (failed >= 0),
+  upstream_failed int not null default 0 check (upstream_failed >= 0),
+  skipped int not null default 0 check (skipped >= 0)
+) with (fillfactor = 50);
+
+-- What a person asked of a run: committed before any of it is done, without a lock of the run, and deleted with the last slice
+-- of it. While it is there, nothing of the run is started, admitted, claimed or continued; the end of an attempt that runs counts
+-- until the slice of its task.
+create table sluice.run_action (
+  run_id bigint primary key,
+  kind text not null check (kind in ('cancel', 'clear', 'mark', 'kill')),
+  -- Of a clear its scope, of a mark the slot and the state, of a kill the slot.
+  args jsonb not null default '{}',
+  actor text not null,
+  reason text,
+  requested_at timestamptz not null default sluice.clock(),
+  -- The slots that get another state, in their order, and how many they are; found by the first slice.
+  slots int[] not null default '{}',
+  total int check (total >= 0),
+  -- How many of them have it; when all have, what waits for them is being decided.
+  done int not null default 0 check (done >= 0 and done <= coalesce(total, 0))
+);
+
 -- A task that failed for good, kept with its error until somebody replays or dismisses it.
 create table sluice.dead_letter (
   task_instance_id bigint primary key,
