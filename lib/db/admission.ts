@@ -50,11 +50,13 @@ export async function readDemand(db: Db): Promise<Demand> {
     name: "read-demand",
     text: `
       with recursive ready as (
-        (select workload_id as id from sluice.task_instance where admissible order by workload_id limit 1)
+        (select lane_id, workload_id as id from sluice.task_instance where admissible
+          order by lane_id, workload_id limit 1)
         union all
-        select (select t.workload_id from sluice.task_instance t
-                 where t.admissible and t.workload_id > ready.id order by t.workload_id limit 1)
-          from ready where ready.id is not null),
+        select t.lane_id, t.id from ready, lateral (
+          select t.lane_id, t.workload_id as id from sluice.task_instance t
+           where t.admissible and (t.lane_id, t.workload_id) > (ready.lane_id, ready.id)
+           order by t.lane_id, t.workload_id limit 1) t),
       lane as (
         select q.queue, c.slot_class, sum(c.slots)::int as slots, sum(c.ahead)::int as ahead
           from sluice.worker w, unnest(w.queues) q(queue),
@@ -88,7 +90,7 @@ export async function readDemand(db: Db): Promise<Demand> {
                as "starvedMs",
              (case when work.max_active_tasks_per_run is null then
                 array(select t.id::text from sluice.task_instance t
-                       where t.workload_id = work.id and t.admissible
+                       where t.lane_id = work.lane_id and t.workload_id = work.id and t.admissible
                        order by t.id limit greatest(work.free, 0))
               else
                 array(select t.id::text
@@ -96,19 +98,19 @@ export async function readDemand(db: Db): Promise<Demand> {
                              lateral (select count(*)::int as n from sluice.live_attempt a
                                        where a.task_instance_id >= r.id << 20 and a.task_instance_id < (r.id + 1) << 20) l,
                              lateral (select t.id from sluice.task_instance t
-                                       where t.workload_id = work.id and t.admissible
+                                       where t.lane_id = work.lane_id and t.workload_id = work.id and t.admissible
                                          and t.id >= r.id << 20 and t.id < (r.id + 1) << 20
                                        order by t.id limit greatest(work.max_active_tasks_per_run - l.n, 0)) t
                        where r.dag_id = work.dag_id and r.state = 'running'
                        order by t.id limit greatest(work.free, 0))
               end) as candidates,
              exists (select from sluice.task_instance t
-                      where t.workload_id = work.id and t.admissible
+                      where t.lane_id = work.lane_id and t.workload_id = work.id and t.admissible
                       offset greatest(work.free, 0)) or work.max_active_tasks_per_run is not null as "hasMore"
         from work
         cross join lateral (
           select t.ready_at from sluice.task_instance t
-           where t.workload_id = work.id and t.admissible order by t.id limit 1) head
+           where t.lane_id = work.lane_id and t.workload_id = work.id and t.admissible order by t.id limit 1) head
         left join taken on taken.id = work.id
         left join dag_taken dt on dt.dag_id = work.dag_id
         left join sluice.pool p on p.name = work.pool
@@ -215,10 +217,13 @@ export async function admitReady(
         update sluice.task_instance t
            set state = 'queued', attempts = t.attempts + case when t.deferred_id is null then 1 else 0 end
           from pick where t.id = pick.id
-        returning t.id, t.run_id, t.attempts, t.workload_id, t.deferred_id),
+        returning t.id, t.run_id, t.attempts, t.workload_id, t.lane_id, t.ready_at, t.deferred_id),
       born as (
-        insert into sluice.live_attempt (task_instance_id, number, id, state, workload_id, assigned_to)
-        select id, attempts, coalesce(deferred_id, gen_random_uuid()), 'queued', workload_id, $2::jsonb ->> id::text from moved
+        insert into sluice.live_attempt
+          (task_instance_id, number, id, state, workload_id, lane_id, ready_at, assigned_to)
+        select id, attempts, coalesce(deferred_id, gen_random_uuid()), 'queued', workload_id, lane_id, ready_at,
+               $2::jsonb ->> id::text
+          from moved order by array_position($1::bigint[], id)
         returning task_instance_id, id, workload_id, assigned_to),
       e as (
         insert into sluice.event (run_id, task_instance_id, attempt, from_state, to_state, actor)

@@ -20,8 +20,8 @@ const attempt = (state: string): string =>
   `insert into sluice.attempt (task_instance_id, number, id, state, reason, queued_at)
    select task_instance_id, number, id, '${state}', 'EXIT', queued_at from sluice.live_attempt`;
 const born = (columns: string, values: string): string =>
-  `insert into sluice.live_attempt (task_instance_id, number, id, workload_id, ${columns})
-   select t.id, 1, gen_random_uuid(), t.workload_id, ${values} from sluice.task_instance t where t.state = 'waiting'`;
+  `insert into sluice.live_attempt (task_instance_id, number, id, workload_id, lane_id, ready_at, ${columns})
+   select t.id, 1, gen_random_uuid(), t.workload_id, t.lane_id, sluice.clock(), ${values} from sluice.task_instance t where t.state = 'waiting'`;
 
 const deferral = (times: string): string =>
   `insert into sluice.deferral (task_instance_id, number, id, times, reason, worker_id, queued_at, started_at, log_bytes)
@@ -99,8 +99,8 @@ describe("the database refuses", () => {
 
   test("a second live attempt of a task", async () => {
     const again = database.pool.query(
-      `insert into sluice.live_attempt (task_instance_id, number, id, state, workload_id)
-       select task_instance_id, number + 1, gen_random_uuid(), 'queued', workload_id from sluice.live_attempt`,
+      `insert into sluice.live_attempt (task_instance_id, number, id, state, workload_id, lane_id, ready_at)
+       select task_instance_id, number + 1, gen_random_uuid(), 'queued', workload_id, lane_id, ready_at from sluice.live_attempt`,
     );
     await expect(again).rejects.toMatchObject({ code: "23505", constraint: "live_attempt_pkey" });
   });

@@ -302,8 +302,8 @@ describe("starting a run", () => {
     await worker(deps, "w");
     await start(deps, "twice");
     const again = database.pool.query(
-      `insert into sluice.live_attempt (task_instance_id, number, id, state, workload_id)
-       select task_instance_id, 2, gen_random_uuid(), 'queued', workload_id from sluice.live_attempt`,
+      `insert into sluice.live_attempt (task_instance_id, number, id, state, workload_id, lane_id, ready_at)
+       select task_instance_id, 2, gen_random_uuid(), 'queued', workload_id, lane_id, ready_at from sluice.live_attempt`,
     );
     await expect(again).rejects.toMatchObject({ code: "23505" });
   });

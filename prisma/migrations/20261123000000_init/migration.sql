@@ -71,10 +71,20 @@ create table sluice.pool (
   created_at timestamptz not null default sluice.clock()
 );
 
+-- A queue label and a slot class: what a worker claims from. Made with the first task class of it, never deleted.
+create table sluice.lane (
+  id int generated always as identity primary key,
+  queue text not null,
+  slot_class text not null check (slot_class in ('process', 'function', 'inline')),
+  unique (queue, slot_class)
+);
+
 -- Tasks between which admission sees no difference but their age: one row each for all versions of a DAG.
 create table sluice.workload (
   id int generated always as identity primary key,
   dag_id text not null,
+  -- The lane of `queue` and `slot_class`, which are kept beside it for those who read.
+  lane_id int not null references sluice.lane (id),
   queue text not null,
   slot_class text not null check (slot_class in ('process', 'function', 'inline')),
   -- No foreign key: a task may name a pool that is made later, and waits for it.
@@ -86,8 +96,22 @@ create table sluice.workload (
   memory int not null check (memory >= 0),
   -- What its worker must offer, sorted: labels, and types that not every worker knows.
   needs text[] not null default '{}',
+  -- When a full pass of admission last admitted a task of it: what fairness between classes of equal share is decided by.
+  last_admitted_at timestamptz,
   unique nulls not distinct (dag_id, queue, slot_class, pool, slots, priority, cpu, memory, needs)
-);
+) with (fillfactor = 70);
+
+-- Sets lane_id: whoever makes a task class names its queue and slot class only.
+create function sluice.set_lane() returns trigger language plpgsql as $$
+begin
+  select id into new.lane_id from sluice.lane where (queue, slot_class) = (new.queue, new.slot_class);
+  if not found then
+    insert into sluice.lane (queue, slot_class) values (new.queue, new.slot_class) on conflict do nothing;
+    select id into new.lane_id from sluice.lane where (queue, slot_class) = (new.queue, new.slot_class);
+  end if;
+  return new;
+end $$;
+create trigger workload_lane before insert on sluice.workload for each row execute function sluice.set_lane();
 
 -- Limits of the whole system that people may change while it runs; one that is absent is none.
 create table sluice.system_limit (
@@ -95,13 +119,29 @@ create table sluice.system_limit (
   value int not null check (value >= 0)
 );
 
--- Why ready tasks of a workload are not admitted; kept by a scheduler, written when it changes.
+-- Why ready tasks of a workload are not admitted; written by full passes of admission, when it changes.
 create table sluice.workload_wait (
   workload_id int primary key,
   code text not null,
   detail jsonb not null,
-  since timestamptz not null default sluice.clock()
+  -- What it waits for, as keys: lane:<id>, pool:<name>, dag:<id>, run:<dag id>, system. Empty: nothing that another task could
+  -- take from it. A child continues in its parent's slot only when nothing waits for what it would take.
+  blocked_on text[] not null default '{}',
+  since timestamptz not null default sluice.clock(),
+  detail_at timestamptz not null default sluice.clock()
 );
+create index workload_wait_blocked_on_idx on sluice.workload_wait using gin (blocked_on) with (fastupdate = off);
+
+-- How long ready tasks of a class waited for one reason; the last one of a class is open while they wait.
+create table sluice.wait_span (
+  workload_id int not null,
+  code text not null,
+  detail jsonb not null,
+  from_at timestamptz not null,
+  to_at timestamptz,
+  primary key (workload_id, from_at)
+);
+create index wait_span_to_at_idx on sluice.wait_span (to_at) where to_at is not null;
 
 -- A version's tasks as rows: what set-based transitions join against. `ord` is the task's place in the spec.
 create table sluice.dag_task (
@@ -211,6 +251,8 @@ create table sluice.task_instance (
   state text not null check (state in ('waiting', 'ready', 'queued', 'running', 'success', 'failed', 'skipped',
     'upstream_failed', 'cancelled', 'retrying', 'deferred')),
   workload_id int not null,
+  -- Of its workload.
+  lane_id int not null,
   -- Parents that have not succeeded yet (see dag_task.gate); at 0 a waiting task is ready.
   open_parents int not null check (open_parents >= 0),
   attempts int not null default 0,
@@ -236,7 +278,7 @@ create table sluice.task_instance (
   constraint ended_iff_final check
     ((state in ('success', 'failed', 'skipped', 'upstream_failed', 'cancelled')) = (ended_at is not null))
 ) partition by range (id);
-create index task_instance_ready_idx on sluice.task_instance (workload_id, id) where admissible;
+create index task_instance_ready_idx on sluice.task_instance (lane_id, workload_id, id) where admissible;
 create index task_instance_not_before_idx on sluice.task_instance (not_before) where not_before is not null;
 
 -- How the parents of a waiting task ended other than well, for the tasks that have such a parent: with `open_parents` it is all
@@ -290,11 +332,18 @@ create table sluice.live_attempt (
   id uuid not null,
   state text not null check (state in ('queued', 'running')),
   workload_id int not null,
+  -- Of its workload.
+  lane_id int not null,
+  -- The order in which the lane's attempts are claimed.
+  seq bigint generated always as identity,
+  -- When its task became ready; for a child that continued in its parent's slot, when it started.
+  ready_at timestamptz not null,
   queued_at timestamptz not null default sluice.clock(),
   -- The only worker that may take it: admission gives a task that asks for processors or memory to one that has them.
   assigned_to text,
   worker_id text,
   worker_epoch bigint,
+  worker_version text,
   token uuid,
   started_at timestamptz,
   lease_until timestamptz,
@@ -304,6 +353,10 @@ create table sluice.live_attempt (
 ) with (fillfactor = 60);
 -- What is handed over and not taken yet, oldest first: asked before a child goes on in its parent's slot.
 create index live_attempt_queued_idx on sluice.live_attempt (workload_id, task_instance_id) where state = 'queued';
+-- What a worker claims, in order: from a lane, and what only it may take.
+create index live_attempt_lane_idx on sluice.live_attempt (lane_id, seq) where state = 'queued' and assigned_to is null;
+create index live_attempt_assigned_idx on sluice.live_attempt (assigned_to, seq)
+  where state = 'queued' and assigned_to is not null;
 
 -- An attempt that said "not yet", from then to its end: what its looks have in common. One row, however often it looks: it may
 -- do so every few seconds for days, and a row of history for each look would say nothing. While it looks there is a live
@@ -698,9 +751,11 @@ begin
   with r as (
     update sluice.dag_run r set state = 'running', started_at = sluice.clock() where r.id = any (ids) returning r.id, r.version_id),
   t as (
-    insert into sluice.task_instance (id, run_id, state, workload_id, open_parents, ready_at)
+    insert into sluice.task_instance (id, run_id, state, workload_id, lane_id, open_parents, ready_at)
     select r.id << 20 | t.ord, r.id, case when t.starts_ready then 'ready' else 'waiting' end,
            coalesce(others[array_position(workloads, t.workload_id)], t.workload_id),
+           -- A class differs from the one that it stands for in its priority only: the lane is the same.
+           (select w.lane_id from sluice.workload w where w.id = t.workload_id),
            t.gate, case when t.starts_ready then sluice.clock() end
       from r join sluice.dag_task t on t.version_id = r.version_id
     returning id),
@@ -939,12 +994,12 @@ $$;
 create function sluice.not_before_others(tasks bigint[], task_slots int[], out going bigint[], out slots int[])
 language sql as $$
   with recursive ready as (
-    (select workload_id, id from sluice.task_instance where admissible order by workload_id, id limit 1)
+    (select lane_id, workload_id, id from sluice.task_instance where admissible order by lane_id, workload_id, id limit 1)
     union all
-    select t.workload_id, t.id from ready, lateral (
-      select t.workload_id, t.id from sluice.task_instance t
-       where t.admissible and t.workload_id > ready.workload_id
-       order by t.workload_id, t.id limit 1) t),
+    select t.lane_id, t.workload_id, t.id from ready, lateral (
+      select t.lane_id, t.workload_id, t.id from sluice.task_instance t
+       where t.admissible and (t.lane_id, t.workload_id) > (ready.lane_id, ready.workload_id)
+       order by t.lane_id, t.workload_id, t.id limit 1) t),
   handed_over as (
     (select workload_id, task_instance_id as id from sluice.live_attempt where state = 'queued'
       order by workload_id, task_instance_id limit 1)
@@ -955,7 +1010,7 @@ language sql as $$
        order by a.workload_id, a.task_instance_id limit 1) a),
   rival as materialized (
     select w.id, w.dag_id, w.queue, w.slot_class, w.pool, min(h.id) as first_id, x.code as waits_for
-      from (select * from ready union all select * from handed_over) h
+      from (select workload_id, id from ready union all select * from handed_over) h
       join sluice.workload w on w.id = h.workload_id
       left join sluice.workload_wait x on x.workload_id = w.id
      group by w.id, x.code)
@@ -1192,11 +1247,11 @@ begin
             union all
             select k.id, null, null, null, k.n from unnest(kids, kid_counts) k(id, n)) x
      where t.id = x.id
-    returning t.id, t.run_id, t.state, t.attempts, t.failures, t.started_at, t.workload_id, x.becomes),
+    returning t.id, t.run_id, t.state, t.attempts, t.failures, t.started_at, t.workload_id, t.lane_id, x.becomes),
   born as (
-    insert into sluice.live_attempt (task_instance_id, number, id, state, workload_id, queued_at, worker_id,
+    insert into sluice.live_attempt (task_instance_id, number, id, state, workload_id, lane_id, ready_at, queued_at, worker_id,
                                      worker_epoch, token, started_at, lease_until)
-    select m.id, m.attempts, slot_attempts[g.slot], 'running', m.workload_id, m.started_at, slot_workers[g.slot],
+    select m.id, m.attempts, slot_attempts[g.slot], 'running', m.workload_id, m.lane_id, m.started_at, m.started_at, slot_workers[g.slot],
            slot_epochs[g.slot], slot_tokens[g.slot], m.started_at, sluice.clock() + lease_ms * interval '1 ms'
       from unnest(going, going_slots) g(id, slot) join moved m on m.id = g.id),
   e as (
