@@ -1,4 +1,5 @@
 import { BACKFILL_MOVES, RUN_MOVES, TASK_MOVES } from "#lib/domain/states.ts";
+import { LIMIT_CHECKS } from "./limit-invariants.ts";
 import type { Db, Tx } from "./pool.ts";
 
 /**
@@ -198,6 +199,7 @@ const CHECKS: readonly (Invariant & { sql: string })[] = [
             from sluice.dead_letter d join sluice.task_instance t on t.id = d.task_instance_id
            where d.dismissed_at is null and t.state <> 'failed'`,
   },
+  ...LIMIT_CHECKS,
 ];
 
 /** Every invariant with what breaks it right now: all of one snapshot, taken by `tx`. */

@@ -10,6 +10,21 @@ create function sluice.today() returns date language sql volatile parallel safe 
   select (sluice.clock() at time zone 'UTC')::date
 $$;
 
+-- Since when a limit is what it is: now, and not before what was admitted under the one before it, whatever the clock has done
+-- since. A limit that was made lower takes nothing back, so what was admitted under the one before may be too much; what was
+-- admitted later may not (lib/db/limit-invariants.ts).
+create function sluice.limits_since() returns timestamptz language plpgsql as $$
+begin
+  return greatest(sluice.clock(), (select max(a.queued_at) from sluice.live_attempt a));
+end $$;
+
+-- A trigger and not a column that statements set: one statement that forgets it would make lowered limits look broken.
+create function sluice.renew_limits_since() returns trigger language plpgsql as $$
+begin
+  new.limits_since := sluice.limits_since();
+  return new;
+end $$;
+
 ------------------------------------------------------------------------------------------------ definitions
 
 create table sluice.dag (
@@ -34,6 +49,8 @@ create table sluice.dag (
   -- How long its runs are kept, when that is its own; null is the default of all.
   keep_days int,
   current_version_id bigint not null,
+  -- Since when its limits of tasks are what they are: see sluice.limits_since().
+  limits_since timestamptz not null default sluice.limits_since(),
   created_at timestamptz not null default sluice.clock(),
   updated_at timestamptz not null default sluice.clock()
 );
@@ -67,6 +84,7 @@ alter table sluice.dag add constraint dag_current_version_id_fkey
 create table sluice.pool (
   name text primary key check (name ~ '^[a-z0-9][a-z0-9_-]{0,63}$'),
   slots int not null check (slots >= 0),
+  limits_since timestamptz not null default sluice.limits_since(),
   description text,
   created_at timestamptz not null default sluice.clock()
 );
@@ -116,8 +134,17 @@ create trigger workload_lane before insert on sluice.workload for each row execu
 -- Limits of the whole system that people may change while it runs; one that is absent is none.
 create table sluice.system_limit (
   name text primary key check (name in ('max_active_tasks')),
-  value int not null check (value >= 0)
+  value int not null check (value >= 0),
+  limits_since timestamptz not null default sluice.limits_since()
 );
+
+create trigger limits_since before update on sluice.dag for each row
+  when ((old.max_active_tasks, old.max_active_tasks_per_run) is distinct from (new.max_active_tasks, new.max_active_tasks_per_run))
+  execute function sluice.renew_limits_since();
+create trigger limits_since before update on sluice.pool for each row
+  when (old.slots <> new.slots) execute function sluice.renew_limits_since();
+create trigger limits_since before update on sluice.system_limit for each row
+  when (old.value <> new.value) execute function sluice.renew_limits_since();
 
 -- Why ready tasks of a workload are not admitted; written by full passes of admission, when it changes.
 create table sluice.workload_wait (
