@@ -13,4 +13,9 @@ export type EngineDeps = {
   log: Log;
   /** A new, unguessable UUID: the token that fences one claim. */
   newToken: () => string;
+  /**
+   * Asks for a full pass of admission after the commit that made tasks ready or freed slots that tasks wait for. Schedulers and
+   * tests run it at once and resolve after it; other processes announce it. It never fails: a scheduler's regular pass is the net.
+   */
+  requestAdmission: () => Promise<void>;
 };

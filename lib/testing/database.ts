@@ -5,6 +5,7 @@ import { afterAll, beforeAll, inject } from "vitest";
 import { createNotifier } from "#lib/db/notify.ts";
 import { createLogStore } from "#lib/db/task-logs.ts";
 import { createPool } from "#lib/db/pool.ts";
+import { admit } from "#lib/engine/admit.ts";
 import type { EngineDeps } from "#lib/engine/deps.ts";
 import { createTaskQueue } from "#lib/queue/task-queue.ts";
 
@@ -33,6 +34,7 @@ export function testDatabase(): TestDatabase {
       logs: createLogStore(pool),
       log: pino({ level: "silent" }),
       newToken: randomUUID,
+      requestAdmission: async () => void (await admit(deps)),
     };
     Object.assign(database, { url: url.href, pool, deps });
   });
