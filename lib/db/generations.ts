@@ -1,7 +1,7 @@
 import type pg from "pg";
 import type { Db, Tx } from "./pool.ts";
 
-/** A range of run ids, whose runs are dropped together. */
+/** A range of run ids; the history of its runs is dropped as a whole. */
 export type Generation = {
   number: number;
   keepDays: number;
@@ -53,34 +53,16 @@ export async function enterGenerations(db: Db): Promise<void> {
   await db.query("select sluice.enter_generations()");
 }
 
-/** What makes a generation one that must stay: a run that goes on, or has not been kept long enough since its end. */
-const KEPT = `
-  select from sluice.dag_run r
-   where r.id >= g.first_run and r.id < g.end_run
-     and (r.ended_at is null or r.ended_at > (select sluice.clock()) - g.keep_days * interval '1 day')`;
-
-/** Marks closed generations whose runs have been kept long enough: their runs can no longer be changed. Answers how many. */
-export async function markExpired(db: Db): Promise<number> {
+/**
+ * Marks closed generations in which no run is left: their history can be dropped. Nothing is inserted into a closed generation, so
+ * none comes back. Returns how many.
+ */
+export async function markEmpty(db: Db): Promise<number> {
   const { rowCount } = await db.query(`
     update sluice.generation g set dropping_at = sluice.clock()
      where g.dropping_at is null and g.closed_at < sluice.clock() - g.keep_days * interval '1 day'
-       and not exists (${KEPT})
-       and not exists (select from sluice.callback c where c.run_id >= g.first_run and c.run_id < g.end_run)`);
+       and not exists (select from sluice.dag_run r where r.id >= g.first_run and r.id < g.end_run)`);
   return rowCount ?? 0;
-}
-
-/**
- * A change of a run that was under way when its generation was marked may have brought the run back: then the mark is taken
- * off. In a transaction; waits for who is writing.
- */
-export async function unmarkRevived(tx: Tx, generation: Generation): Promise<boolean> {
-  if ((await partition(tx, "dag_run", generation)) !== "attached") return false;
-  await tx.query(`lock table sluice.${partName("dag_run", generation)} in share mode`);
-  const { rowCount } = await tx.query(
-    `update sluice.generation g set dropping_at = null where g.number = $1 and exists (${KEPT})`,
-    [generation.number],
-  );
-  return rowCount === 1;
 }
 
 const partName = (table: string, { number }: Generation): string => `${table}_g${number}`;
@@ -101,9 +83,9 @@ async function partition(db: Db, table: string, generation: Generation): Promise
 const DROP_LOCK = 0x64726f70;
 
 /**
- * Drops the partitions of a generation, one after another, and then whatever else speaks of its runs. Nobody who reads or writes
- * waits for it: a partition is detached concurrently first. What an earlier call has left half-done is finished. False when
- * somebody else is at it.
+ * Drops the partitions of a generation, one after another, and then its row. No session that reads or writes waits for it: a
+ * partition is detached concurrently first. What an earlier call has left half-done is finished. False when another session is
+ * at it.
  */
 export async function dropGeneration(pool: pg.Pool, generation: Generation): Promise<boolean> {
   const client = await pool.connect();
@@ -111,9 +93,9 @@ export async function dropGeneration(pool: pg.Pool, generation: Generation): Pro
   try {
     const { rows } = await client.query<{ mine: boolean }>("select pg_try_advisory_lock($1) as mine", [DROP_LOCK]);
     if (!rows[0]!.mine) return false;
-    const tables = await client.query<{ name: string }>("select name from sluice.run_tables()");
+    const tables = await client.query<{ name: string }>("select name from sluice.history_tables()");
     for (const { name } of tables.rows) await dropPartition(client, name, generation);
-    await forget(client, generation);
+    await client.query("delete from sluice.generation where number = $1", [generation.number]);
     await client.query("select pg_advisory_unlock($1)", [DROP_LOCK]);
     return true;
   } catch (error) {
@@ -137,18 +119,6 @@ async function dropPartition(client: pg.PoolClient, table: string, generation: G
   const is = await partition(client, table, generation);
   if (is === "attached") await client.query(`alter table sluice.${table} detach partition ${part} concurrently`);
   if (is !== "gone") await client.query(`drop table ${part}`);
-}
-
-/** In one statement, so that a generation whose row is gone has left nothing. */
-async function forget(db: Db, { number, firstRun, endRun }: Generation): Promise<void> {
-  await db.query(
-    `with keys as (delete from sluice.run_key where run_id >= $2 and run_id < $3),
-          backfills as (
-            delete from sluice.backfill b
-             where b.ended_at is not null and not exists (select from sluice.dag_run r where r.backfill_id = b.id))
-     delete from sluice.generation where number = $1`,
-    [number, firstRun, endRun],
-  );
 }
 
 /** Days for which dropped runs and sizes of tables are told of. */

@@ -7,18 +7,12 @@ import type { Db, Tx } from "./pool.ts";
 /** A run taken for oneself: nobody else moves its tasks until the transaction ends. */
 export type LockedRun = { id: string; dagId: string; versionId: string; backfillId: string | null; state: RunState };
 
-/**
- * FOR UPDATE waits for finishers, which hold FOR KEY SHARE, and keeps new ones out. A run that is just being dropped is not
- * there.
- */
+/** FOR UPDATE waits for finishers, which hold FOR KEY SHARE, and keeps new ones out. */
 export async function lockRun(tx: Tx, runId: string): Promise<LockedRun | undefined> {
   const { rows } = await tx.query<LockedRun>({
     name: "lock-run",
     text: `select id, dag_id as "dagId", version_id as "versionId", backfill_id as "backfillId", state
-             from sluice.dag_run r
-            where id = $1 and not exists (select from sluice.generation g where g.dropping_at is not null
-                                             and r.id >= g.first_run and r.id < g.end_run)
-              for update of r`,
+             from sluice.dag_run where id = $1 for update`,
     values: [runId],
   });
   return rows[0];

@@ -134,8 +134,8 @@ describe("one row that breaks a duty", () => {
     for (const id of ["stuck", "free"]) {
       await publish(deps, id, { a: [] });
       await deps.pool.query(
-        `insert into sluice.dag_run (id, dag_id, version_id, state, trigger_kind, logical_date, interval_start, interval_end, actor)
-         select sluice.new_run_id(id), id, current_version_id, 'queued', 'manual', now(), now(), now(), 'test' from sluice.dag where id = $1`,
+        `insert into sluice.dag_run (id, keep_days, dag_id, version_id, state, trigger_kind, logical_date, interval_start, interval_end, actor)
+         select sluice.new_run_id(30), 30, id, current_version_id, 'queued', 'manual', now(), now(), now(), 'test' from sluice.dag where id = $1`,
         [id],
       );
     }

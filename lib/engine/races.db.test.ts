@@ -51,8 +51,8 @@ describe("two at once", () => {
     const insert = (): Promise<unknown> =>
       database.pool.query(
         `insert into sluice.dag_run
-           (id, dag_id, version_id, state, trigger_kind, logical_date, interval_start, interval_end, actor)
-         select sluice.new_run_id(id), id, current_version_id, 'queued', 'manual', now(), now(), now(), 'test'
+           (id, keep_days, dag_id, version_id, state, trigger_kind, logical_date, interval_start, interval_end, actor)
+         select sluice.new_run_id(30), 30, id, current_version_id, 'queued', 'manual', now(), now(), now(), 'test'
            from sluice.dag where id = 'one-run'`,
       );
     await insert();

@@ -6,7 +6,7 @@ import {
   enterGenerations,
   type Generation,
   listGenerations,
-  markExpired,
+  markEmpty,
   openGeneration,
   setDefaultKeepDays,
 } from "#lib/db/generations.ts";
@@ -17,15 +17,13 @@ import { claimAll, moveClock, runState, start, success, worker } from "#lib/test
 import { held } from "#lib/testing/races.ts";
 import { publishScheduled } from "#lib/testing/schedules.ts";
 import { finish } from "./finish.ts";
-import { dropExpired, rotateGenerations } from "./retention.ts";
+import { deleteExpired, dropEmpty, rotateGenerations } from "./retention.ts";
 import { clearRun } from "./run-actions.ts";
 
 const database = testDatabase();
-/** What tells a run's rows in each. */
-const RUN_TABLES = {
-  dag_run: "id",
-  run_progress: "run_id",
-  task_instance: "run_id",
+/** What tells a run's rows in each: plain tables, and those in generations. */
+const RUN_TABLES = { dag_run: "id", run_progress: "run_id", run_key: "run_id", task_instance: "run_id" };
+const HISTORY_TABLES = {
   dead_letter: "task_instance_id >> 20",
   xcom: "task_instance_id >> 20",
   attempt: "task_instance_id >> 20",
@@ -158,97 +156,112 @@ describe("a DAG's own time", () => {
   });
 });
 
-describe("a generation is dropped", () => {
-  const BASH = { tasks: [{ id: "only", type: "bash", config: { command: "true" } }] };
+const BASH = { tasks: [{ id: "only", type: "bash", config: { command: "true" } }] };
 
-  /** A run in a generation that is closed eight days later. */
-  async function oldRun(dagId: string): Promise<{ runId: string; generation: Generation }> {
-    await publishScheduled(database.deps, dagId, BASH);
-    const runId = await ended(dagId);
-    await moveClock(database.deps, "8 days");
-    await rotateGenerations(database.deps);
-    return { runId, generation: await generationOf(runId) };
-  }
+/** What a scheduler does in time. */
+async function pass(): Promise<void> {
+  await deleteExpired(database.deps);
+  await dropEmpty(database.deps);
+}
 
-  test("with all that belongs to its runs, thirty days after the last has ended and not before", async () => {
+/** A run in a generation that is closed eight days later. */
+async function oldRun(dagId: string): Promise<{ runId: string; generation: Generation }> {
+  await publishScheduled(database.deps, dagId, BASH);
+  const runId = await ended(dagId);
+  await moveClock(database.deps, "8 days");
+  await rotateGenerations(database.deps);
+  return { runId, generation: await generationOf(runId) };
+}
+
+describe("a run is deleted", () => {
+  test("as long after its end as its DAG said, whatever else is in its generation", async () => {
     const { deps, pool } = database;
-    const { runId, generation } = await oldRun("old");
+    await publishScheduled(deps, "old", BASH);
+    const runId = await ended("old");
+    await publishScheduled(deps, "week", { ...BASH, retention: "7d" });
+    const short = await ended("week");
+    await moveClock(deps, "6 days");
     const late = await ended("old");
-    await moveClock(deps, "37 days");
-    await dropExpired(deps);
-    expect(await exists(runId)).toBe(true);
-    await moveClock(deps, "39 days");
-    await dropExpired(deps);
-    expect(await exists(runId)).toBe(false);
-    expect(await partitionsOf(generation)).toEqual([]);
-    expect((await listGenerations(pool)).map(({ number }) => number)).not.toContain(generation.number);
+    expect((await generationOf(late)).number).toBe((await generationOf(runId)).number);
+    await pass();
+    expect([await exists(runId), await exists(short)]).toEqual([true, true]);
+    await moveClock(deps, "8 days");
+    await pass();
+    expect([await exists(runId), await exists(short)]).toEqual([true, false]);
+    await moveClock(deps, "31 days");
+    await pass();
+    expect([await exists(runId), await exists(late)]).toEqual([false, true]);
     for (const [table, key] of Object.entries(RUN_TABLES))
       expect((await pool.query(`select from sluice.${table} where ${key} = $1`, [runId])).rowCount).toBe(0);
-    expect(await exists(late)).toBe(true);
+    expect((await pool.query("select from sluice.run_deletion")).rowCount).toBe(0);
     expect((await inTx(pool, checkInvariants)).filter(({ broken }) => broken.length > 0)).toEqual([]);
   });
 
-  test("not while one of its runs goes on, also when that was brought back", async () => {
+  test("not while it goes on, also when it was brought back", async () => {
     const { deps } = database;
     const { runId } = await oldRun("revived");
     await clearRun(deps, runId, {}, { actor: "anna" });
     await moveClock(deps, "60 days");
-    await dropExpired(deps);
+    await pass();
     expect(await runState(deps, runId)).toBe("running");
   });
+});
 
-  test("not when a run is brought back while it is marked; afterwards nobody can bring one back", async () => {
+describe("a generation's history is dropped", () => {
+  test("when it is closed and its last run is gone, and not before", async () => {
     const { deps, pool } = database;
-    const { runId, generation } = await oldRun("raced");
-    await moveClock(deps, "60 days");
-    const change = await held(deps, async (tx) => {
-      await tx.query("select from sluice.dag_run where id = $1 for update", [runId]);
-      await tx.query("update sluice.dag_run set state = 'running', ended_at = null where id = $1", [runId]);
-    });
-    expect(await markExpired(pool)).toBeGreaterThanOrEqual(1);
-    await expect(clearRun(deps, runId, {}, { actor: "anna" })).rejects.toMatchObject({ code: "run_not_found" });
-    const dropping = dropExpired(deps);
-    await change.commit();
-    await dropping;
-    expect(await runState(deps, runId)).toBe("running");
-    expect((await generationOf(runId)).droppingAt).toBeNull();
-    expect(await partitionsOf(generation)).toEqual(Object.keys(RUN_TABLES).toSorted());
-    await pool.query("update sluice.dag_run set state = 'success', ended_at = sluice.clock() where id = $1", [runId]);
+    const { runId, generation } = await oldRun("history");
+    await moveClock(deps, "10 days");
+    const late = await ended("history");
+    await moveClock(deps, "29 days");
+    await pass();
+    expect(await partitionsOf(generation)).toEqual(Object.keys(HISTORY_TABLES).toSorted());
+    await moveClock(deps, "39 days");
+    await pass();
+    expect(await exists(runId)).toBe(false);
+    expect(await partitionsOf(generation)).toEqual([]);
+    expect((await listGenerations(pool)).map(({ number }) => number)).not.toContain(generation.number);
+    for (const [table, key] of Object.entries({ ...RUN_TABLES, ...HISTORY_TABLES }))
+      expect((await pool.query(`select from sluice.${table} where ${key} = $1`, [runId])).rowCount).toBe(0);
+    expect(await exists(late)).toBe(true);
+    expect((await inTx(pool, checkInvariants)).filter(({ broken }) => broken.length > 0)).toEqual([]);
   });
 
   test("completely also after a process has died at any point of it", async () => {
     const { deps, pool } = database;
     const { runId, generation } = await oldRun("halves");
     await moveClock(deps, "60 days");
-    await markExpired(pool);
+    await deleteExpired(deps);
+    await markEmpty(pool);
     const n = generation.number;
     // Dropped, only detached, detached half-way (which only the catalog can tell), and not begun.
-    await pool.query(`alter table sluice.dag_run detach partition sluice.dag_run_g${n} concurrently`);
-    await pool.query(`drop table sluice.dag_run_g${n}`);
-    await pool.query(`alter table sluice.run_progress detach partition sluice.run_progress_g${n} concurrently`);
-    const reader = await held(deps, (tx) => tx.query("select count(*) from sluice.task_instance"));
+    await pool.query(`alter table sluice.event detach partition sluice.event_g${n} concurrently`);
+    await pool.query(`drop table sluice.event_g${n}`);
+    await pool.query(`alter table sluice.xcom detach partition sluice.xcom_g${n} concurrently`);
+    const reader = await held(deps, (tx) => tx.query("select count(*) from sluice.attempt"));
     const impatient = await pool.connect();
     await impatient.query("set statement_timeout = 100");
     await expect(
-      impatient.query(`alter table sluice.task_instance detach partition sluice.task_instance_g${n} concurrently`),
+      impatient.query(`alter table sluice.attempt detach partition sluice.attempt_g${n} concurrently`),
     ).rejects.toThrow("statement timeout");
     await impatient.query("reset statement_timeout");
     impatient.release();
     await reader.commit();
-    await dropExpired(deps);
+    await dropEmpty(deps);
     expect(await partitionsOf(generation)).toEqual([]);
     expect((await listGenerations(pool)).map(({ number }) => number)).not.toContain(n);
     expect(await exists(runId)).toBe(false);
   });
 
-  test("by one scheduler at a time, and nobody who runs tasks waits for it", async () => {
+  test("by one scheduler at a time, and no session that runs tasks waits for it", async () => {
     const { deps } = database;
     const { runId, generation } = await oldRun("busy");
     await moveClock(deps, "60 days");
     await publishScheduled(deps, "going", BASH);
-    // A reader who sits on all of it keeps the drop waiting, and nobody else.
-    const reader = await held(deps, (tx) => tx.query("select count(*) from sluice.dag_run, sluice.run_progress"));
-    const dropping = Promise.all([dropExpired(deps), dropExpired(deps)]);
+    await deleteExpired(deps);
+    // A reader of all of it keeps the drop waiting, and no other session.
+    const reader = await held(deps, (tx) => tx.query("select count(*) from sluice.event, sluice.attempt"));
+    const dropping = Promise.all([dropEmpty(deps), dropEmpty(deps)]);
     await waitsForSnapshot();
     const began = performance.now();
     const another = await ended("going");

@@ -76,6 +76,7 @@ const DUTIES = [
   "fire schedules",
   "generations",
   "load",
+  "old history",
   "overdue schedules",
   "presence",
   "retention",

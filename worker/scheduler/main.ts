@@ -9,7 +9,7 @@ import { admitLeft, explainWaits } from "#lib/engine/admit.ts";
 import { tendBackfills } from "#lib/engine/backfill/tend.ts";
 import { dispatchCallbacks } from "#lib/engine/dispatch-callbacks.ts";
 import { LEASE_MS } from "#lib/engine/lease.ts";
-import { dropExpired, rotateGenerations } from "#lib/engine/retention.ts";
+import { deleteExpired, dropEmpty, rotateGenerations } from "#lib/engine/retention.ts";
 import { startAllQueuedRuns } from "#lib/engine/start-queued-runs.ts";
 import { sweep } from "#lib/engine/sweep.ts";
 import { plainEnv, type Settings } from "#lib/env.ts";
@@ -38,7 +38,8 @@ const XCOMS_EVERY_MS = 60_000;
 const OVERDUE_EVERY_MS = 10_000;
 const FIRST_LOAD_MS = 5_000;
 const GENERATIONS_EVERY_MS = 60_000;
-const RETENTION_EVERY_MS = 600_000;
+const RETENTION_EVERY_MS = 10_000;
+const HISTORY_EVERY_MS = 60_000;
 const STATISTICS_EVERY_MS = 3_600_000;
 
 /** The scheduler process: loads definitions, admits what nobody admitted, repairs what others left. Any number may run. */
@@ -71,7 +72,8 @@ export async function runScheduler(
         duty("callbacks", CALLBACKS_EVERY_MS, () => dispatchCallbacks(deps)),
         duty("callback queue", CALLBACK_QUEUE_EVERY_MS, () => deps.queue.callbacks.supervise()),
         duty("expired xcoms", XCOMS_EVERY_MS, () => deleteExpiredXcoms(deps.pool)),
-        duty("retention", RETENTION_EVERY_MS, () => dropExpired(deps)),
+        duty("retention", RETENTION_EVERY_MS, () => deleteExpired(deps)),
+        duty("old history", HISTORY_EVERY_MS, () => dropEmpty(deps)),
         duty("statistics", STATISTICS_EVERY_MS, () => sampleSizes(deps.pool)),
         duty("sweep", SWEEP_EVERY_MS, guarded),
         presenceService(deps, duties, metrics, (counts) => {

@@ -208,7 +208,8 @@ create table sluice.import_error (
 
 ------------------------------------------------------------------------------------------------ runs
 
--- All that a run is made of lies in tables that are partitioned by its id: see "generations of runs" below.
+-- Runs, their progress and their task instances are plain tables, whose rows are deleted when a run has been kept long enough.
+-- Their history lies in tables that are partitioned by the run's id: see "generations of runs" below.
 create table sluice.dag_run (
   id bigint primary key,
   dag_id text not null,
@@ -229,6 +230,8 @@ create table sluice.dag_run (
   actor text not null,
   -- Who paused it; its tasks are not admitted meanwhile.
   paused_by text,
+  -- For how long it is kept after its end; what was its DAG's time when it was made.
+  keep_days int not null,
   created_at timestamptz not null default sluice.clock(),
   started_at timestamptz,
   ended_at timestamptz,
@@ -236,7 +239,7 @@ create table sluice.dag_run (
   constraint made_by_its_kind check
     ((trigger_kind in ('schedule', 'backfill')) = (schedule_id is not null)
      and (trigger_kind = 'backfill') = (backfill_id is not null))
-) partition by range (id);
+);
 create index dag_run_going_idx on sluice.dag_run (dag_id, id) where state = 'running';
 -- Without the runs of backfills, of which there may be thousands: they are started by their backfill.
 create index dag_run_queued_idx on sluice.dag_run (dag_id, id) where state = 'queued' and backfill_id is null;
@@ -246,8 +249,10 @@ create index dag_run_backfill_queued_idx on sluice.dag_run (backfill_id, logical
 create index dag_run_backfill_going_idx on sluice.dag_run (backfill_id) where state = 'running' and backfill_id is not null;
 create index dag_run_dag_id_id_idx on sluice.dag_run (dag_id, id desc);
 create index dag_run_interval_end_idx on sluice.dag_run (dag_id, interval_end);
+-- What retention reads: the oldest ends of each time.
+create index dag_run_ended_idx on sluice.dag_run (keep_days, ended_at) where ended_at is not null;
 
--- Small and unpartitioned, so that "exactly one run per key" stays a plain unique index.
+-- Its primary key is the rule "exactly one run per key".
 create table sluice.run_key (
   dag_id text not null,
   -- Keys of `schedule` are the schedule and the logical date; of `backfill` the backfill, the schedule, the logical date, and which
@@ -258,6 +263,8 @@ create table sluice.run_key (
   request_hash text not null,
   primary key (dag_id, kind, key)
 );
+-- For the deletion of runs.
+create index run_key_run_id_idx on sluice.run_key (run_id);
 
 -- Apart from dag_run: finishers update this row, so they never need the run row itself.
 create table sluice.run_progress (
@@ -268,7 +275,7 @@ create table sluice.run_progress (
   unsettled boolean not null default false,
   -- A waiting task has such a parent: every further end calls for settling.
   settles_each boolean not null default false
-) partition by range (run_id);
+) with (fillfactor = 50);
 create index run_progress_unsettled_idx on sluice.run_progress (run_id) where unsettled;
 
 -- id = run_id << 20 | ord: see lib/domain/ids.ts.
@@ -304,7 +311,7 @@ create table sluice.task_instance (
     (case when deferred_id is null then state <> 'deferred' else state in ('deferred', 'ready', 'queued', 'running') end),
   constraint ended_iff_final check
     ((state in ('success', 'failed', 'skipped', 'upstream_failed', 'cancelled')) = (ended_at is not null))
-) partition by range (id);
+) with (fillfactor = 60);
 create index task_instance_ready_idx on sluice.task_instance (lane_id, workload_id, id) where admissible;
 create index task_instance_not_before_idx on sluice.task_instance (not_before) where not_before is not null;
 
@@ -334,6 +341,13 @@ create table sluice.run_action (
   total int check (total >= 0),
   -- How many of them have it; when all have, what waits for them is being decided.
   done int not null default 0 check (done >= 0 and done <= coalesce(total, 0))
+);
+
+-- Runs that were kept long enough and are deleted, while task instances of theirs are left.
+create table sluice.run_deletion (
+  run_id bigint primary key,
+  -- The ordinal from which on task instances may be left: a slice does not pass over what the ones before it deleted.
+  next_ord int not null default 0
 );
 
 -- A task that failed for good, kept with its error until somebody replays or dismisses it.
@@ -620,8 +634,8 @@ create index xcom_expires_at_idx on sluice.xcom (expires_at) where expires_at is
 
 ------------------------------------------------------------------------------------------------ generations of runs
 
--- A generation is a range of run ids. Whatever belongs to a run is in the partitions of its generation, which go together when the
--- youngest of its runs has been kept long enough: nothing is ever deleted row by row. DAGs that keep their runs for other times
+-- A generation is a range of run ids. The history of a run is in the partitions of its generation, which are dropped when no run is
+-- left in the range: the larger part of what a run leaves is never deleted row by row. DAGs that keep their runs for other times
 -- have other generations.
 
 -- How long runs are kept whose DAG says nothing, and how many ids a generation has.
@@ -645,16 +659,14 @@ create table sluice.generation (
   closed_at timestamptz,
   -- Another one is to follow at once: a DAG has come from a class whose ids are larger.
   overtaken boolean not null default false,
-  -- It is being dropped; its runs are as if they were not there.
+  -- No run is left in it, and it is being dropped.
   dropping_at timestamptz check (dropping_at is null or closed_at is not null)
 );
 create unique index generation_open_idx on sluice.generation (keep_days) where closed_at is null;
 
--- The tables that are partitioned, in the order in which they go: without its row in the first one there is no run.
-create function sluice.run_tables() returns table (name text, by_task boolean, options text) language sql immutable as $$
-  values ('dag_run', false, ''), ('run_progress', false, 'with (fillfactor = 50)'),
-         ('task_instance', true, 'with (fillfactor = 60)'), ('dead_letter', true, ''), ('xcom', true, ''),
-         ('attempt', true, ''), ('event', false, ''), ('task_log', true, '')
+-- The tables that are partitioned, in the order in which they are dropped: a run cannot be made without an event.
+create function sluice.history_tables() returns table (name text, by_task boolean) language sql immutable as $$
+  values ('event', false), ('dead_letter', true), ('xcom', true), ('attempt', true), ('task_log', true)
 $$;
 
 -- Opens another generation for a class and closes the one before. Runs go into it after `enter_generations`, which must see it
@@ -673,9 +685,9 @@ begin
   update sluice.generation set closed_at = sluice.clock(), overtaken = false where keep_days = of_days and closed_at is null;
   insert into sluice.generation (number, keep_days, first_run, end_run)
   values (fresh, of_days, begins, (begins / size + 1) * size);
-  for t in select name, name || '_g' || fresh as part, options, case when by_task then 20 else 0 end as shift
-             from sluice.run_tables() loop
-    execute format('create table sluice.%I (like sluice.%I including all excluding identity) %s', t.part, t.name, t.options);
+  for t in select name, name || '_g' || fresh as part, case when by_task then 20 else 0 end as shift
+             from sluice.history_tables() loop
+    execute format('create table sluice.%I (like sluice.%I including all excluding identity)', t.part, t.name);
     execute format('alter table sluice.%I attach partition sluice.%I for values from (%s) to (%s)', t.name, t.part,
                    begins << t.shift, ((begins / size + 1) * size) << t.shift);
   end loop;
@@ -711,11 +723,68 @@ begin
    where keep_days = of_days and closed_at is null and end_run <= (select max(id) from sluice.dag_run where dag_id = of_dag);
 end $$;
 
--- The id of the next run of a DAG.
-create function sluice.new_run_id(of_dag text) returns bigint language plpgsql as $$
+-- For how many days the next run of a DAG is kept: which class it is of.
+create function sluice.keep_days_of(of_dag text) returns int language sql stable as $$
+  select coalesce(d.keep_days, r.keep_days) from sluice.dag d cross join sluice.retention r where d.id = of_dag
+$$;
+
+-- The id of the next run of a class.
+create function sluice.new_run_id(of_days int) returns bigint language sql volatile as $$
+  select nextval(('sluice.run_id_' || of_days)::regclass)
+$$;
+
+-- Deletes up to `most` ended runs that have been kept for the days of their class, the oldest ends first, with their progress and
+-- their keys, and leaves their task instances to `delete_tasks`. Returns how many. A run that another session has locked is left out:
+-- it may be on its way back; one that came back since this began has no end any more, which is checked once more under its lock. Runs
+-- stay while a call of their end waits, while a person's action on them does, and while their backfill goes on, whose outcome is
+-- made of them.
+create function sluice.delete_runs(of_days int, most int) returns int language plpgsql as $$
+declare
+  gone bigint[];
 begin
-  return nextval(('sluice.run_id_' || (select coalesce(d.keep_days, r.keep_days)
-                                         from sluice.dag d cross join sluice.retention r where d.id = of_dag))::regclass);
+  gone := array(select r.id from sluice.dag_run r
+                 where r.keep_days = of_days and r.ended_at <= (select sluice.clock()) - of_days * interval '1 day'
+                   and r.id not in (select c.run_id from sluice.callback c)
+                   and r.id not in (select a.run_id from sluice.run_action a)
+                   and (r.backfill_id is null
+                        or r.backfill_id not in (select b.id from sluice.backfill b where b.ended_at is null))
+                 order by r.ended_at limit most for update of r skip locked);
+  if gone = '{}' then
+    return 0;
+  end if;
+  delete from sluice.dag_run where id = any (gone);
+  insert into sluice.run_deletion (run_id) select unnest(gone);
+  delete from sluice.run_progress where run_id = any (gone);
+  delete from sluice.run_key where run_id = any (gone);
+  return cardinality(gone);
+end $$;
+
+-- Deletes up to `most` rows of runs that are gone: their task instances, run by run, and what remembers each run when none is left
+-- of it. Returns how many; 0 when nothing is left, or other sessions have all of it at hand.
+create function sluice.delete_tasks(most int) returns int language plpgsql as $$
+declare
+  d record;
+  room int := most;
+  n int;
+  last bigint;
+begin
+  for d in select run_id, next_ord from sluice.run_deletion order by run_id for update skip locked loop
+    with gone as (
+      delete from sluice.task_instance
+       where id = any (array(select id from sluice.task_instance
+                              where id >= d.run_id << 20 | d.next_ord and id < (d.run_id + 1) << 20 order by id limit room))
+      returning id)
+    select count(*), max(id) into n, last from gone;
+    room := room - n;
+    if room = 0 then
+      update sluice.run_deletion set next_ord = (last & 1048575) + 1 where run_id = d.run_id;
+    else
+      delete from sluice.run_deletion where run_id = d.run_id;
+      room := room - 1;
+    end if;
+    exit when room = 0;
+  end loop;
+  return most - room;
 end $$;
 
 -- How large the tables were on a day, which says how fast they grow.
@@ -897,8 +966,8 @@ create function sluice.queue_runs(runs jsonb) returns table (place bigint, run b
   with wanted as (
     -- Ids in the order in which the runs are given: it is the order in which they start. A look at each one's DAG, and no join: the
     -- planner would expect one row of it, and join what follows row by row.
-    select x.*, sluice.new_run_id(x.dag_id) as run_id
-      from (select r.ordinality as place, r.value ->> 'dag' as dag_id, (r.value ->> 'version')::bigint as version_id,
+    select x.*, sluice.new_run_id(x.keep_days) as run_id
+      from (select r.ordinality as place, r.value ->> 'dag' as dag_id, sluice.keep_days_of(r.value ->> 'dag') as keep_days, (r.value ->> 'version')::bigint as version_id,
                    r.value ->> 'kind' as kind, r.value ->> 'key' as key, (r.value ->> 'logical')::timestamptz as logical,
                    (r.value ->> 'start')::timestamptz as from_at, (r.value ->> 'end')::timestamptz as to_at,
                    coalesce(r.value -> 'conf', '{}') as conf, r.value -> 'params' as params, r.value ->> 'actor' as actor,
@@ -912,9 +981,9 @@ create function sluice.queue_runs(runs jsonb) returns table (place bigint, run b
     select dag_id, kind, key, run_id, '' from wanted order by dag_id, kind, key
     on conflict do nothing returning run_id),
   made as (
-    insert into sluice.dag_run (id, dag_id, version_id, state, trigger_kind, logical_date, interval_start, interval_end, conf, params,
-                                actor, schedule_id, backfill_id)
-    select w.run_id, w.dag_id, w.version_id, 'queued', w.kind, w.logical, w.from_at, w.to_at, w.conf, w.params, w.actor,
+    insert into sluice.dag_run (id, keep_days, dag_id, version_id, state, trigger_kind, logical_date, interval_start, interval_end,
+                                conf, params, actor, schedule_id, backfill_id)
+    select w.run_id, w.keep_days, w.dag_id, w.version_id, 'queued', w.kind, w.logical, w.from_at, w.to_at, w.conf, w.params, w.actor,
            w.schedule_id, w.backfill_id
       from wanted w join fresh using (run_id)
     returning id, trigger_kind, actor),
@@ -985,9 +1054,12 @@ language plpgsql as $$
 declare
   logical timestamptz := coalesce(at, sluice.clock());
 begin
-  insert into sluice.dag_run (id, dag_id, version_id, state, trigger_kind, logical_date, interval_start, interval_end, conf, params, note, actor)
-  select sluice.new_run_id(id), id, current_version_id, 'queued', kind, logical, coalesce(from_at, logical), coalesce(to_at, logical), conf, params, note, who
-    from sluice.dag where id = of_dag and current_version_id = of_version and not missing
+  insert into sluice.dag_run (id, keep_days, dag_id, version_id, state, trigger_kind, logical_date, interval_start, interval_end,
+                              conf, params, note, actor)
+  select sluice.new_run_id(keep_days), keep_days, id, current_version_id, 'queued', kind, logical, coalesce(from_at, logical),
+         coalesce(to_at, logical), conf, params, note, who
+    from (select id, current_version_id, sluice.keep_days_of(id) as keep_days
+            from sluice.dag where id = of_dag and current_version_id = of_version and not missing) d
   returning id into run;
   started := '{}';
   if run is null then
