@@ -40,6 +40,7 @@ try {
     logs: createLogStore(pool),
     log: pino({ level: "silent" }),
     newToken: randomUUID,
+    requestAdmission: () => Promise.resolve(),
   };
   const load = async (loader: ReturnType<typeof createLoader>): Promise<number> => {
     const started = performance.now();
