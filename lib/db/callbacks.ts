@@ -39,15 +39,16 @@ export async function takeCallbacks(tx: Tx, ids: readonly string[]): Promise<Cal
   return rows;
 }
 
-/** Up to `max` ends that wait to be told, the oldest first; without those in quarantine. */
-export async function waitingCallbacks(db: Db, max: number): Promise<string[]> {
+/** Returns up to `max` ends behind `after` that wait to be told, the oldest first; without those in quarantine. */
+export async function waitingCallbacks(db: Db, after: string, max: number): Promise<string[]> {
   const { rows } = await db.query<{ id: string }>({
     name: "waiting-callbacks",
     text: `select c.id::text from sluice.callback c
-            where not exists (select from sluice.quarantine q where q.duty = 'callbacks' and q.key = c.id::text
+            where c.id > $1::bigint
+              and not exists (select from sluice.quarantine q where q.duty = 'callbacks' and q.key = c.id::text
                                  and q.retry_at > (select sluice.clock()))
-            order by c.id limit $1`,
-    values: [max],
+            order by c.id limit $2`,
+    values: [after, max],
   });
   return rows.map((row) => row.id);
 }

@@ -8,21 +8,26 @@ export const CALLBACKS = "*callbacks";
 
 const BATCH = 500;
 
-/** Moves the ends that somebody is to be told of from their list to pg-boss, which repeats what fails. */
+/**
+ * Moves the ends that somebody is to be told of from their list to pg-boss, which repeats what fails: each end that is in the
+ * list, once. An end without a call is only deleted, and one that another process is moving is left to it; neither keeps this
+ * from those behind it.
+ */
 export async function dispatchCallbacks(deps: EngineDeps): Promise<void> {
+  let after = "0";
   for (;;) {
-    const ids = await waitingCallbacks(deps.pool, BATCH);
-    let moved = 0;
+    const ids = await waitingCallbacks(deps.pool, after, BATCH);
+    let calls = 0;
     const move = async (some: readonly string[]): Promise<void> => {
-      moved += await inTx(deps.pool, async (tx) => {
-        const calls = await takeCallbacks(tx, some);
-        if (calls.length > 0) await deps.queue.callbacks.enqueue(tx, calls);
-        return calls.length;
+      calls += await inTx(deps.pool, async (tx) => {
+        const taken = await takeCallbacks(tx, some);
+        if (taken.length > 0) await deps.queue.callbacks.enqueue(tx, taken);
+        return taken.length;
       });
     };
     await isolating(deps, "callbacks", ids, (id) => id, move);
-    if (moved > 0) deps.notifier.announce("sluice_tasks", [CALLBACKS]);
-    // What is left is in quarantine, or in the hands of somebody else who moves it.
-    else return;
+    if (calls > 0) deps.notifier.announce("sluice_tasks", [CALLBACKS]);
+    if (ids.length < BATCH) return;
+    after = ids.at(-1)!;
   }
 }
