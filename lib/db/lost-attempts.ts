@@ -19,11 +19,17 @@ const LOST_WHEN = {
   NOT_BEGUN: "a.worker_id = $1 and a.token = any ($2::uuid[])",
 } as const satisfies Record<LostReason, string>;
 
+/** The process said that it has stopped, and what it ran is dead; it could not take the locks to give this back. */
+const LEFT_BY_A_STOPPED_WORKER = `$1::text is null and $2::int is null and exists (
+  select from sluice.worker w where w.id = a.worker_id and w.epoch = a.worker_epoch and w.state = 'stopped')`;
+
 const ONLY_THESE = "($5::bigint[] is null or a.task_instance_id = any ($5))";
 
 const AT_ONCE = 200;
 
 export type Released = {
+  /** Attempts that it found, of which those that others hold are left as they are; 0 says that nothing is left. */
+  found: number;
   /** Runs whose tasks are `ready` again. */
   runs: string[];
   /** Those tasks. */
@@ -32,36 +38,40 @@ export type Released = {
   exhausted: { taskInstanceId: string; token: string }[];
 };
 
+type Release = {
+  reason: LostReason;
+  when?: string;
+  values: [string | null, unknown];
+  allowance: number;
+  only?: readonly string[] | undefined;
+  /** Passes over what others hold; only the sweep does, because it comes again. */
+  skips: boolean;
+};
+
 /**
- * Ends running attempts without a worker, all or those of `only` some tasks, as `lost` and makes their tasks `ready` again, at most 200 a call. One that has
- * said "not yet" before goes on with another look: only this look is lost.
- * A drained attempt does not count against
- * `allowance`, nor does one that its worker never began. Several callers at once are safe (SKIP LOCKED).
+ * Ends running attempts without a worker, all or those of `only` some tasks, as `lost` and makes their tasks `ready` again,
+ * at most 200 a call. One that has said "not yet" before goes on with another look: only this look is lost.
+ * A drained attempt does not count against `allowance`, nor does one that its worker never began. Safe beside others of its kind.
  */
-async function release(
-  db: Db,
-  reason: LostReason,
-  values: [string | null, unknown],
-  allowance: number,
-  only: readonly string[] | null = null,
-): Promise<Released> {
-  const { rows } = await db.query<{ id: string; runId: string; token: string | null }>({
-    name: `release-${reason}`,
+async function release(db: Db, { reason, when = LOST_WHEN[reason], ...options }: Release): Promise<Released> {
+  const { values, allowance, only = null, skips } = options;
+  const lock = skips ? "skip locked" : "";
+  const { rows } = await db.query<{ id: string; runId: string; token: string | null; found: number | null }>({
+    name: `release-${reason}${skips ? "-skipping" : ""}`,
     text: `
-      with run as materialized (
+      with wanted as materialized (
+        select a.task_instance_id as id from sluice.live_attempt a
+         where a.state = 'running' and ${when} and ${ONLY_THESE} order by 1 limit ${AT_ONCE}),
+      run as materialized (
         select r.id from sluice.dag_run r
-         where r.id = any (array(select a.task_instance_id >> 20 from sluice.live_attempt a
-                                  where a.state = 'running' and ${LOST_WHEN[reason]} and ${ONLY_THESE}))
-         order by r.id for key share),
+         where r.id = any (array(select id >> 20 from wanted)) order by r.id for key share ${lock}),
       lk as materialized (
         select t.id, t.lost_attempts, t.deferred_id from sluice.task_instance t
-         where t.id = any (array(select a.task_instance_id from sluice.live_attempt a
-                                  where a.state = 'running' and ${LOST_WHEN[reason]} and ${ONLY_THESE} order by 1 limit ${AT_ONCE}))
-           and (select count(*) from run) >= 0
-         order by t.id for update skip locked),
+         where t.id = any (array(select w.id from wanted w join run on run.id = w.id >> 20))
+         order by t.id for update ${lock}),
       gone as (
         delete from sluice.live_attempt a using lk
-         where a.task_instance_id = lk.id and a.state = 'running' and ${LOST_WHEN[reason]}
+         where a.task_instance_id = lk.id and a.state = 'running' and ${when}
            and lk.lost_attempts < $3
         returning a.*, lk.deferred_id),
       moved as (
@@ -77,17 +87,22 @@ async function release(
       e as (
         insert into sluice.event (run_id, task_instance_id, attempt, from_state, to_state, reason, actor)
         select task_instance_id >> 20, task_instance_id, number, 'running', 'ready', $4, 'sweep' from gone)
-      select id, id >> 20 as "runId", null as token from moved
+      select id, id >> 20 as "runId", null as token, null::int as found from moved
       union all
-      select a.task_instance_id, a.task_instance_id >> 20, a.token from sluice.live_attempt a join lk on lk.id = a.task_instance_id
-       where a.state = 'running' and ${LOST_WHEN[reason]} and lk.lost_attempts >= $3`,
+      select a.task_instance_id, a.task_instance_id >> 20, a.token, null
+        from sluice.live_attempt a join lk on lk.id = a.task_instance_id
+       where a.state = 'running' and ${when} and lk.lost_attempts >= $3
+      union all
+      select null, null, null, count(*)::int from wanted`,
     values: [...values, allowance, reason, only],
   });
-  const ready = rows.filter((row) => row.token === null);
+  const taken = rows.filter((row) => row.found === null);
+  const ready = taken.filter((row) => row.token === null);
   return {
+    found: rows.find((row) => row.found !== null)?.found ?? 0,
     runs: [...new Set(ready.map((row) => row.runId))],
     taskInstanceIds: ready.map((row) => row.id),
-    exhausted: rows.flatMap((row) => (row.token === null ? [] : [{ taskInstanceId: row.id, token: row.token }])),
+    exhausted: taken.flatMap((row) => (row.token === null ? [] : [{ taskInstanceId: row.id, token: row.token }])),
   };
 }
 
@@ -105,34 +120,78 @@ export async function expiredAttempts(db: Db, leaseMs: number): Promise<string[]
   return rows.map((row) => row.id);
 }
 
-/** What had a lease that has run out, of all or of these tasks; none while Postgres itself is younger than a lease of `leaseMs`. */
+/**
+ * What had a lease that has run out, of all or of these tasks; none while Postgres itself is younger than a lease of `leaseMs`.
+ * Passes over what others hold.
+ */
 export function releaseExpired(
   db: Db,
   leaseMs: number,
   allowance: number,
   taskInstanceIds?: readonly string[],
 ): Promise<Released> {
-  return release(db, "LEASE_EXPIRED", [null, leaseMs], allowance, taskInstanceIds);
+  return release(db, {
+    reason: "LEASE_EXPIRED",
+    values: [null, leaseMs],
+    allowance,
+    only: taskInstanceIds,
+    skips: true,
+  });
+}
+
+/** What workers that have stopped could not give back themselves. Passes over what others hold. */
+export function releaseStopped(db: Db): Promise<Released> {
+  const when = LEFT_BY_A_STOPPED_WORKER;
+  return release(db, { reason: "DRAINED", when, values: [null, null], allowance: NO_LIMIT, skips: true });
 }
 
 /** What earlier processes under this worker's name left running. */
 export function releasePredecessors(db: Db, worker: WorkerRef, allowance: number): Promise<Released> {
-  return release(db, "WORKER_RESTARTED", [worker.id, worker.epoch], allowance);
+  return release(db, { reason: "WORKER_RESTARTED", values: [worker.id, worker.epoch], allowance, skips: false });
 }
 
 /** What this worker hands back because it stops. */
 export function releaseDrained(db: Db, worker: WorkerRef): Promise<Released> {
-  return release(db, "DRAINED", [worker.id, worker.epoch], NO_LIMIT);
+  return release(db, {
+    reason: "DRAINED",
+    values: [worker.id, worker.epoch],
+    allowance: NO_LIMIT,
+    skips: false,
+  });
 }
 
 /** What was claimed under these tokens by calls of which the worker never got an answer. */
 export function releaseUnheard(db: Db, worker: WorkerRef, tokens: readonly string[]): Promise<Released> {
-  return release(db, "REPLY_LOST", [worker.id, tokens], NO_LIMIT);
+  return release(db, { reason: "REPLY_LOST", values: [worker.id, tokens], allowance: NO_LIMIT, skips: false });
 }
 
 /** What the worker claimed ahead and does not begin. */
 export function releaseUnbegun(db: Db, worker: WorkerRef, tokens: readonly string[]): Promise<Released> {
-  return release(db, "NOT_BEGUN", [worker.id, tokens], NO_LIMIT);
+  return release(db, { reason: "NOT_BEGUN", values: [worker.id, tokens], allowance: NO_LIMIT, skips: false });
+}
+
+/**
+ * Renews the leases of attempts that this worker is giving back, those of these tokens or all, while it waits for their locks: a
+ * lease that ran out meanwhile would count as a worker lost. Passes over what others hold.
+ */
+export async function extendLeases(
+  db: Db,
+  worker: WorkerRef,
+  tokens: readonly string[] | null,
+  leaseMs: number,
+): Promise<void> {
+  await db.query({
+    name: "extend-leases",
+    text: `
+      update sluice.live_attempt a set lease_until = sluice.clock() + $4 * interval '1 ms'
+       where a.task_instance_id = any (array(
+               select l.task_instance_id from sluice.live_attempt l
+                where l.state = 'running' and l.worker_id = $1 and l.worker_epoch = $2
+                  and ($3::uuid[] is null or l.token = any ($3))
+                order by 1 for update skip locked))
+         and a.state = 'running' and a.worker_id = $1 and a.worker_epoch = $2`,
+    values: [worker.id, worker.epoch, tokens, leaseMs],
+  });
 }
 
 /**

@@ -1,16 +1,18 @@
 import type { WorkerRef } from "#lib/db/claims.ts";
 import {
   expiredAttempts,
+  extendLeases,
   releaseDrained,
   type Released,
   releaseExpired,
   releasePredecessors,
+  releaseStopped,
   releaseUnbegun,
   releaseUnheard,
   staleQueued,
 } from "#lib/db/lost-attempts.ts";
 import { unsettledRuns } from "#lib/db/run-states.ts";
-import { inTx, retried } from "#lib/db/tx.ts";
+import { inTx, isLostRace, retried } from "#lib/db/tx.ts";
 import { unadmitAbandoned } from "#lib/db/unadmit.ts";
 import { admit } from "./admit.ts";
 import type { EngineDeps } from "./deps.ts";
@@ -23,9 +25,13 @@ import { settleRun } from "./settle-run.ts";
 const REDELIVER_AFTER_MS = 30_000;
 const SETTLE_BATCH = 100;
 
+/** Each waits for a lock as long as `lock_timeout` lets it, two seconds: about a minute in all. */
+const GIVE_BACK_TRIES = 30;
+
 /** Repairs what processes that died have left: expired leases, lost deliveries, unsettled runs. */
 export async function sweep(deps: EngineDeps): Promise<void> {
   await takeBackExpired(deps, LEASE_MS);
+  await takeBack(deps, await retried(() => releaseStopped(deps.pool)));
   const abandoned = await retried(() => unadmitAbandoned(deps.pool));
   deps.notifier.announce("sluice_runs", abandoned);
   await redeliver(deps);
@@ -61,25 +67,40 @@ export async function takeOverFromPredecessors(deps: EngineDeps, worker: WorkerR
 
 /** A stopping worker's attempts go to others at once and without using up anything. Its processes must be dead. */
 export async function handBack(deps: EngineDeps, worker: WorkerRef): Promise<void> {
-  await takeBackAll(deps, () => releaseDrained(deps.pool, worker));
+  const extend = () => extendLeases(deps.pool, worker, null, LEASE_MS);
+  await takeBackAll(deps, () => releaseDrained(deps.pool, worker), extend);
 }
 
 /** Attempts claimed under these tokens by calls whose answer never came: nobody runs them. */
 export async function handBackUnheard(deps: EngineDeps, worker: WorkerRef, tokens: readonly string[]): Promise<void> {
-  await takeBackAll(deps, () => releaseUnheard(deps.pool, worker, tokens));
+  const extend = () => extendLeases(deps.pool, worker, tokens, LEASE_MS);
+  await takeBackAll(deps, () => releaseUnheard(deps.pool, worker, tokens), extend);
 }
 
 /** Attempts that this worker claimed ahead of a slot and does not begin after all. */
 export async function handBackUnbegun(deps: EngineDeps, worker: WorkerRef, tokens: readonly string[]): Promise<void> {
-  await takeBackAll(deps, () => releaseUnbegun(deps.pool, worker, tokens));
+  const extend = () => extendLeases(deps.pool, worker, tokens, LEASE_MS);
+  await takeBackAll(deps, () => releaseUnbegun(deps.pool, worker, tokens), extend);
 }
 
-/** One release is a batch; this repeats it until nothing is left. */
-async function takeBackAll(deps: EngineDeps, release: () => Promise<Released>): Promise<void> {
-  for (;;) {
-    const released = await retried(release);
-    if (released.runs.length === 0 && released.exhausted.length === 0) return;
-    await takeBack(deps, released);
+/**
+ * One release is a batch; this repeats it until nothing is left. It waits for what others hold, and after each wait that was
+ * in vain it extends the leases, so that none runs out and counts as a worker lost.
+ */
+async function takeBackAll(
+  deps: EngineDeps,
+  release: () => Promise<Released>,
+  extend: () => Promise<void> = () => Promise.resolve(),
+): Promise<void> {
+  for (let lost = 0; ;) {
+    try {
+      const released = await release();
+      await takeBack(deps, released);
+      if (released.found === 0) return;
+    } catch (error) {
+      if (!isLostRace(error) || ++lost === GIVE_BACK_TRIES) throw error;
+      await extend();
+    }
   }
 }
 

@@ -122,11 +122,24 @@ export function createWorkerLoop(options: {
     void admit(deps);
   };
 
+  /** Not waited for by the heartbeat: it waits for locks. One at a time. */
+  let givingBack: Promise<void> | undefined;
+  const giveBackUnheard = (): Promise<void> => {
+    const unheard = givingBack === undefined ? options.unheard.splice(0) : [];
+    if (unheard.length === 0) return givingBack ?? Promise.resolve();
+    givingBack = handBackUnheard(deps, worker, unheard)
+      .catch((error: unknown) => {
+        deps.log.warn({ error: messageOf(error) }, "could not give attempts back; trying again at the next heartbeat");
+        options.unheard.push(...unheard);
+      })
+      .finally(() => (givingBack = undefined));
+    return givingBack;
+  };
+
   const heartbeat = async (): Promise<void> => {
     if (stopped) return;
     const known = [...slots.held.values()];
-    const unheard = options.unheard.splice(0);
-    if (unheard.length > 0) await handBackUnheard(deps, worker, unheard).catch(() => options.unheard.push(...unheard));
+    void giveBackUnheard();
     const beat = await heart.beat(known.map(tokenOf));
     if (beat.workerState === undefined) options.onReplaced();
     for (const slotClass of beat.assigned) wake(laneName({ queue: ownQueue(worker.id), slotClass }));
@@ -199,7 +212,11 @@ export function createWorkerLoop(options: {
       slots.stopAll("the worker stops");
       await ended;
       clearInterval(watchdog);
-      await handBack(deps, worker);
+      await givingBack;
+      // What cannot be given back now, the sweep gives back: the worker has stopped.
+      await handBack(deps, worker).catch((error: unknown) =>
+        deps.log.warn({ error: messageOf(error) }, "could not give all attempts back; a scheduler will"),
+      );
       await setWorkerState(deps.pool, worker, "stopped");
       await deps.notifier.flush();
     },
