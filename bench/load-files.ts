@@ -8,6 +8,7 @@ import { createNotifier } from "#lib/db/notify.ts";
 import { createLogStore } from "#lib/db/task-logs.ts";
 import { createPool } from "#lib/db/pool.ts";
 import { startEmbeddedPostgres } from "#lib/embedded/start.ts";
+import { createEngineDeps } from "#lib/engine/deps.ts";
 import { install } from "#lib/engine/install.ts";
 import { plainEnv } from "#lib/env.ts";
 import { createTaskQueue } from "#lib/queue/task-queue.ts";
@@ -33,15 +34,15 @@ try {
 
   const pool = createPool({ url: server.url, max: 4, name: "bench" });
   await install(pool);
-  const deps = {
+  const deps = createEngineDeps({
     pool,
     queue: createTaskQueue(pool, () => undefined),
     notifier: createNotifier(pool, () => undefined),
     logs: createLogStore(pool),
     log: pino({ level: "silent" }),
     newToken: randomUUID,
-    requestAdmission: () => Promise.resolve(),
-  };
+    requestPass: () => Promise.resolve(),
+  });
   const load = async (loader: ReturnType<typeof createLoader>): Promise<number> => {
     const started = performance.now();
     await loader.pass();

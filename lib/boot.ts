@@ -7,7 +7,7 @@ import type { PrismaClient } from "#lib/db/prisma.ts";
 import { createLogStore } from "#lib/db/task-logs.ts";
 import { messageOf } from "#lib/domain/errors.ts";
 import { admit } from "#lib/engine/admit.ts";
-import type { EngineDeps } from "#lib/engine/deps.ts";
+import { createEngineDeps, type EngineDeps } from "#lib/engine/deps.ts";
 import { processSettings, type Settings } from "#lib/env.ts";
 import { createLogger } from "#lib/obs/log.ts";
 import { createTaskQueue } from "#lib/queue/task-queue.ts";
@@ -25,16 +25,15 @@ export function engineDeps(url: string, name: string, log: Logger): EngineDeps {
   const pool = createPool({ url, max: POOL_SIZE, name, queryTimeoutMs: QUERY_TIMEOUT_MS });
   const onError = (error: unknown): void =>
     log.warn({ error: messageOf(error) }, "a database call in the background failed");
-  const deps: EngineDeps = {
+  return createEngineDeps({
     pool,
     queue: createTaskQueue(pool, onError),
     notifier: createNotifier(pool, onError),
     logs: createLogStore(pool),
     log,
     newToken: randomUUID,
-    requestAdmission: async () => void (await admit(deps)),
-  };
-  return deps;
+    requestPass: admit,
+  });
 }
 
 /** Tells who is interested in a run that something about it has changed. */

@@ -88,22 +88,23 @@ export async function activateRuns(db: Db, dagId: string): Promise<{ started: st
 }
 
 /**
- * The same for several DAGs in one statement; those that somebody else has at hand are left out. `more`: DAGs
- * that may have room for more.
+ * The same for several DAGs in one statement, without waiting. `more`: DAGs that may have room for more.
+ * `busy`: DAGs that another transaction holds; nothing of them was started.
  */
 export async function activateRunsOf(
   db: Db,
   dagIds: readonly string[],
-): Promise<{ started: string[]; more: string[] }> {
-  const { rows } = await db.query<{ id: string; started: string[]; more: boolean }>({
+): Promise<{ started: string[]; more: string[]; busy: string[] }> {
+  const { rows } = await db.query<{ id: string; started: string[]; more: boolean; busy: boolean }>({
     name: "activate-runs-of",
-    text: `select d.id, a.started, a.more
+    text: `select d.id, a.started, a.more, a.busy
              from unnest($1::text[]) d(id) cross join lateral sluice.activate_runs(d.id, $2, false) a`,
     values: [dagIds, TASKS_AT_ONCE],
   });
   return {
     started: rows.flatMap(({ started }) => started),
     more: rows.filter(({ more }) => more).map(({ id }) => id),
+    busy: rows.filter(({ busy }) => busy).map(({ id }) => id),
   };
 }
 

@@ -4,7 +4,6 @@ import { withHolders, type WaitReason } from "#lib/domain/wait-reason.ts";
 import { admitReady, lockAdmission, readDemand, readyDue } from "#lib/db/admission.ts";
 import { inTx, retried } from "#lib/db/tx.ts";
 import { hasWaits, readOccupancy, replaceWaits } from "#lib/db/waits.ts";
-import { coalescing } from "./coalesce.ts";
 import type { EngineDeps } from "./deps.ts";
 
 /**
@@ -13,7 +12,7 @@ import type { EngineDeps } from "./deps.ts";
  * logged, not thrown; the scheduler's regular pass is the net.
  */
 export async function admit(deps: EngineDeps): Promise<number> {
-  return passes(deps, "all").catch(() => 0);
+  return sharedPass(deps).catch(() => 0);
 }
 
 /** Makes what waits for its next attempt or look ready when its time has come, and hands it out. */
@@ -28,7 +27,7 @@ export async function admitDue(deps: EngineDeps): Promise<void> {
  */
 export async function admitLeft(deps: EngineDeps): Promise<void> {
   const { isReady } = await retried(() => readyDue(deps.pool));
-  if (isReady && decideAdmission(await readDemand(deps.pool)).admitted.length > 0) await passes(deps, "all");
+  if (isReady && decideAdmission(await readDemand(deps.pool)).admitted.length > 0) await sharedPass(deps);
 }
 
 /** Why what is ready still waits is written down; nothing is written while that stays as it is, and one statement asked while nothing is ready. */
@@ -44,7 +43,10 @@ async function writeWaits(deps: EngineDeps, waits: ReadonlyMap<number, WaitReaso
   await retried(() => replaceWaits(deps.pool, told));
 }
 
-const passes = coalescing((deps: EngineDeps) => pass(deps));
+/** Calls of one process at the same time share a pass. */
+function sharedPass(deps: EngineDeps): Promise<number> {
+  return deps.coalesce("admission", () => pass(deps));
+}
 
 async function pass(deps: EngineDeps): Promise<number> {
   try {

@@ -1,33 +1,33 @@
-/**
- * Work that is asked for more often than it is worth doing: one pass runs and one waits, and every call resolves
- * with a pass that began after the call. Passes of different keys do not wait for each other.
- */
-export function coalescing<Owner extends object, Result>(
-  pass: (owner: Owner, key: string) => Promise<Result>,
-): (owner: Owner, key: string) => Promise<Result> {
-  type Passes = { running: Promise<Result>; next?: Promise<Result> };
-  const passes = new WeakMap<Owner, Map<string, Passes>>();
+/** Runs `pass` for a key: see `createCoalesce`. */
+export type Coalesce = <Result>(key: string, pass: () => Promise<Result>) => Promise<Result>;
 
-  const start = async (owner: Owner, key: string): Promise<Result> => {
-    const byKey = passes.get(owner) ?? new Map<string, Passes>();
-    passes.set(owner, byKey);
-    const entry: Passes = { running: pass(owner, key) };
-    byKey.set(key, entry);
+/**
+ * For work that is asked for more often than it is worth doing. For each key one pass runs and at most
+ * one waits; every call resolves with a pass that began after the call. A key stands for one kind of
+ * pass: its callers share results. Passes of different keys do not wait for each other.
+ */
+export function createCoalesce(): Coalesce {
+  type Passes = { running: Promise<unknown>; next?: Promise<unknown> };
+  const passes = new Map<string, Passes>();
+
+  const start = async (key: string, pass: () => Promise<unknown>): Promise<unknown> => {
+    const entry: Passes = { running: pass() };
+    passes.set(key, entry);
     try {
       return await entry.running;
     } finally {
-      if (byKey.get(key) === entry && !entry.next) byKey.delete(key);
+      if (passes.get(key) === entry && !entry.next) passes.delete(key);
     }
   };
 
-  return (owner, key) => {
-    const current = passes.get(owner)?.get(key);
-    if (!current) return start(owner, key);
-    // A pass that failed has failed for those who waited for it; the next one begins all the same.
+  return <Result>(key: string, pass: () => Promise<Result>) => {
+    const current = passes.get(key);
+    if (!current) return start(key, pass) as Promise<Result>;
+    // A pass that failed has failed for its own callers; the next one starts all the same.
     current.next ??= current.running.then(
-      () => start(owner, key),
-      () => start(owner, key),
+      () => start(key, pass),
+      () => start(key, pass),
     );
-    return current.next;
+    return current.next as Promise<Result>;
   };
 }

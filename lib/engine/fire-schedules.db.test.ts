@@ -14,9 +14,10 @@ import {
   scheduledRuns,
   setClock,
 } from "#lib/testing/schedules.ts";
+import { createEngineDeps } from "./deps.ts";
 import { fireDueSchedules } from "./fire-schedules.ts";
 import { createBackfill } from "./backfill/create.ts";
-import { startAllQueuedRuns } from "./start-queued-runs.ts";
+import { startAllQueuedRuns } from "./start-all-queued-runs.ts";
 import { pauseDag, unpauseDag } from "./pause.ts";
 
 const database = testDatabase();
@@ -265,7 +266,7 @@ describe("several schedulers", () => {
     await fireDueSchedules(deps);
     const pool = createPool({ url, max: 8, name: "other" });
     try {
-      const other = { ...deps, pool };
+      const other = createEngineDeps({ ...deps, pool });
       for (const time of ["10:05:00.1", "10:06:00.1", "10:07:00.1"]) {
         await setClock(deps, at(time));
         await setClock(other, at(time));

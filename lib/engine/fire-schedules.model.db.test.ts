@@ -7,7 +7,7 @@ import { compileDefinition, type ScheduleDefinition } from "#lib/domain/schedule
 import { testDatabase } from "#lib/testing/database.ts";
 import { forgetRuns } from "#lib/testing/engine.ts";
 import { forgetSchedules, publishScheduled, setClock } from "#lib/testing/schedules.ts";
-import type { EngineDeps } from "./deps.ts";
+import { createEngineDeps, type EngineDeps } from "./deps.ts";
 import { fireDueSchedules } from "./fire-schedules.ts";
 import { pauseDag, unpauseDag } from "./pause.ts";
 
@@ -64,7 +64,7 @@ test("whatever happens, each instant becomes one run or is counted as dropped, a
   const { deps, url } = database;
   // One connection each, so that the clock is set on all and a killed one is known.
   const pools = Array.from({ length: SCHEDULERS }, () => createPool({ url, max: 1, name: "scheduler" }));
-  const schedulers = pools.map((pool): EngineDeps => ({ ...deps, pool }));
+  const schedulers = pools.map((pool) => createEngineDeps({ ...deps, pool }));
   try {
     await fc.assert(
       fc.asyncProperty(fc.array(anyStep, { minLength: 3, maxLength: 14 }), async (steps) => {

@@ -8,9 +8,11 @@ import {
 } from "#lib/db/schedules.ts";
 import { inTx, retried } from "#lib/db/tx.ts";
 import type { EngineDeps } from "./deps.ts";
+import { effects } from "./effects.ts";
+import { followUp } from "./follow-up.ts";
 import { firingOrders } from "./firing-orders.ts";
 import { isolating, quarantine } from "./quarantine.ts";
-import { startRunsOf } from "./start-queued-runs.ts";
+import { startQueuedRunsWithoutWaiting } from "./start-queued-runs.ts";
 
 /** So many schedules are looked at in one statement. */
 const SCHEDULES_AT_ONCE = 1_000;
@@ -62,14 +64,11 @@ async function inOneStatement(deps: EngineDeps, orders: readonly FiringOrder[]):
  * is left, because somebody has the DAG at hand or anything fails, a scheduler's next look at queued runs starts.
  */
 async function begin(deps: EngineDeps, runs: readonly FiredRun[]): Promise<void> {
-  deps.notifier.announce(
-    "sluice_runs",
-    runs.map(({ runId }) => runId),
-  );
   const dagIds = [...new Set(runs.map(({ dagId }) => dagId))].toSorted();
   try {
-    await startRunsOf(deps, dagIds);
+    await followUp(deps, effects({ changedRuns: runs.map(({ runId }) => runId) }));
+    await followUp(deps, await startQueuedRunsWithoutWaiting(deps, dagIds));
   } catch (error) {
-    deps.log.warn({ error: messageOf(error) }, "runs that were due are made but not started yet");
+    deps.log.warn({ error: messageOf(error) }, "runs that were due are queued but not started; a scheduler will retry");
   }
 }

@@ -34,7 +34,7 @@ import type { EngineDeps } from "./deps.ts";
 import { finish } from "./finish.ts";
 import { resumeRun, unpauseDag } from "./pause.ts";
 import type { Mark } from "./run-actions.ts";
-import { startAllQueuedRuns } from "./start-queued-runs.ts";
+import { startAllQueuedRuns } from "./start-all-queued-runs.ts";
 import { sweep } from "./sweep.ts";
 
 /**

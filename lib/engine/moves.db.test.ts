@@ -17,7 +17,7 @@ import { LEASE_MS, LOST_ALLOWANCE } from "./lease.ts";
 import { pauseDag, pauseRun, resumeRun, unpauseDag } from "./pause.ts";
 import { cancelRun, clearRun, clearTask, killTask, type Mark, markTask } from "./run-actions.ts";
 import { settleRun } from "./settle-run.ts";
-import { startAllQueuedRuns } from "./start-queued-runs.ts";
+import { startAllQueuedRuns } from "./start-all-queued-runs.ts";
 import { sweep, takeOverFromPredecessors } from "./sweep.ts";
 
 /** Every transition of a task instance from every state, on a real Postgres. */

@@ -1,10 +1,11 @@
 import { AppError } from "#lib/domain/errors.ts";
 import { markDagPaused, markRunPaused } from "#lib/db/pauses.ts";
 import { inTx } from "#lib/db/tx.ts";
-import { admit } from "./admit.ts";
 import { tendBackfills } from "./backfill/tend.ts";
 import type { EngineDeps } from "./deps.ts";
-import { startAllQueuedRuns, startQueuedRuns } from "./start-queued-runs.ts";
+import { effects } from "./effects.ts";
+import { followUp } from "./follow-up.ts";
+import { startAllQueuedRuns } from "./start-all-queued-runs.ts";
 
 /** Nothing of the DAG is admitted until it is resumed; what runs goes on to its end. Throws `dag_not_found`. */
 export async function pauseDag(deps: EngineDeps, dagId: string, actor: string): Promise<void> {
@@ -21,8 +22,7 @@ export async function unpauseDag(
   { catchesUp = false }: { catchesUp?: boolean } = {},
 ): Promise<void> {
   await setDagPaused(deps, dagId, null, catchesUp);
-  await startQueuedRuns(deps, dagId);
-  await admit(deps);
+  await followUp(deps, effects({ dagsWithRoom: [dagId], wantsAdmission: true }));
 }
 
 async function setDagPaused(deps: EngineDeps, dagId: string, actor: string | null, catchesUp?: boolean): Promise<void> {
@@ -40,13 +40,13 @@ export async function resumeRun(deps: EngineDeps, runId: string): Promise<boolea
   const resumed = await setRunPaused(deps, runId, null);
   await startAllQueuedRuns(deps);
   await tendBackfills(deps);
-  await admit(deps);
+  await followUp(deps, effects({ wantsAdmission: true }));
   return resumed;
 }
 
 async function setRunPaused(deps: EngineDeps, runId: string, actor: string | null): Promise<boolean> {
   const done = await inTx(deps.pool, (tx) => markRunPaused(tx, runId, actor));
   if (done === undefined) throw new AppError("run_not_found", `There is no run ${runId}.`);
-  deps.notifier.announce("sluice_runs", [runId]);
+  await followUp(deps, effects({ changedRuns: [runId] }));
   return done;
 }

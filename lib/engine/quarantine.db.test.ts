@@ -19,7 +19,7 @@ import { dispatchCallbacks } from "./dispatch-callbacks.ts";
 import { finish } from "./finish.ts";
 import { fireDueSchedules } from "./fire-schedules.ts";
 import { isolating } from "./quarantine.ts";
-import { startAllQueuedRuns } from "./start-queued-runs.ts";
+import { startAllQueuedRuns } from "./start-all-queued-runs.ts";
 import { sweep, takeBackExpired } from "./sweep.ts";
 
 const database = testDatabase();

@@ -1,8 +1,9 @@
 import type { WorkerRef } from "#lib/db/claims.ts";
 import { upsertWorker, type WorkerRegistration } from "#lib/db/workers.ts";
 import { lanesOf } from "#lib/queue/task-queue.ts";
-import { admit } from "./admit.ts";
 import type { EngineDeps } from "./deps.ts";
+import { effects } from "./effects.ts";
+import { followUp } from "./follow-up.ts";
 import { LEASE_MS } from "./lease.ts";
 import { takeOverFromPredecessors } from "./sweep.ts";
 
@@ -11,6 +12,6 @@ export async function registerWorker(deps: EngineDeps, registration: WorkerRegis
   await deps.queue.ensureLanes(lanesOf(registration.queues));
   const worker = await upsertWorker(deps.pool, registration, LEASE_MS);
   await takeOverFromPredecessors(deps, worker);
-  await admit(deps);
+  await followUp(deps, effects({ wantsAdmission: true }));
   return worker;
 }

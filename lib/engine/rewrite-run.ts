@@ -15,11 +15,8 @@ import {
 import { reopenBackfill } from "#lib/db/backfills.ts";
 import type { Tx } from "#lib/db/pool.ts";
 import { inTx } from "#lib/db/tx.ts";
-import { admit } from "./admit.ts";
-import { advanceBackfill } from "./backfill/advance.ts";
-import { dispatchCallbacks } from "./dispatch-callbacks.ts";
 import type { EngineDeps } from "./deps.ts";
-import { startQueuedRuns } from "./start-queued-runs.ts";
+import { type Effects, effects } from "./effects.ts";
 
 export type RunView = { run: LockedRun; graph: VersionGraph; states: readonly TaskState[] };
 
@@ -32,44 +29,43 @@ export type Rewrite = {
   end?: RunState;
 };
 
+/** `missing`: there is no such run. `unchanged`: `decide` left it as it is. */
+export type Rewritten = { outcome: "missing" | "unchanged" | "written"; effects?: Effects };
+
 /**
- * The one way in which anything but a finishing worker moves a run's tasks: take the run for oneself, look at all of
- * it, decide in pure code, write the difference. `decide` answers undefined to leave everything as it is.
- * Answers whether anything was written; undefined when there is no such run. `mayRevive` lets a run go on that has ended.
+ * The one way in which anything but a finishing worker moves a run's tasks: lock the run, read all of
+ * it, decide in pure code, write the difference. `decide` returns undefined to leave everything as it is.
+ * `mayRevive` lets a run that has ended become active again.
  */
 export async function rewriteRun(
   deps: EngineDeps,
   runId: string,
   by: { actor: string; reason: string | null; mayRevive: boolean },
   decide: (view: RunView, tx: Tx) => Rewrite | undefined | Promise<Rewrite | undefined>,
-): Promise<boolean | undefined> {
-  let ended: LockedRun | undefined;
-  let calls = false;
-  const written = await inTx(deps.pool, async (tx) => {
+): Promise<Rewritten> {
+  return inTx(deps.pool, async (tx): Promise<Rewritten> => {
     if (by.mayRevive) await lockOwnerOf(tx, runId);
     const run = await lockRun(tx, runId);
-    if (!run) return undefined;
+    if (!run) return { outcome: "missing" };
     const view = { run, graph: await versionGraph(deps, tx, run.versionId), states: await readStates(tx, runId) };
     const rewrite = await decide(view, tx);
-    if (!rewrite) return false;
+    if (!rewrite) return { outcome: "unchanged" };
     const state = await write(tx, view, rewrite, by);
-    calls = view.graph.calls;
-    ended = isFinalRunState(state) ? run : undefined;
     const isRevived = isFinalRunState(run.state) && !isFinalRunState(state);
     if (isRevived && run.backfillId !== null) await reopenBackfill(tx, run.backfillId, by.actor, "RUN_CLEARED");
-    return true;
+    return { outcome: "written", effects: effectsOf(view, state) };
   });
-  if (written === true) {
-    deps.notifier.announce("sluice_runs", [runId]);
-    if (ended !== undefined) await startNext(deps, ended);
-    await admit(deps);
-    if (calls) await dispatchCallbacks(deps);
-  }
-  return written;
 }
 
-function startNext(deps: EngineDeps, { dagId, backfillId }: LockedRun): Promise<void> {
-  return backfillId === null ? startQueuedRuns(deps, dagId) : advanceBackfill(deps, backfillId);
+function effectsOf({ run, graph }: RunView, state: RunState): Effects {
+  const hasEnded = isFinalRunState(state);
+  return effects({
+    changedRuns: [run.id],
+    dagsWithRoom: hasEnded && run.backfillId === null ? [run.dagId] : [],
+    backfills: hasEnded && run.backfillId !== null ? [run.backfillId] : [],
+    wantsAdmission: true,
+    hasCallbacks: graph.calls,
+  });
 }
 
 async function write(
@@ -109,19 +105,13 @@ function openParents(graph: VersionGraph, states: readonly TaskState[], ord: num
 }
 
 /**
- * Versions never change, so their graphs are kept; a few, since a large one takes megabytes. Read on the connection that
- * has the run: as many first looks at once as the pool has connections would wait for one more each, and for ever.
+ * Read on the connection that has the run: a pool whose connections are all in first reads would wait
+ * for one more each, and for ever.
  */
-const MAX_GRAPHS = 32;
-const graphs = new WeakMap<EngineDeps, Map<string, VersionGraph>>();
-
-async function versionGraph(deps: EngineDeps, tx: Tx, versionId: string): Promise<VersionGraph> {
-  const known = graphs.get(deps) ?? new Map<string, VersionGraph>();
-  graphs.set(deps, known);
-  const found = known.get(versionId);
+async function versionGraph({ caches }: EngineDeps, tx: Tx, versionId: string): Promise<VersionGraph> {
+  const found = caches.graphs.get(versionId);
   if (found) return found;
   const graph = await readVersionGraph(tx, versionId);
-  if (known.size >= MAX_GRAPHS) known.delete(known.keys().next().value!);
-  known.set(versionId, graph);
+  caches.graphs.set(versionId, graph);
   return graph;
 }

@@ -3,7 +3,7 @@ import { runIdOf, slotOf } from "#lib/domain/ids.ts";
 import { downstream, upstream } from "#lib/domain/lineage.ts";
 import { isFinalRunState, isFinalTaskState, type TaskState } from "#lib/domain/states.ts";
 import type { EngineDeps } from "./deps.ts";
-import { announceFenced } from "./fenced.ts";
+import { followUp } from "./follow-up.ts";
 import { type Rewrite, rewriteRun, type RunView } from "./rewrite-run.ts";
 
 /** What people do to runs and tasks. Each looks at the whole run, decides, and writes one consistent difference. */
@@ -90,15 +90,15 @@ async function act(
   by: By,
   decide: (view: RunView) => Rewrite | undefined,
 ): Promise<boolean> {
-  const written = await rewriteRun(
+  const { outcome, effects } = await rewriteRun(
     deps,
     runId,
     { actor: by.actor, reason: by.reason ?? null, mayRevive: true },
     decide,
   );
-  if (written === undefined) throw new AppError("run_not_found", `There is no run ${runId}.`);
-  if (written) announceFenced(deps);
-  return written;
+  if (outcome === "missing") throw new AppError("run_not_found", `There is no run ${runId}.`);
+  if (effects !== undefined) await followUp(deps, { ...effects, hasFenced: true });
+  return outcome === "written";
 }
 
 function restart({ states }: RunView, restarted: ReadonlySet<number>): Rewrite {

@@ -14,7 +14,7 @@ import { finish } from "./finish.ts";
 import { pauseDag, pauseRun, resumeRun, unpauseDag } from "./pause.ts";
 import { cancelRun, clearRun, clearTask, killTask, type Mark, markTask } from "./run-actions.ts";
 import { settleRun } from "./settle-run.ts";
-import { startAllQueuedRuns } from "./start-queued-runs.ts";
+import { startAllQueuedRuns } from "./start-all-queued-runs.ts";
 import { sweep } from "./sweep.ts";
 
 /** Every transition of a run from every state, on a real Postgres. The DAG has one task and goes on with one run at once. */

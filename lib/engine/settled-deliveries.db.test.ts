@@ -23,6 +23,7 @@ import {
   forgetRuns,
 } from "#lib/testing/engine.ts";
 import { claiming, finishing, held, waitsForLock } from "#lib/testing/races.ts";
+import { createEngineDeps } from "./deps.ts";
 import { admit } from "./admit.ts";
 import { claim } from "./claim.ts";
 import { finish } from "./finish.ts";
@@ -141,7 +142,7 @@ describe("a delivery", () => {
     await publish(deps, "together", { a: [] });
     const runId = await startReady(deps, "together");
     const queue = { ...deps.queue, enqueue: () => Promise.reject(new Error("no")) };
-    expect(await admit({ ...deps, queue })).toBe(0);
+    expect(await admit(createEngineDeps({ ...deps, queue }))).toBe(0);
     expect([await states(deps, runId), await liveAttempts(deps)]).toEqual([["ready"], []]);
     expect(await admit(deps)).toBe(1);
   });

@@ -20,6 +20,7 @@ import {
   forgetRuns,
 } from "#lib/testing/engine.ts";
 import { admission, held, waitsForLock } from "#lib/testing/races.ts";
+import { createEngineDeps } from "./deps.ts";
 import { admit } from "./admit.ts";
 import { finish } from "./finish.ts";
 import { LEASE_MS } from "./lease.ts";
@@ -123,7 +124,10 @@ describe("the limit of a DAG's runs", () => {
     await define("schedulers", { maxActiveRuns: 2 });
     const lock = await held(deps, (tx) => tx.query("select from sluice.dag where id = 'schedulers' for no key update"));
     // Each with its own passes, as two processes have.
-    const schedulers = [startQueuedRuns({ ...deps }, "schedulers"), startQueuedRuns({ ...deps }, "schedulers")];
+    const schedulers = [
+      startQueuedRuns(createEngineDeps(deps), ["schedulers"]),
+      startQueuedRuns(createEngineDeps(deps), ["schedulers"]),
+    ];
     await waitsForLock(deps, 2);
     await lock.commit();
     await Promise.all(schedulers);

@@ -139,7 +139,7 @@ describe("a cancel", () => {
       await lockRun(tx, runId);
       await tx.query("update sluice.dag_run set state = 'cancelled', ended_at = sluice.clock()");
     });
-    const started = startQueuedRuns(deps, "queued");
+    const started = startQueuedRuns(deps, ["queued"]);
     await waitsForLock(deps);
     await lock.commit();
     await started;

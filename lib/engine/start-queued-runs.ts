@@ -1,46 +1,50 @@
-import { activateRuns, activateRunsOf, dagsWithQueuedRuns } from "#lib/db/runs.ts";
+import { activateRuns, activateRunsOf } from "#lib/db/runs.ts";
 import { inTx, retried } from "#lib/db/tx.ts";
-import { admit } from "./admit.ts";
-import { coalescing } from "./coalesce.ts";
 import type { EngineDeps } from "./deps.ts";
-import { isolating } from "./quarantine.ts";
-
-/**
- * Starts what the DAG's limit of active runs leaves room for. Called when a run was queued or has ended, and when the
- * DAG goes on; calls for one DAG at the same time share a pass.
- */
-export const startQueuedRuns = coalescing(async (deps: EngineDeps, dagId: string): Promise<void> => {
-  for (let more = true; more;) {
-    const activated = await retried(() => activateRuns(deps.pool, dagId));
-    more = activated.more;
-    if (activated.started.length === 0) return;
-    deps.notifier.announce("sluice_runs", activated.started);
-    await admit(deps);
-  }
-});
-
-/** The net under it: every DAG with queued runs and room for them. What somebody else has at hand waits for the next time. */
-export async function startAllQueuedRuns(deps: EngineDeps): Promise<void> {
-  await isolating(
-    deps,
-    "runs",
-    await dagsWithQueuedRuns(deps.pool),
-    (dagId) => dagId,
-    (dagIds) => startRunsOf(deps, dagIds),
-  );
-}
+import { type Effects, effects, mergeEffects } from "./effects.ts";
 
 /** Runs of so many DAGs are started in one statement: each may have ten thousand tasks. */
 const DAGS_AT_ONCE = 50;
 
-/** As many runs of these DAGs as there is room for, without waiting for anybody. */
-export async function startRunsOf(deps: EngineDeps, dagIds: readonly string[]): Promise<void> {
-  const left = [...dagIds];
-  while (left.length > 0) {
-    const some = left.splice(0, DAGS_AT_ONCE);
-    const { started, more } = await inTx(deps.pool, (tx) => activateRunsOf(tx, some));
-    deps.notifier.announce("sluice_runs", started);
-    if (started.length > 0) await admit(deps);
-    left.push(...more);
+/**
+ * Starts what these DAGs' limits of active runs leave room for: one batch of runs each; a DAG that may
+ * have room for more is among the effects. Waits for processes that hold a DAG.
+ */
+export async function startQueuedRuns(deps: EngineDeps, dagIds: readonly string[]): Promise<Effects> {
+  const [first, ...others] = dagIds;
+  if (first === undefined) return effects({});
+  if (others.length === 0) return startRunsOfDag(deps, first);
+  const { made, busy } = await startInSets(deps, dagIds);
+  const waited: Effects[] = [];
+  for (const dagId of busy) waited.push(await startRunsOfDag(deps, dagId));
+  return mergeEffects([made, ...waited]);
+}
+
+/** Calls for one DAG at the same time share a pass. */
+function startRunsOfDag(deps: EngineDeps, dagId: string): Promise<Effects> {
+  return deps.coalesce(`runs of ${dagId}`, async () => {
+    const { started, more } = await retried(() => activateRuns(deps.pool, dagId));
+    return startedEffects(started, more ? [dagId] : []);
+  });
+}
+
+function startedEffects(started: readonly string[], dagsWithRoom: readonly string[]): Effects {
+  return effects({ changedRuns: started, dagsWithRoom, wantsAdmission: started.length > 0 });
+}
+
+/** The same without waiting: a DAG that another process holds is left to the schedulers' loop. */
+export async function startQueuedRunsWithoutWaiting(deps: EngineDeps, dagIds: readonly string[]): Promise<Effects> {
+  return (await startInSets(deps, dagIds)).made;
+}
+
+async function startInSets(deps: EngineDeps, dagIds: readonly string[]): Promise<{ made: Effects; busy: string[] }> {
+  const made: Effects[] = [];
+  const busy: string[] = [];
+  for (let at = 0; at < dagIds.length; at += DAGS_AT_ONCE) {
+    const some = dagIds.slice(at, at + DAGS_AT_ONCE);
+    const activated = await inTx(deps.pool, (tx) => activateRunsOf(tx, some));
+    made.push(startedEffects(activated.started, activated.more));
+    busy.push(...activated.busy);
   }
+  return { made: mergeEffects(made), busy };
 }

@@ -15,12 +15,12 @@ import {
   lockRunKey,
   type NewRun,
   readClock,
-  type Startable,
 } from "#lib/db/runs.ts";
 import { inTx, retried } from "#lib/db/tx.ts";
-import { admit } from "./admit.ts";
 import type { EngineDeps } from "./deps.ts";
-import { startQueuedRuns } from "./start-queued-runs.ts";
+import { effects } from "./effects.ts";
+import { followUp } from "./follow-up.ts";
+import type { RunTemplate } from "./run-template.ts";
 
 export type StartRun = NewRun & {
   /** The same key for the same DAG gives the same run, however often it is sent. */
@@ -36,41 +36,46 @@ export type StartRun = NewRun & {
 export async function startRun(deps: EngineDeps, request: StartRun): Promise<{ runId: string; created: boolean }> {
   const conf = storableJson(request.conf);
   if (!conf.ok) throw new AppError("invalid_request", `conf: ${conf.error}`);
-  const born = await create(deps, request);
-  if (born.created)
-    await handOn(deps, request.dagId, born).catch((error: unknown) => {
-      deps.log.warn({ error: messageOf(error) }, "a queued run could not be started at once; a scheduler will");
+  const { runId, created, started } = await create(deps, request);
+  if (created) {
+    // A run that another process kept from starting here is started after that process is done.
+    const dagsWithRoom = started.includes(runId) ? [] : [request.dagId];
+    const changedRuns = [...new Set([runId, ...started])];
+    const made = effects({ changedRuns, dagsWithRoom, wantsAdmission: started.length > 0 });
+    await followUp(deps, made).catch((error: unknown) => {
+      deps.log.warn({ error: messageOf(error) }, "a new run was not started at once; a scheduler will retry");
     });
-  return { runId: born.runId, created: born.created };
+  }
+  return { runId, created };
 }
 
-type Born = { runId: string; created: boolean; started: string[] };
+type CreatedRun = { runId: string; created: boolean; started: string[] };
 
-/** The DAG may get another version between the look at it and the insert, which then does nothing. */
-const MAX_LOOKS = 5;
+/** The DAG may get another version between the read of it and the insert, which then does nothing. */
+const MAX_READS = 5;
 
-async function create(deps: EngineDeps, { idempotencyKey: key, ...run }: StartRun): Promise<Born> {
+async function create(deps: EngineDeps, { idempotencyKey: key, ...run }: StartRun): Promise<CreatedRun> {
   const requestHash = hashOf(run);
   // Before anything is checked: what was accepted once stays accepted, whatever the DAG has become since.
   const earlier = key === undefined ? undefined : await findRunKey(deps.pool, run.dagId, key);
   if (earlier) return sameRun(earlier, requestHash);
-  for (let looks = 0; looks < MAX_LOOKS; looks++) {
-    const isFresh = looks > 0 || !startables(deps).has(run.dagId);
-    const startable = await startableOf(deps, run.dagId, isFresh);
-    const values = paramValues(startable.params ?? {}, run.conf);
+  for (let reads = 0; reads < MAX_READS; reads++) {
+    const isFresh = reads > 0 || deps.caches.templates.get(run.dagId) === undefined;
+    const template = await templateOf(deps, run.dagId, isFresh);
+    const values = paramValues(template.params ?? {}, run.conf);
     if (!values.ok && isFresh)
       throw new AppError("invalid_request", values.problems.join("; "), { problems: values.problems });
     if (!values.ok) continue;
-    const about = await aboutOf(deps, run, startable.schedules);
-    const { versionId } = startable;
-    const born = await insert(deps, { ...run, ...about, versionId, params: values.params }, key, requestHash);
-    if (born !== undefined) return born;
+    const times = await timesOf(deps, run, template.schedules);
+    const { versionId } = template;
+    const created = await insert(deps, { ...run, ...times, versionId, params: values.params }, key, requestHash);
+    if (created !== undefined) return created;
   }
   throw new Error(`DAG "${run.dagId}" gets new versions faster than a run can be started`);
 }
 
-/** A run of a DAG without schedules is about the moment of its insert, and needs no look at the clock. */
-async function aboutOf(
+/** A run of a DAG without schedules covers the instant of its insert, for which no clock has to be read. */
+async function timesOf(
   deps: EngineDeps,
   { logicalDate, interval }: NewRun,
   schedules: readonly CompiledSchedule[],
@@ -89,59 +94,37 @@ async function insert(
   run: CheckedRun,
   key: string | undefined,
   requestHash: string,
-): Promise<Born | undefined> {
-  const fresh = async (db: Db): Promise<Born | undefined> => {
-    const born = await insertRunIfCurrent(db, run);
-    return born && { ...born, created: true };
+): Promise<CreatedRun | undefined> {
+  const fresh = async (db: Db): Promise<CreatedRun | undefined> => {
+    const inserted = await insertRunIfCurrent(db, run);
+    return inserted && { ...inserted, created: true };
   };
   if (key === undefined) return retried(() => fresh(deps.pool));
   return inTx(deps.pool, async (tx) => {
     const known = await lockRunKey(tx, run.dagId, key);
     if (known) return sameRun(known, requestHash);
-    const born = await fresh(tx);
-    if (born) await insertRunKey(tx, run.dagId, key, { runId: born.runId, requestHash });
-    return born;
+    const created = await fresh(tx);
+    if (created) await insertRunKey(tx, run.dagId, key, { runId: created.runId, requestHash });
+    return created;
   });
 }
 
-function sameRun({ runId, requestHash: first }: KeyedRun, requestHash: string): Born {
+function sameRun({ runId, requestHash: first }: KeyedRun, requestHash: string): CreatedRun {
   if (first === requestHash) return { runId, created: false, started: [] };
   throw new AppError("idempotency_key_reused", "this idempotency key was used with another request", { runId });
 }
 
-/** What was started with the run is admitted; a run that others kept from starting gets its turn after them. */
-async function handOn(deps: EngineDeps, dagId: string, { runId, started }: Born): Promise<void> {
-  deps.notifier.announce("sluice_runs", [runId, ...started]);
-  if (started.length > 0) await admit(deps);
-  if (!started.includes(runId)) await startQueuedRuns(deps, dagId);
-}
-
-/** What a DAG's runs were last started from; the insert itself checks that it still is so. */
-const MAX_KNOWN = 1_000;
-type Known = Omit<Startable, "schedules"> & { schedules: CompiledSchedule[] };
-const known = new WeakMap<EngineDeps, Map<string, Known>>();
-
-function startables(deps: EngineDeps): Map<string, Known> {
-  const found = known.get(deps) ?? new Map<string, Known>();
-  known.set(deps, found);
-  return found;
-}
-
-async function startableOf(deps: EngineDeps, dagId: string, isFresh: boolean): Promise<Known> {
-  const all = startables(deps);
-  const found = isFresh ? await findKnown(deps, dagId) : all.get(dagId);
+async function templateOf({ pool, caches }: EngineDeps, dagId: string, isFresh: boolean): Promise<RunTemplate> {
+  const known = isFresh ? undefined : caches.templates.get(dagId);
+  if (known !== undefined) return known;
+  const found = await findStartable(pool, dagId);
   if (found === undefined) {
-    all.delete(dagId);
+    caches.templates.delete(dagId);
     throw new AppError("dag_not_found", `there is no DAG "${dagId}"`);
   }
-  if (all.size >= MAX_KNOWN) all.clear();
-  all.set(dagId, found);
-  return found;
-}
-
-async function findKnown({ pool }: EngineDeps, dagId: string): Promise<Known | undefined> {
-  const found = await findStartable(pool, dagId);
-  return found && { ...found, schedules: found.schedules.map((each) => compileDefinition(dagId, each)) };
+  const template = { ...found, schedules: found.schedules.map((each) => compileDefinition(dagId, each)) };
+  caches.templates.set(dagId, template);
+  return template;
 }
 
 function hashOf({ conf, logicalDate, note }: NewRun): string {

@@ -14,9 +14,10 @@ import {
 import { unsettledRuns } from "#lib/db/run-states.ts";
 import { inTx, isLostRace, retried } from "#lib/db/tx.ts";
 import { unadmitAbandoned } from "#lib/db/unadmit.ts";
-import { admit } from "./admit.ts";
 import type { EngineDeps } from "./deps.ts";
+import { effects } from "./effects.ts";
 import { finish } from "./finish.ts";
+import { followUp } from "./follow-up.ts";
 import { LEASE_MS, LOST_ALLOWANCE } from "./lease.ts";
 import { isolating, isolatingEach } from "./quarantine.ts";
 import { settleRun } from "./settle-run.ts";
@@ -33,7 +34,7 @@ export async function sweep(deps: EngineDeps): Promise<void> {
   await takeBackExpired(deps, LEASE_MS);
   await takeBack(deps, await retried(() => releaseStopped(deps.pool)));
   const abandoned = await retried(() => unadmitAbandoned(deps.pool));
-  deps.notifier.announce("sluice_runs", abandoned);
+  await followUp(deps, effects({ changedRuns: abandoned }));
   await redeliver(deps);
   const unsettled = await unsettledRuns(deps.pool, SETTLE_BATCH);
   await isolatingEach(
@@ -41,7 +42,7 @@ export async function sweep(deps: EngineDeps): Promise<void> {
     "settle",
     unsettled,
     (runId) => runId,
-    (runId) => settleRun(deps, runId),
+    async (runId) => followUp(deps, await settleRun(deps, runId)),
   );
 }
 
@@ -114,9 +115,7 @@ async function takeBack(deps: EngineDeps, released: Released): Promise<void> {
     }));
     await finish(deps, ends, "sweep");
   }
-  if (released.runs.length === 0) return;
-  deps.notifier.announce("sluice_runs", released.runs);
-  await admit(deps);
+  await followUp(deps, effects({ changedRuns: released.runs, wantsAdmission: released.runs.length > 0 }));
 }
 
 async function redeliver(deps: EngineDeps): Promise<void> {

@@ -6,7 +6,7 @@ import { createNotifier } from "#lib/db/notify.ts";
 import { createLogStore } from "#lib/db/task-logs.ts";
 import { createPool } from "#lib/db/pool.ts";
 import { admit } from "#lib/engine/admit.ts";
-import type { EngineDeps } from "#lib/engine/deps.ts";
+import { createEngineDeps, type EngineDeps } from "#lib/engine/deps.ts";
 import { createTaskQueue } from "#lib/queue/task-queue.ts";
 
 export type TestDatabase = { url: string; pool: pg.Pool; deps: EngineDeps };
@@ -27,15 +27,15 @@ export function testDatabase(): TestDatabase {
     };
     const queue = createTaskQueue(pool, fail);
     await queue.start();
-    const deps: EngineDeps = {
+    const deps = createEngineDeps({
       pool,
       queue,
       notifier: createNotifier(pool, fail),
       logs: createLogStore(pool),
       log: pino({ level: "silent" }),
       newToken: randomUUID,
-      requestAdmission: async () => void (await admit(deps)),
-    };
+      requestPass: admit,
+    });
     Object.assign(database, { url: url.href, pool, deps });
   });
 

@@ -11,7 +11,7 @@ import type { EngineDeps } from "#lib/engine/deps.ts";
 import { finish } from "#lib/engine/finish.ts";
 import { LEASE_MS, LOST_ALLOWANCE } from "#lib/engine/lease.ts";
 import { registerWorker } from "#lib/engine/register-worker.ts";
-import { startAllQueuedRuns } from "#lib/engine/start-queued-runs.ts";
+import { startAllQueuedRuns } from "#lib/engine/start-all-queued-runs.ts";
 import { handBack, sweep } from "#lib/engine/sweep.ts";
 import { agree, BLUR_S, DAGS, limitsHold, occupancy, type Queue, QUEUES } from "./engine-agreement.ts";
 import { claims, ends, handsBack, heldBy, isHeld, loses, type Model, runOf, settled, stateOf } from "./engine-model.ts";

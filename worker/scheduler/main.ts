@@ -10,7 +10,7 @@ import { tendBackfills } from "#lib/engine/backfill/tend.ts";
 import { dispatchCallbacks } from "#lib/engine/dispatch-callbacks.ts";
 import { LEASE_MS } from "#lib/engine/lease.ts";
 import { deleteExpired, dropEmpty, rotateGenerations } from "#lib/engine/retention.ts";
-import { startAllQueuedRuns } from "#lib/engine/start-queued-runs.ts";
+import { startAllQueuedRuns } from "#lib/engine/start-all-queued-runs.ts";
 import { sweep } from "#lib/engine/sweep.ts";
 import { plainEnv, type Settings } from "#lib/env.ts";
 import { createDutyMetrics } from "#lib/obs/duty-metrics.ts";

@@ -3,8 +3,9 @@ import { isFinalBackfillState } from "#lib/domain/states.ts";
 import { cancelQueuedRuns, goingRuns, lockBackfill, writeBackfillState } from "#lib/db/backfills.ts";
 import { inTx } from "#lib/db/tx.ts";
 import type { EngineDeps } from "../deps.ts";
+import { effects } from "../effects.ts";
+import { followUp } from "../follow-up.ts";
 import { cancelRun } from "../run-actions.ts";
-import { advanceBackfill } from "./advance.ts";
 
 /**
  * Ends all runs of a backfill that have not ended, and the backfill with them: what is queued at once, what goes on one by
@@ -20,7 +21,7 @@ export async function cancelBackfill(deps: EngineDeps, backfillId: string, actor
     return cancelQueuedRuns(tx, backfillId, actor);
   });
   if (queued === undefined) return false;
-  deps.notifier.announce("sluice_runs", queued);
+  await followUp(deps, effects({ changedRuns: queued }));
   await stopRuns(deps, backfillId, actor);
   return true;
 }
@@ -30,6 +31,6 @@ export async function stopRuns(deps: EngineDeps, backfillId: string, actor: stri
   const errors: unknown[] = [];
   for (const runId of await goingRuns(deps.pool, backfillId))
     await cancelRun(deps, runId, { actor, reason: "BACKFILL_CANCELLED" }).catch((error: unknown) => errors.push(error));
-  await advanceBackfill(deps, backfillId);
+  await followUp(deps, effects({ backfills: [backfillId] }));
   if (errors.length > 0) throw errors[0];
 }

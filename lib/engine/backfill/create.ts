@@ -7,7 +7,8 @@ import type { Tx } from "#lib/db/pool.ts";
 import { lockSchedules } from "#lib/db/schedules.ts";
 import { inTx } from "#lib/db/tx.ts";
 import type { EngineDeps } from "../deps.ts";
-import { advanceBackfill } from "./advance.ts";
+import { effects } from "../effects.ts";
+import { followUp } from "../follow-up.ts";
 import { type BackfillRequest, prepareBackfill, type PreparedBackfill } from "./prepare.ts";
 
 export type CreateBackfill = BackfillRequest & {
@@ -31,7 +32,7 @@ export type Created =
 export async function createBackfill(deps: EngineDeps, request: CreateBackfill): Promise<Created> {
   const created = await inTx(deps.pool, (tx) => create(tx, request));
   if (created.kind === "created")
-    await advanceBackfill(deps, created.backfillId).catch((error: unknown) => {
+    await followUp(deps, effects({ backfills: [created.backfillId] })).catch((error: unknown) => {
       deps.log.warn({ error: messageOf(error) }, "a backfill could not be started at once; a scheduler will");
     });
   return created;

@@ -2,9 +2,9 @@ import { AppError } from "#lib/domain/errors.ts";
 import type { BackfillState } from "#lib/domain/states.ts";
 import { holdBackfillTasks, lockBackfill, writeBackfillState } from "#lib/db/backfills.ts";
 import { inTx } from "#lib/db/tx.ts";
-import { admit } from "../admit.ts";
 import type { EngineDeps } from "../deps.ts";
-import { advanceBackfill } from "./advance.ts";
+import { effects } from "../effects.ts";
+import { followUp } from "../follow-up.ts";
 
 /**
  * No run of the backfill starts, and no task of those that go on is admitted, until it is resumed; what runs goes on to its
@@ -17,8 +17,7 @@ export function pauseBackfill(deps: EngineDeps, backfillId: string, actor: strin
 /** Goes on with a paused backfill; answers its state. Throws `backfill_not_found`. */
 export async function resumeBackfill(deps: EngineDeps, backfillId: string, actor: string): Promise<BackfillState> {
   const state = await move(deps, backfillId, "paused", "running", actor);
-  await advanceBackfill(deps, backfillId);
-  await admit(deps);
+  await followUp(deps, effects({ backfills: [backfillId], wantsAdmission: true }));
   return state;
 }
 

@@ -11,7 +11,8 @@ import { findBackfill } from "#lib/db/backfill-reads.ts";
 import { lockSchedules } from "#lib/db/schedules.ts";
 import { inTx } from "#lib/db/tx.ts";
 import type { EngineDeps } from "../deps.ts";
-import { advanceBackfill } from "./advance.ts";
+import { effects } from "../effects.ts";
+import { followUp } from "../follow-up.ts";
 import { backfillParams, refused } from "./prepare.ts";
 
 /**
@@ -22,7 +23,7 @@ import { backfillParams, refused } from "./prepare.ts";
  */
 export async function retryBackfill(deps: EngineDeps, backfillId: string, actor: string): Promise<number> {
   const retried = await inTx(deps.pool, (tx) => retry(tx, backfillId, actor));
-  if (retried > 0) await advanceBackfill(deps, backfillId);
+  if (retried > 0) await followUp(deps, effects({ backfills: [backfillId] }));
   return retried;
 }
 

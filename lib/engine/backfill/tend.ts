@@ -1,7 +1,8 @@
 import { neglectedBackfills } from "#lib/db/backfills.ts";
 import type { EngineDeps } from "../deps.ts";
+import { effects } from "../effects.ts";
+import { followUp } from "../follow-up.ts";
 import { isolatingEach } from "../quarantine.ts";
-import { advanceBackfill } from "./advance.ts";
 import { stopRuns } from "./cancel.ts";
 
 /** Does for backfills what processes that died have left: starts, cancels and ends. */
@@ -12,7 +13,7 @@ export async function tendBackfills(deps: EngineDeps): Promise<void> {
     await neglectedBackfills(deps.pool),
     ({ id }) => id,
     async ({ id, state }) => {
-      await (state === "cancelling" ? stopRuns(deps, id, "sweep") : advanceBackfill(deps, id));
+      await (state === "cancelling" ? stopRuns(deps, id, "sweep") : followUp(deps, effects({ backfills: [id] })));
     },
   );
 }

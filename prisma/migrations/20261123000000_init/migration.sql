@@ -864,8 +864,9 @@ end $$;
 -- `queued` → `running` for as many of the DAG's runs as its limit has room for, oldest first; so many of them that about
 -- `tasks_at_once` tasks are made. `more`: there may be room for others. Runs of backfills neither start here nor take room. The
 -- DAG's row is taken first, in a statement of its own, so that the count sees what others committed before; without `waits`, a
--- DAG that somebody else has is left to them.
-create function sluice.activate_runs(of_dag text, tasks_at_once int, waits boolean, out started bigint[], out more boolean)
+-- DAG that another transaction holds is left as it is, and `busy` says so.
+create function sluice.activate_runs(
+  of_dag text, tasks_at_once int, waits boolean, out started bigint[], out more boolean, out busy boolean)
 language plpgsql as $$
 declare
   room bigint;
@@ -873,12 +874,14 @@ declare
 begin
   started := '{}';
   more := false;
+  busy := false;
   if waits then
     perform from sluice.dag where id = of_dag and not missing and paused_by is null for no key update;
   else
     perform from sluice.dag where id = of_dag and not missing and paused_by is null for no key update skip locked;
   end if;
   if not found then
+    busy := exists (select from sluice.dag where id = of_dag and not missing and paused_by is null);
     return;
   end if;
   select d.max_active_runs - (select count(*) from sluice.dag_run r
