@@ -224,11 +224,12 @@ export async function reopenBackfill(tx: Tx, backfillId: string, actor: string, 
   await writeBackfillState(tx, backfill, "running", actor, reason);
 }
 
-/** Ends the runs of a locked backfill that have not begun; answers them. */
+/** Ends the runs of a locked backfill that have never begun; returns them. One that goes again has tasks to end as well. */
 export async function cancelQueuedRuns(tx: Tx, backfillId: string, actor: string): Promise<string[]> {
   const { rows } = await tx.query<{ id: string }>(
     `with q as materialized (
-       select id from sluice.dag_run where backfill_id = $1 and state = 'queued' order by id for update),
+       select id from sluice.dag_run
+        where backfill_id = $1 and state = 'queued' and started_at is null order by id for update),
      r as (
        update sluice.dag_run r set state = 'cancelled', ended_at = sluice.clock() from q where r.id = q.id returning r.id),
      e as (
@@ -240,10 +241,11 @@ export async function cancelQueuedRuns(tx: Tx, backfillId: string, actor: string
   return rows.map((row) => row.id);
 }
 
-/** Runs of the backfill that go on. */
+/** Runs of the backfill that have begun and not ended. */
 export async function goingRuns(db: Db, backfillId: string): Promise<string[]> {
   const { rows } = await db.query<{ id: string }>(
-    "select id from sluice.dag_run where backfill_id = $1 and state = 'running' order by id",
+    `select id from sluice.dag_run where backfill_id = $1 and (state = 'running' or state = 'queued' and started_at is not null)
+      order by id`,
     [backfillId],
   );
   return rows.map((row) => row.id);
@@ -267,14 +269,14 @@ export async function unluckySlices(tx: Tx, backfillId: string): Promise<NewSlic
   return rows.map(({ start, end, ...slice }) => ({ ...slice, interval: { start, end } }));
 }
 
+/** `yieldsTo`: the DAG that allows one run at a time and has a queued run of its own, which goes first. */
+export type Advanced = { started: string[]; more: boolean; ended: boolean; yieldsTo: string | null };
+
 /** Starts as many of a backfill's queued runs as its limit has room for, in its order, and ends it when all of its runs have ended. */
-export async function advance(
-  db: Db,
-  backfillId: string,
-): Promise<{ started: string[]; more: boolean; ended: boolean }> {
-  const { rows } = await db.query<{ started: string[]; more: boolean; ended: boolean }>({
+export async function advance(db: Db, backfillId: string): Promise<Advanced> {
+  const { rows } = await db.query<Advanced>({
     name: "advance-backfill",
-    text: "select started, more, ended from sluice.advance_backfill($1, $2)",
+    text: `select started, more, ended, yields_to as "yieldsTo" from sluice.advance_backfill($1, $2)`,
     values: [backfillId, TASKS_AT_ONCE],
   });
   return rows[0]!;

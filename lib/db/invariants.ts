@@ -15,11 +15,12 @@ export type Finding = Invariant & {
 
 const FINDINGS = 20;
 
-/** Runs that are looked at: those that go on, and those that ended in the last day. */
+/** Runs that are checked: those that go on or are to go again, and those that ended in the last day. */
 const RECENT = `
   with recent as (
     select r.* from sluice.dag_run r
-     where r.state = 'running' or r.ended_at > (select sluice.clock()) - interval '1 day')`;
+     where r.state = 'running' or r.state = 'queued' and r.started_at is not null
+        or r.ended_at > (select sluice.clock()) - interval '1 day')`;
 
 /** The state machine's moves as rows. */
 const movesOf = (moves: Record<string, readonly string[]>): string =>
@@ -76,7 +77,7 @@ const CHECKS: readonly (Invariant & { sql: string })[] = [
     says: "a run has ended exactly when none of its tasks is open",
     sql: `${RECENT}
       select r.id::text as run, r.state, p.open from recent r join sluice.run_progress p on p.run_id = r.id
-       where (r.state = 'running') <> (p.open > 0)`,
+       where (r.ended_at is null) <> (p.open > 0)`,
   },
   {
     id: "failed-leaves",
@@ -137,7 +138,7 @@ const CHECKS: readonly (Invariant & { sql: string })[] = [
   },
   {
     id: "held",
-    says: "a task is held exactly while its run, its run's backfill or the DAG of a run without one is paused",
+    says: "a task is held exactly while its run is queued, or its run, its run's backfill or the DAG of a run without one is paused",
     sql: `${RECENT}
       select t.id::text as "taskInstance", t.held
         from recent r join sluice.run_pause p on p.run_id = r.id
@@ -145,14 +146,28 @@ const CHECKS: readonly (Invariant & { sql: string })[] = [
        where t.ended_at is null and t.held <> p.is_held`,
   },
   {
+    id: "active-runs",
+    says: "of a DAG no more runs go on than it allows, but for those that began before the DAG was changed",
+    sql: `
+      with too_many as (
+        select d.id, d.max_active_runs, d.updated_at, count(*)::int as going
+          from sluice.dag d
+          join sluice.dag_run r on r.dag_id = d.id and r.state = 'running' and (r.backfill_id is null or d.max_active_runs = 1)
+         group by d.id having count(*) > d.max_active_runs)
+      select x.id as dag, x.max_active_runs as "maxActiveRuns", x.going
+        from too_many x
+       where exists (select from sluice.dag_run r
+                       join sluice.event e on e.run_id = r.id and e.task_instance_id is null
+                                          and e.from_state = 'queued' and e.to_state = 'running'
+                      where r.dag_id = x.id and r.state = 'running' and (r.backfill_id is null or x.max_active_runs = 1)
+                        and e.at > x.updated_at)`,
+  },
+  {
     id: "backfill-limits",
-    says: "of a backfill no more runs go on than it allows, but for those that a person let go on again",
+    says: "of a backfill no more runs go on than it allows",
     sql: `
       select b.id::text as backfill, b.max_active as "maxActive", count(*)::int as going
         from sluice.backfill b join sluice.dag_run r on r.backfill_id = b.id and r.state = 'running'
-       where not exists (select from sluice.event e
-                          where e.run_id = r.id and e.task_instance_id is null and e.to_state = 'running'
-                            and e.from_state in ('success', 'failed', 'cancelled'))
        group by b.id having count(*) > b.max_active`,
   },
   {

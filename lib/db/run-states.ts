@@ -18,17 +18,8 @@ export async function lockRun(tx: Tx, runId: string): Promise<LockedRun | undefi
   return rows[0];
 }
 
-/**
- * Against pauses of what the run belongs to, its DAG or its backfill, and before the run, as these lock: a pause holds the
- * tasks of the runs that are going, so it must see a run that is made to go again, and who does that must see the pause.
- */
-export async function lockOwnerOf(tx: Tx, runId: string): Promise<void> {
-  await tx.query({
-    name: "lock-dag-of",
-    text: "select from sluice.dag where id = (select dag_id from sluice.dag_run where id = $1 and backfill_id is null) for share",
-    values: [runId],
-  });
-  // Not shared: with the run it may begin again, and of two that did so at once each would wait for the other.
+/** Before the run, as its start and its pause take them: with the run its backfill may begin again. */
+export async function lockBackfillOf(tx: Tx, runId: string): Promise<void> {
   await tx.query({
     name: "lock-backfill-of",
     text: `select from sluice.backfill where id = (select backfill_id from sluice.dag_run where id = $1) for no key update`,

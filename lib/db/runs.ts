@@ -74,14 +74,17 @@ export async function insertRunIfCurrent(
   return runId === null ? undefined : { runId, started };
 }
 
+/** `backfills`: those that may start a run, where the DAG allows one at a time and has none of its own to start. */
+export type Activated = { started: string[]; more: boolean; backfills: string[] };
+
 /**
  * Starts as many of the DAG's queued runs as its limit has room for, oldest first. Waits for whoever else is doing so.
  * Answers the runs, and whether there may be room for more of them than is done at once.
  */
-export async function activateRuns(db: Db, dagId: string): Promise<{ started: string[]; more: boolean }> {
-  const { rows } = await db.query<{ started: string[]; more: boolean }>({
+export async function activateRuns(db: Db, dagId: string): Promise<Activated> {
+  const { rows } = await db.query<Activated>({
     name: "activate-runs",
-    text: "select started, more from sluice.activate_runs($1, $2, true)",
+    text: "select started, more, backfills from sluice.activate_runs($1, $2, true)",
     values: [dagId, TASKS_AT_ONCE],
   });
   return rows[0]!;
@@ -94,10 +97,10 @@ export async function activateRuns(db: Db, dagId: string): Promise<{ started: st
 export async function activateRunsOf(
   db: Db,
   dagIds: readonly string[],
-): Promise<{ started: string[]; more: string[]; busy: string[] }> {
-  const { rows } = await db.query<{ id: string; started: string[]; more: boolean; busy: boolean }>({
+): Promise<{ started: string[]; more: string[]; busy: string[]; backfills: string[] }> {
+  const { rows } = await db.query<Activated & { id: string; busy: boolean }>({
     name: "activate-runs-of",
-    text: `select d.id, a.started, a.more, a.busy
+    text: `select d.id, a.started, a.more, a.busy, a.backfills
              from unnest($1::text[]) d(id) cross join lateral sluice.activate_runs(d.id, $2, false) a`,
     values: [dagIds, TASKS_AT_ONCE],
   });
@@ -105,6 +108,7 @@ export async function activateRunsOf(
     started: rows.flatMap(({ started }) => started),
     more: rows.filter(({ more }) => more).map(({ id }) => id),
     busy: rows.filter(({ busy }) => busy).map(({ id }) => id),
+    backfills: rows.flatMap(({ backfills }) => backfills),
   };
 }
 
@@ -115,8 +119,10 @@ export async function dagsWithQueuedRuns(db: Db): Promise<string[]> {
     text: `
       select d.id from sluice.dag d
        where d.paused_by is null and d.id in (select dag_id from sluice.dag_run where state = 'queued' and backfill_id is null)
+         -- As sluice.going_runs counts them, which Postgres does not inline.
          and d.max_active_runs > (select count(*) from sluice.dag_run r
-                                where r.dag_id = d.id and r.state = 'running' and r.backfill_id is null)`,
+                                   where r.dag_id = d.id and r.state = 'running'
+                                     and (r.backfill_id is null or d.max_active_runs = 1))`,
   });
   return rows.map((row) => row.id);
 }

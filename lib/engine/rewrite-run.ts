@@ -1,7 +1,7 @@
 import { runVerdict, settle } from "#lib/domain/settle.ts";
 import { isFinalRunState, isFinalTaskState, type RunState, type TaskState } from "#lib/domain/states.ts";
 import {
-  lockOwnerOf,
+  lockBackfillOf,
   type LockedRun,
   lockRun,
   readStates,
@@ -44,7 +44,7 @@ export async function rewriteRun(
   decide: (view: RunView, tx: Tx) => Rewrite | undefined | Promise<Rewrite | undefined>,
 ): Promise<Rewritten> {
   return inTx(deps.pool, async (tx): Promise<Rewritten> => {
-    if (by.mayRevive) await lockOwnerOf(tx, runId);
+    if (by.mayRevive) await lockBackfillOf(tx, runId);
     const run = await lockRun(tx, runId);
     if (!run) return { outcome: "missing" };
     const view = { run, graph: await versionGraph(deps, tx, run.versionId), states: await readStates(tx, runId) };
@@ -58,11 +58,12 @@ export async function rewriteRun(
 }
 
 function effectsOf({ run, graph }: RunView, state: RunState): Effects {
-  const hasEnded = isFinalRunState(state);
+  // Its place falls free, or it waits for one.
+  const asksForStart = isFinalRunState(state) || isFinalRunState(run.state);
   return effects({
     changedRuns: [run.id],
-    dagsWithRoom: hasEnded && run.backfillId === null ? [run.dagId] : [],
-    backfills: hasEnded && run.backfillId !== null ? [run.backfillId] : [],
+    dagsWithRoom: asksForStart && run.backfillId === null ? [run.dagId] : [],
+    backfills: asksForStart && run.backfillId !== null ? [run.backfillId] : [],
     wantsAdmission: true,
     hasCallbacks: graph.calls,
   });
@@ -75,6 +76,12 @@ async function write(
   by: { actor: string; reason: string | null },
 ): Promise<RunState> {
   const after = settle(graph, rewrite.states);
+  const open = after.filter((state) => !isFinalTaskState(state)).length;
+  // One that has ended goes on only through its DAG's or its backfill's limit, as every other: it is queued, and its tasks are held.
+  const to =
+    open > 0 ? (isFinalRunState(run.state) ? "queued" : run.state) : (rewrite.end ?? runVerdict(graph.isLeaf, after));
+  // First, because it says whether the tasks are held.
+  if (to !== run.state) await writeRunState(tx, run, to, by.actor, by.reason);
   const restarted = rewrite.restarted ?? new Set<number>();
   // Only a person's action changes which parents have succeeded other than by a finish, which counts by itself.
   const recounts = rewrite.restarted !== undefined;
@@ -84,7 +91,6 @@ async function write(
     return [{ ord, to, openParents: anew ? openParents(graph, after, ord) : undefined }];
   });
   if (changes.length > 0) await writeStates(tx, run.id, changes, by.actor, by.reason);
-  const open = after.filter((state) => !isFinalTaskState(state)).length;
   await writeTotals(tx, run.id, {
     open,
     failedLeaves: after.filter((state, ord) => graph.isLeaf[ord]! && runVerdict([true], [state]) === "failed").length,
@@ -92,9 +98,6 @@ async function write(
       (state, ord) => state === "waiting" && graph.parents[ord]!.some((p) => isUnlucky(after[p]!)),
     ),
   });
-  const to =
-    open > 0 ? (isFinalRunState(run.state) ? "running" : run.state) : (rewrite.end ?? runVerdict(graph.isLeaf, after));
-  if (to !== run.state) await writeRunState(tx, run, to, by.actor, by.reason);
   return to;
 }
 

@@ -91,7 +91,8 @@ const marking = (mark: Mark): Transition["does"] => {
   return ({ taskId }) => onTask(markTask(deps(), taskId, mark, anna));
 };
 
-const REVIVED = { success: "running", failed: "running", cancelled: "running" } as const;
+/** The other run has the DAG's only place, so that it waits for it. */
+const REVIVED = { success: "queued", failed: "queued", cancelled: "queued" } as const;
 
 /** What people do. */
 const PEOPLE: Record<string, Transition> = {
@@ -107,7 +108,7 @@ const PEOPLE: Record<string, Transition> = {
   },
   "clearing what has failed": {
     does: ({ runId }) => clearRun(deps(), runId, { onlyFailed: true }, anna),
-    moves: { failed: "running", cancelled: "running" },
+    moves: { failed: "queued", cancelled: "queued" },
   },
   "marking its task successful": {
     does: marking("success"),

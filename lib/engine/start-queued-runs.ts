@@ -23,13 +23,17 @@ export async function startQueuedRuns(deps: EngineDeps, dagIds: readonly string[
 /** Calls for one DAG at the same time share a pass. */
 function startRunsOfDag(deps: EngineDeps, dagId: string): Promise<Effects> {
   return deps.coalesce(`runs of ${dagId}`, async () => {
-    const { started, more } = await retried(() => activateRuns(deps.pool, dagId));
-    return startedEffects(started, more ? [dagId] : []);
+    const { started, more, backfills } = await retried(() => activateRuns(deps.pool, dagId));
+    return startedEffects(started, more ? [dagId] : [], backfills);
   });
 }
 
-function startedEffects(started: readonly string[], dagsWithRoom: readonly string[]): Effects {
-  return effects({ changedRuns: started, dagsWithRoom, wantsAdmission: started.length > 0 });
+function startedEffects(
+  started: readonly string[],
+  dagsWithRoom: readonly string[],
+  backfills: readonly string[],
+): Effects {
+  return effects({ changedRuns: started, dagsWithRoom, backfills, wantsAdmission: started.length > 0 });
 }
 
 /** The same without waiting: a DAG that another process holds is left to the schedulers' loop. */
@@ -43,7 +47,7 @@ async function startInSets(deps: EngineDeps, dagIds: readonly string[]): Promise
   for (let at = 0; at < dagIds.length; at += DAGS_AT_ONCE) {
     const some = dagIds.slice(at, at + DAGS_AT_ONCE);
     const activated = await inTx(deps.pool, (tx) => activateRunsOf(tx, some));
-    made.push(startedEffects(activated.started, activated.more));
+    made.push(startedEffects(activated.started, activated.more, activated.backfills));
     busy.push(...activated.busy);
   }
   return { made: mergeEffects(made), busy };

@@ -5,7 +5,7 @@ import { runIdOf, slotOf, taskInstanceId } from "#lib/domain/ids.ts";
 import { downstream } from "#lib/domain/lineage.ts";
 import type { DagSpec } from "#lib/domain/model/dag.ts";
 import { type RuledGraph, runVerdict, settle } from "#lib/domain/settle.ts";
-import { isFinalTaskState, type RunState, type TaskState } from "#lib/domain/states.ts";
+import { isFinalRunState, isFinalTaskState, type RunState, type TaskState } from "#lib/domain/states.ts";
 import { isDecidedBySuccesses } from "#lib/domain/trigger-rules.ts";
 
 /**
@@ -36,7 +36,7 @@ export type ModelRun = {
   readonly id: string;
   readonly dag: ModelDag;
   state: RunState;
-  /** None while it is queued. */
+  /** None until it first begins. */
   tasks: TaskState[];
   isPaused: boolean;
 };
@@ -91,12 +91,13 @@ export function stateOf(model: Model, taskId: string): TaskState {
 }
 
 export function isHeld(model: Model, run: ModelRun): boolean {
-  return run.isPaused || model.pausedDags.has(run.dag.spec.id);
+  return run.state === "queued" || run.isPaused || model.pausedDags.has(run.dag.spec.id);
 }
 
-/** `queued` → `running`: its tasks are there, and those that wait for nothing are ready. */
+/** `queued` → `running`: its tasks are there, and those that wait for nothing are ready. One that goes again has them already. */
 export function begin(run: ModelRun): void {
   run.state = "running";
+  if (run.tasks.length > 0) return;
   run.tasks = settle(
     run.dag.graph,
     run.dag.spec.tasks.map((): TaskState => "waiting"),
@@ -111,7 +112,8 @@ export function settled(run: ModelRun): void {
 
 function close(run: ModelRun, end?: RunState): void {
   const isOpen = run.tasks.some((state) => !isFinalTaskState(state));
-  run.state = isOpen ? "running" : (end ?? runVerdict(run.dag.isLeaf, run.tasks));
+  const open = isFinalRunState(run.state) ? "queued" : run.state;
+  run.state = isOpen ? open : (end ?? runVerdict(run.dag.isLeaf, run.tasks));
 }
 
 export function claims(model: Model, worker: WorkerRef, claimed: Continued): void {

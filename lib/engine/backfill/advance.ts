@@ -9,10 +9,11 @@ import { type Effects, effects } from "../effects.ts";
  */
 export function advanceBackfill(deps: EngineDeps, backfillId: string): Promise<Effects> {
   return deps.coalesce(`backfill ${backfillId}`, async () => {
-    const { started, more } = await retried(() => advance(deps.pool, backfillId));
+    const { started, more, yieldsTo } = await retried(() => advance(deps.pool, backfillId));
     return effects({
       changedRuns: started,
       backfills: more ? [backfillId] : [],
+      dagsWithRoom: yieldsTo === null ? [] : [yieldsTo],
       wantsAdmission: started.length > 0,
     });
   });

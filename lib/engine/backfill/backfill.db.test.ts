@@ -95,14 +95,14 @@ describe("a backfill", () => {
 
   test("has a limit apart from its DAG's, which it leaves to other runs", async () => {
     const { deps } = database;
-    await publishDaily(deps, "apart", { limits: { maxActiveRuns: 1 } });
-    const first = await start(deps, "apart");
+    await publishDaily(deps, "apart", { limits: { maxActiveRuns: 2 } });
+    const [first, second] = [await start(deps, "apart"), await start(deps, "apart")];
     const id = await backfill(deps, january("apart"));
-    const second = await start(deps, "apart");
-    expect([await runState(deps, first), await runState(deps, second)]).toEqual(["running", "queued"]);
+    const third = await start(deps, "apart");
+    expect([await runState(deps, first), await runState(deps, third)]).toEqual(["running", "queued"]);
     expect(await counts(deps, id)).toEqual({ running: 4, queued: 27 });
     await cancelRun(deps, first, { actor: "anna" });
-    expect(await runState(deps, second)).toBe("running");
+    expect([await runState(deps, second), await runState(deps, third)]).toEqual(["running", "running"]);
     expect(await counts(deps, id)).toEqual({ running: 4, queued: 27 });
     await work(id);
     expect(await counts(deps, id)).toEqual({ success: 31 });

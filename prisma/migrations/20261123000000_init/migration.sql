@@ -608,11 +608,13 @@ create view sluice.backfill_slice as
     from sluice.dag_run where backfill_id is not null
    order by backfill_id, logical_date, schedule_id, id desc;
 
--- Who holds a run's tasks: whoever paused the run itself, its backfill or, of a run without one, its DAG.
+-- Who holds a run's tasks: whoever paused the run itself, its backfill or, of a run without one, its DAG; and they are held while
+-- the run is queued, having been made to go again.
 create view sluice.run_pause as
   select r.id as run_id, r.paused_by as run_paused_by, case when r.backfill_id is null then d.paused_by end as dag_paused_by,
          b.paused_by as backfill_paused_by,
-         coalesce(r.paused_by, b.paused_by, case when r.backfill_id is null then d.paused_by end) is not null as is_held
+         r.state = 'queued' or coalesce(r.paused_by, b.paused_by, case when r.backfill_id is null then d.paused_by end) is not null
+           as is_held
     from sluice.dag_run r
     join sluice.dag d on d.id = r.dag_id
     left join sluice.backfill b on b.id = r.backfill_id;
@@ -841,11 +843,21 @@ create table sluice.sign_in_failure (
 ------------------------------------------------------------------------------------------------ the start of runs
 
 -- `queued` → `running` for these runs, which the caller has locked, each with all its task instances, those that wait for nothing
--- `ready`. A task of one of `workloads` gets the one at the same place of `others`.
+-- `ready`. A task of one of `workloads` gets the one at the same place of `others`. A run that goes again has its task instances, which
+-- were held until now, and keeps the time of its first start.
 create function sluice.begin_runs(ids bigint[], workloads int[], others int[]) returns void language plpgsql as $$
+declare
+  again bigint[] := array(select p.run_id from sluice.run_progress p where p.run_id = any (ids));
 begin
+  if again <> '{}' then
+    update sluice.task_instance t
+       set held = false, ready_at = case when t.state = 'ready' then sluice.clock() else t.ready_at end
+      from unnest(again) r(id)
+     where t.id >= r.id << 20 and t.id < (r.id + 1) << 20 and t.held and t.ended_at is null;
+  end if;
   with r as (
-    update sluice.dag_run r set state = 'running', started_at = sluice.clock() where r.id = any (ids) returning r.id, r.version_id),
+    update sluice.dag_run r set state = 'running', started_at = coalesce(r.started_at, sluice.clock())
+     where r.id = any (ids) returning r.id, r.version_id),
   t as (
     insert into sluice.task_instance (id, run_id, state, workload_id, lane_id, open_parents, ready_at)
     select r.id << 20 | t.ord, r.id, case when t.starts_ready then 'ready' else 'waiting' end,
@@ -854,19 +866,27 @@ begin
            (select w.lane_id from sluice.workload w where w.id = t.workload_id),
            t.gate, case when t.starts_ready then sluice.clock() end
       from r join sluice.dag_task t on t.version_id = r.version_id
+     where r.id <> all (again)
     returning id),
   p as (
     insert into sluice.run_progress (run_id, open)
-    select r.id, count(*) from r join sluice.dag_task t on t.version_id = r.version_id group by r.id)
+    select r.id, count(*) from r join sluice.dag_task t on t.version_id = r.version_id where r.id <> all (again) group by r.id)
   insert into sluice.event (run_id, from_state, to_state, actor) select id, 'queued', 'running', 'limits' from r;
 end $$;
 
+-- How many runs of the DAG go on that its limit counts: without those of backfills, which have limits of their own. But who allows
+-- one run at a time relies on it that no two ever overlap, so there every run counts.
+create function sluice.going_runs(of_dag text, most int) returns bigint language sql stable as $$
+  select count(*) from sluice.dag_run r where r.dag_id = of_dag and r.state = 'running' and (r.backfill_id is null or most = 1)
+$$;
+
 -- `queued` → `running` for as many of the DAG's runs as its limit has room for, oldest first; so many of them that about
--- `tasks_at_once` tasks are made. `more`: there may be room for others. Runs of backfills neither start here nor take room. The
+-- `tasks_at_once` tasks are made. `more`: there may be room for others. Runs of backfills do not start here. The
 -- DAG's row is taken first, in a statement of its own, so that the count sees what others committed before; without `waits`, a
--- DAG that another transaction holds is left as it is, and `busy` says so.
+-- DAG that another transaction holds is left as it is, and `busy` says so. A run of which a person wants something waits for the
+-- end of that. `backfills`: of a DAG that allows one run at a time and has none of its own to start, those that may.
 create function sluice.activate_runs(
-  of_dag text, tasks_at_once int, waits boolean, out started bigint[], out more boolean, out busy boolean)
+  of_dag text, tasks_at_once int, waits boolean, out started bigint[], out more boolean, out busy boolean, out backfills bigint[])
 language plpgsql as $$
 declare
   room bigint;
@@ -874,6 +894,7 @@ declare
 begin
   started := '{}';
   more := false;
+  backfills := '{}';
   busy := false;
   if waits then
     perform from sluice.dag where id = of_dag and not missing and paused_by is null for no key update;
@@ -884,16 +905,18 @@ begin
     busy := exists (select from sluice.dag where id = of_dag and not missing and paused_by is null);
     return;
   end if;
-  select d.max_active_runs - (select count(*) from sluice.dag_run r
-                               where r.dag_id = of_dag and r.state = 'running' and r.backfill_id is null),
+  select d.max_active_runs - sluice.going_runs(of_dag, d.max_active_runs),
          greatest(1, tasks_at_once / (select greatest(1, count(*)) from sluice.dag_task t
                                        where t.version_id = d.current_version_id))
     into room, most from sluice.dag d where d.id = of_dag;
-  started := array(select id from sluice.dag_run
+  started := array(select id from sluice.dag_run r
                     where dag_id = of_dag and state = 'queued' and backfill_id is null and paused_by is null
-                    order by id limit greatest(least(room, most), 0) for update);
+                      and not exists (select from sluice.run_action x where x.run_id = r.id)
+                    order by id limit greatest(least(room, most), 0) for update of r);
   if started <> '{}' then
     perform sluice.begin_runs(started, null, null);
+  elsif room > 0 and exists (select from sluice.dag where id = of_dag and max_active_runs = 1) then
+    backfills := array(select id from sluice.backfill where dag_id = of_dag and state = 'running' and ended_at is null);
   end if;
   more := cardinality(started) = most;
 end $$;
@@ -908,11 +931,15 @@ create function sluice.workload_at(of_workload int, of_priority text) returns in
 $$;
 
 -- The same for a backfill, in its own order and within its own limit, whatever its DAG's pause and limit of runs are; and its end,
--- when all of its runs have one. The backfill's row is taken first, as its pause, its cancel and its retry take it.
-create function sluice.advance_backfill(of_backfill bigint, tasks_at_once int, out started bigint[], out more boolean, out ended boolean)
+-- when all of its runs have one. Only where the DAG allows one run at a time does that hold here, too, and a queued run of the DAG's
+-- own goes first: `yields_to` is the DAG then. The DAG's row is taken before the backfill's, which its pause, its cancel and its retry
+-- take.
+create function sluice.advance_backfill(
+  of_backfill bigint, tasks_at_once int, out started bigint[], out more boolean, out ended boolean, out yields_to text)
 language plpgsql as $$
 declare
   b sluice.backfill;
+  d sluice.dag;
   room bigint;
   most bigint;
   workloads int[];
@@ -922,21 +949,34 @@ begin
   started := '{}';
   more := false;
   ended := false;
+  select * into d from sluice.dag where id = (select dag_id from sluice.backfill where id = of_backfill) for no key update;
   select * into b from sluice.backfill where id = of_backfill and ended_at is null for no key update;
   if not found then
     return;
   end if;
-  if b.state = 'running' and exists (select from sluice.dag where id = b.dag_id and not missing) then
+  if b.state = 'running' and not d.missing then
     room := b.max_active - (select count(*) from sluice.dag_run r where r.backfill_id = b.id and r.state = 'running');
+    if d.max_active_runs = 1 then
+      room := least(room, 1 - sluice.going_runs(d.id, 1));
+      if d.paused_by is null and exists (select from sluice.dag_run r
+                                          where r.dag_id = d.id and r.state = 'queued' and r.backfill_id is null
+                                            and r.paused_by is null
+                                            and not exists (select from sluice.run_action x where x.run_id = r.id)) then
+        room := 0;
+        yields_to := d.id;
+      end if;
+    end if;
     most := greatest(1, tasks_at_once / (select greatest(1, count(*)) from sluice.dag_task t
                                           where t.version_id = (select r.version_id from sluice.dag_run r
                                                                  where r.backfill_id = b.id and r.state = 'queued' limit 1)));
     if b.start_order = 'asc' then
-      started := array(select id from sluice.dag_run where backfill_id = b.id and state = 'queued' and paused_by is null
-                        order by logical_date, id limit greatest(least(room, most), 0) for update);
+      started := array(select id from sluice.dag_run r where backfill_id = b.id and state = 'queued' and paused_by is null
+                          and not exists (select from sluice.run_action x where x.run_id = r.id)
+                        order by logical_date, id limit greatest(least(room, most), 0) for update of r);
     else
-      started := array(select id from sluice.dag_run where backfill_id = b.id and state = 'queued' and paused_by is null
-                        order by logical_date desc, id desc limit greatest(least(room, most), 0) for update);
+      started := array(select id from sluice.dag_run r where backfill_id = b.id and state = 'queued' and paused_by is null
+                          and not exists (select from sluice.run_action x where x.run_id = r.id)
+                        order by logical_date desc, id desc limit greatest(least(room, most), 0) for update of r);
     end if;
   end if;
   if started <> '{}' then
@@ -1071,6 +1111,28 @@ begin
   insert into sluice.event (run_id, to_state, reason, actor) values (run, 'queued', kind, who);
   select a.started into started from sluice.activate_runs(of_dag, tasks_at_once, false) a;
 end $$;
+
+------------------------------------------------------------------------------------------------ trigger rules
+
+-- What becomes of a waiting task, from how many parents it has and how those ended: lib/domain/trigger-rules.ts, which a test
+-- compares for all counts. `failed` counts cancelled ones, too. One expression without FROM, so that Postgres inlines it.
+create function sluice.rule_verdict(rule text, total int, success int, failed int, upstream_failed int, skipped int) returns text
+language sql immutable parallel safe as $$
+  select case
+    when total = 0 or rule = 'always' then 'ready'
+    when rule in ('all_success', 'none_failed', 'none_failed_min_one_success') and failed + upstream_failed > 0 then 'upstream_failed'
+    when rule in ('all_success', 'none_skipped', 'all_done_min_one_success') and skipped > 0
+      or rule = 'all_failed' and success + skipped > 0
+      or rule = 'all_skipped' and success + failed + upstream_failed > 0 then 'skipped'
+    when rule = 'one_success' and success > 0
+      or rule = 'one_failed' and failed + upstream_failed > 0
+      or rule = 'one_done' and success + failed > 0 then 'ready'
+    when success + failed + upstream_failed + skipped < total then 'waiting'
+    when rule = 'one_success' then case when skipped = total then 'skipped' else 'upstream_failed' end
+    when rule = 'all_done_min_one_success' and success = 0 then 'upstream_failed'
+    when rule in ('one_failed', 'one_done') or rule = 'none_failed_min_one_success' and success = 0 then 'skipped'
+    else 'ready' end
+$$;
 
 ------------------------------------------------------------------------------------------------ children
 
