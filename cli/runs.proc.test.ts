@@ -83,7 +83,7 @@ describe("runs and tasks from the command line", () => {
   test("a log is printed whole, or its lines from a level on", async () => {
     const runId = await trigger();
     const [extract] = await claimAll(database.deps, w);
-    const log = createLogWriter(database.deps, 1024 * 1024).open(extract!);
+    const log = createLogWriter(database.deps, { maxBytes: 1024 * 1024 }).open(extract!);
     for (const text of ["ERR", "OR no luck\n  at load\nDEBUG x\nplain\n", "[warn] half"])
       await log.write("stdout", Buffer.from(text));
     await log.stored();

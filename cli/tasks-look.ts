@@ -74,6 +74,11 @@ export function showCommand(): Command {
         ]);
         const headings = ["attempt", "state", "reason", "exit", "deferrals", "worker", "started", "ended", "error"];
         for (const line of table(headings, rows)) printLine(line);
+        for (const { number, lostLogBytes } of attempts)
+          if (lostLogBytes > 0)
+            printLine(
+              `${lostLogBytes} bytes of the output of attempt ${number} were lost: the database did not store them`,
+            );
       }),
     );
 }

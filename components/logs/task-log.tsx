@@ -92,7 +92,7 @@ function Pause({ task: { state, notBefore, waitsFor } }: { task: TaskInstance })
 
 function Ending({ end }: { end: LogEnd | undefined }) {
   if (!end?.attempt) return null;
-  const { state, exitCode, error, workerId, deferrals } = end.attempt;
+  const { state, exitCode, error, workerId, deferrals, lostLogBytes } = end.attempt;
   const look = lookOf(state);
   return (
     <>
@@ -103,6 +103,11 @@ function Ending({ end }: { end: LogEnd | undefined }) {
       {exitCode === null ? null : <span>Exit code {exitCode}</span>}
       {deferrals === 0 ? null : <span>Looked {deferrals + 1} times</span>}
       {workerId === null ? null : <span className="text-ink-soft">on {workerId}</span>}
+      {lostLogBytes === 0 ? null : (
+        <span className="basis-full text-danger">
+          {lostLogBytes.toLocaleString("en")} bytes of output are missing here: the database did not store them
+        </span>
+      )}
       {error === null ? null : <span className="basis-full break-words text-danger">{error}</span>}
     </>
   );

@@ -34,6 +34,10 @@ export const Attempt = z.strictObject({
     .number()
     .int()
     .describe("How often it said that it is to look again; usage and log are of all its looks."),
+  lostLogBytes: z
+    .number()
+    .int()
+    .describe("Bytes of its output that are not in its log, because the database did not store them; mostly 0."),
   workerId: z.string().nullable(),
   queuedAt: Time,
   startedAt: Time.nullable(),

@@ -15,6 +15,7 @@ const AttemptRows = z.array(
     peakMemoryBytes: z.number().nullable(),
     cpuMs: z.number().int().nullable(),
     deferrals: z.number().int(),
+    lostLogBytes: z.number().int(),
     workerId: z.string().nullable(),
     queuedAt: isoTime,
     startedAt: isoTime.nullable(),
@@ -24,19 +25,23 @@ const AttemptRows = z.array(
 
 /** The last part: an attempt between two looks. While it looks, it is the live one, since its first look began. */
 const selectAttempts = (where: string): string => `
-  select task_instance_id::text as "taskInstanceId", number, state, reason, exit_code as "exitCode", error,
-         peak_memory::float8 as "peakMemoryBytes", cpu_ms::float8 as "cpuMs", coalesce(deferrals, 0) as deferrals,
-         worker_id as "workerId", queued_at as "queuedAt", started_at as "startedAt", ended_at as "endedAt"
-    from sluice.attempt where ${where}
-  union all
-  select task_instance_id::text, a.number, a.state, null, null, null, d.peak_memory::float8, d.cpu_ms::float8,
-         coalesce(d.times, 0), a.worker_id, coalesce(d.queued_at, a.queued_at), coalesce(d.started_at, a.started_at), null
-    from sluice.live_attempt a left join sluice.deferral d using (task_instance_id) where ${where}
-  union all
-  select task_instance_id::text, number, 'deferred', reason, null, null, peak_memory::float8, cpu_ms::float8, times, worker_id,
-         queued_at, started_at, null
-    from sluice.deferral d
-   where ${where} and not exists (select from sluice.live_attempt a where a.task_instance_id = d.task_instance_id)
+  select a.*, coalesce((select sum(l.bytes) from sluice.log_loss l
+                         where l.task_instance_id = a."taskInstanceId"::bigint and l.attempt = a.number), 0)::float8 as "lostLogBytes"
+    from (
+      select task_instance_id::text as "taskInstanceId", number, state, reason, exit_code as "exitCode", error,
+             peak_memory::float8 as "peakMemoryBytes", cpu_ms::float8 as "cpuMs", coalesce(deferrals, 0) as deferrals,
+             worker_id as "workerId", queued_at as "queuedAt", started_at as "startedAt", ended_at as "endedAt"
+        from sluice.attempt where ${where}
+      union all
+      select task_instance_id::text, a.number, a.state, null, null, null, d.peak_memory::float8, d.cpu_ms::float8,
+             coalesce(d.times, 0), a.worker_id, coalesce(d.queued_at, a.queued_at), coalesce(d.started_at, a.started_at), null
+        from sluice.live_attempt a left join sluice.deferral d using (task_instance_id) where ${where}
+      union all
+      select task_instance_id::text, number, 'deferred', reason, null, null, peak_memory::float8, cpu_ms::float8, times,
+             worker_id, queued_at, started_at, null
+        from sluice.deferral d
+       where ${where} and not exists (select from sluice.live_attempt a where a.task_instance_id = d.task_instance_id)
+    ) a
    order by number`;
 
 /** Every attempt of a task instance, oldest first; the live one is last. */

@@ -15,6 +15,9 @@ export type LogChunk = {
   bytes: Buffer;
 };
 
+/** Output of an attempt that was given up; `seq` is the place in its log that says so. */
+export type LogLoss = { taskInstanceId: string; number: number; seq: number; bytes: number };
+
 const StoredChunks = z.array(
   z.object({
     seq: z.number().int(),
@@ -37,6 +40,8 @@ export type LogStore = {
    * after an error.
    */
   append(chunks: readonly LogChunk[]): Promise<void>;
+  /** Records that output was given up, beside its attempt and as an event. One given again, with as many bytes or more, counts once. */
+  recordLosses(losses: readonly LogLoss[]): Promise<void>;
   /** The next chunks of an attempt after `seq`, some of them; none means that nothing more was written yet. */
   read(attempt: { taskInstanceId: string; number: number }, afterSeq: number): Promise<StoredChunk[]>;
 };
@@ -88,6 +93,28 @@ export function createLogStore(db: Db): LogStore {
           starts,
           kept.map(({ length }) => length),
           Buffer.concat(kept),
+        ],
+      });
+    },
+    async recordLosses(losses) {
+      await db.query({
+        name: "record-log-losses",
+        text: `
+          with l as (
+            insert into sluice.log_loss as l (task_instance_id, attempt, seq, bytes)
+            select f.id, f.number, f.seq, f.bytes
+              from unnest($1::bigint[], $2::int[], $3::int[], $4::bigint[]) f(id, number, seq, bytes)
+             order by f.id, f.number, f.seq
+            on conflict (task_instance_id, attempt, seq) do update set bytes = excluded.bytes where l.bytes < excluded.bytes
+            returning *)
+          insert into sluice.event (run_id, task_instance_id, attempt, from_state, to_state, reason, actor)
+          select t.run_id, t.id, l.attempt, t.state, t.state, 'LOG_LOST: ' || l.bytes || ' bytes', 'logs'
+            from l join sluice.task_instance t on t.id = l.task_instance_id`,
+        values: [
+          losses.map((l) => l.taskInstanceId),
+          losses.map((l) => l.number),
+          losses.map((l) => l.seq),
+          losses.map((l) => l.bytes),
         ],
       });
     },

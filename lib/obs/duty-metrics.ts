@@ -6,6 +6,8 @@ export type DutyMetrics = {
   ended(duty: string, outcome: "done" | "failed", seconds: number): void;
   /** How many rows each duty leaves out; the others leave out none. */
   quarantined(counts: Readonly<Record<string, number>>): void;
+  /** Where a process adds metrics of its own. */
+  registry: Registry;
   /** In Prometheus' text format. */
   text(): Promise<string>;
   contentType: string;
@@ -67,6 +69,7 @@ export function createDutyMetrics(
       held.reset();
       for (const [duty, count] of Object.entries(counts)) held.set({ duty }, count);
     },
+    registry,
     text: () => registry.metrics(),
     contentType: registry.contentType,
   };

@@ -125,7 +125,7 @@ async function runOne(
 ): Promise<Ran> {
   const { deps, pool } = database;
   const claimed = await claimOne(database, plugins, { id: `d${++runs}`, tasks: [{ id: "t", ...task }] }, options.code);
-  const log = createLogWriter(deps, 1024 * 1024).open(claimed);
+  const log = createLogWriter(deps, { maxBytes: 1024 * 1024 }).open(claimed);
   let logged = "";
   const write: typeof log.write = async (stream, bytes) => {
     logged += bytes.toString();

@@ -1,7 +1,7 @@
 import { runIdOf } from "#lib/domain/ids.ts";
 import { messageOf } from "#lib/domain/errors.ts";
 import type { Claimed } from "#lib/db/claims.ts";
-import type { LogChunk, LogStream } from "#lib/db/task-logs.ts";
+import type { LogChunk, LogLoss, LogStream } from "#lib/db/task-logs.ts";
 import type { EngineDeps } from "#lib/engine/deps.ts";
 
 /** Output waits so long to be written together with what follows; readers see it within a second. */
@@ -31,28 +31,97 @@ export type LogWriter = {
 /** A chunk that may still grow: a program that writes a line each millisecond makes no row of each. */
 type Growing = Omit<LogChunk, "bytes"> & { parts: Buffer[]; size: number; isTaken: boolean };
 
-/** Gathers the output of all attempts and stores it in batches, in order; `maxBytes` of each attempt. */
-export function createLogWriter(deps: EngineDeps, maxBytes: number): LogWriter {
+/** Output that was given up. Its notice takes its place in the log; `isTold` there, `isRecorded` beside the attempt. */
+type Loss = LogLoss & { token: string; isTold: boolean; isRecorded: boolean };
+
+export type LogWriterOptions = {
+  /** Kept of each attempt; the rest is cut off. */
+  maxBytes: number;
+  /** Called when output was given up, with how much. */
+  onLost?: (bytes: number) => void;
+  maxFailures?: number;
+};
+
+/**
+ * Gathers the output of all attempts and stores it in batches, in order. What the database refuses again and again is given up,
+ * and makes itself known: in the attempt's log at its place, beside the attempt, as an event, in the worker's own log and by `onLost`.
+ */
+export function createLogWriter(deps: EngineDeps, options: LogWriterOptions): LogWriter {
+  const { maxBytes, onLost = () => undefined, maxFailures = MAX_FAILURES } = options;
   let pending: Growing[] = [];
   let pendingBytes = 0;
   let timer: NodeJS.Timeout | undefined;
   let flushing: Promise<void> = Promise.resolve();
+  /** Those that are not told and recorded yet. */
+  let losses: Loss[] = [];
 
-  const store = async (chunks: LogChunk[]): Promise<void> => {
-    for (let failures = 0; failures < MAX_FAILURES; failures++) {
+  /** Returns whether `work` succeeded at last. */
+  const persist = async (work: () => Promise<void>, failing: string): Promise<boolean> => {
+    for (let failures = 0; failures < maxFailures; failures++) {
       try {
-        await deps.logs.append(chunks);
-        deps.notifier.announce(
-          "sluice_runs",
-          chunks.map((chunk) => runIdOf(chunk.taskInstanceId)),
-        );
-        return;
+        await work();
+        return true;
       } catch (error) {
-        deps.log.warn({ error: messageOf(error) }, "task output could not be stored; trying again");
+        deps.log.warn({ error: messageOf(error) }, `${failing}; trying again`);
         await new Promise((resolve) => setTimeout(resolve, FLUSH_MS * 2 ** Math.min(failures, 5)));
       }
     }
-    deps.log.error({ chunks: chunks.length }, "task output was given up: the database refused it too often");
+    return false;
+  };
+
+  /** Stores chunks behind the notices of what is missing before them, so that whoever follows the log reads them in order. */
+  const append = async (chunks: readonly LogChunk[]): Promise<void> => {
+    const untold = losses.filter(({ isTold }) => !isTold);
+    const all = [...untold.map(notice), ...chunks];
+    if (all.length === 0) return;
+    await deps.logs.append(all);
+    for (const loss of untold) loss.isTold = true;
+    deps.notifier.announce(
+      "sluice_runs",
+      all.map((chunk) => runIdOf(chunk.taskInstanceId)),
+    );
+  };
+
+  const record = async (): Promise<void> => {
+    const unrecorded = losses.filter(({ isRecorded }) => !isRecorded);
+    if (unrecorded.length > 0) await deps.logs.recordLosses(unrecorded);
+    for (const loss of unrecorded) loss.isRecorded = true;
+    losses = losses.filter(({ isTold, isRecorded }) => !isTold || !isRecorded);
+  };
+
+  const giveUp = (chunks: readonly LogChunk[]): void => {
+    for (const [token, [first, ...more]] of Map.groupBy(chunks, (chunk) => chunk.token)) {
+      const { taskInstanceId, number, seq } = first!;
+      const bytes = more.reduce((total, chunk) => total + chunk.bytes.length, first!.bytes.length);
+      const before = losses.find((loss) => loss.token === token && !loss.isTold);
+      if (before === undefined)
+        losses.push({ taskInstanceId, number, token, seq, bytes, isTold: false, isRecorded: false });
+      else Object.assign(before, { bytes: before.bytes + bytes, isRecorded: false });
+      onLost(bytes);
+      deps.log.error(
+        { taskInstanceId, attempt: number, bytes },
+        "task output is lost: the database refused it too often",
+      );
+    }
+  };
+
+  const store = async (chunks: readonly LogChunk[]): Promise<void> => {
+    if (!(await persist(() => append(chunks), "task output could not be stored"))) {
+      // What is wrong may be wrong with one attempt's output only.
+      for (const some of Map.groupBy(chunks, (chunk) => chunk.token).values())
+        await append(some).catch(() => giveUp(some));
+    }
+    // Tried again when more is stored, and at the attempt's end.
+    if (losses.length > 0) await record().catch(() => undefined);
+  };
+
+  /** Before an attempt's end is handed in: its log and the database say what is missing, or it is only in the worker's log. */
+  const tell = async (token: string): Promise<void> => {
+    if (!losses.some((loss) => loss.token === token)) return;
+    await persist(() => append([]), "a notice of lost output could not be stored");
+    if (await persist(record, "lost output could not be recorded")) return;
+    deps.log.error({ losses }, "lost output could not be recorded");
+    losses = losses.filter((loss) => loss.token !== token);
   };
 
   const flush = (): Promise<void> => {
@@ -102,11 +171,22 @@ export function createLogWriter(deps: EngineDeps, maxBytes: number): LogWriter {
           if (pendingBytes > MAX_PENDING_BYTES) await flush();
         },
         // Nothing of one's own is nothing to wait for, whatever others have written.
-        stored: () => (seq === first ? Promise.resolve() : flush()),
+        async stored() {
+          if (seq === first) return;
+          await flush();
+          flushing = flushing.then(() => tell(token));
+          await flushing;
+        },
         written: () => total - before,
       };
     },
   };
+}
+
+/** Takes the place of the first chunk that was given up. */
+function notice({ taskInstanceId, number, token, seq, bytes }: Loss): LogChunk {
+  const text = `\n[${bytes} bytes of output are missing here: the database did not store them]\n`;
+  return { taskInstanceId, number, token, seq, stream: "system", bytes: Buffer.from(text) };
 }
 
 function joined({ parts, size, isTaken: _, ...chunk }: Growing): LogChunk {

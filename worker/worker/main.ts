@@ -13,6 +13,7 @@ import { createAddressGuard } from "#lib/executors/http-address.ts";
 import { type Executors, typesOf } from "#lib/executors/registry.ts";
 import type { Settings } from "#lib/env.ts";
 import { createDutyMetrics, type DutyMetrics } from "#lib/obs/duty-metrics.ts";
+import { createLostOutputCounter } from "#lib/obs/lost-output.ts";
 import { createLogger } from "#lib/obs/log.ts";
 import { lanesOf } from "#lib/queue/task-queue.ts";
 import { engineService } from "../engine-service.ts";
@@ -50,7 +51,7 @@ export async function runWorker(given: Settings & { databaseUrl: string }, execu
     const deps = engineDeps(settings.databaseUrl, "worker", log);
     const duties = createDuties();
     const metrics = createDutyMetrics(duties.report);
-    const worker = workerService(settings, executors, deps, duties);
+    const worker = workerService(settings, executors, deps, duties, createLostOutputCounter(metrics.registry));
     const heartbeat = everyService({
       name: "heartbeat",
       everyMs: HEARTBEAT_MS,
@@ -80,6 +81,7 @@ function workerService(
   executors: Executors,
   deps: EngineDeps,
   duties: Duties,
+  countLost: (bytes: number) => void,
 ): Service & { heartbeat(): Promise<void>; onCallbacks(wake: () => void): void } {
   let wakeCallbacks = (): void => undefined;
   let tools: Awaited<ReturnType<typeof openAttemptTools>> | undefined;
@@ -114,7 +116,10 @@ function workerService(
         worker,
         lanes,
         slots: { process: settings.processSlots, function: settings.functionSlots, inline: settings.inlineSlots },
-        logs: createLogWriter(deps, settings.logLimit * MIB),
+        logs: createLogWriter(deps, {
+          maxBytes: settings.logLimit * MIB,
+          onLost: countLost,
+        }),
         finisher: createFinisher(deps, `worker:${worker.id}`, unheard),
         duties,
         unheard,

@@ -62,7 +62,7 @@ async function load(files: Record<string, string>): Promise<void> {
 /** Runs what is ready; answers how the attempts ended and what they wrote, in the order of their runs. */
 async function runReady(): Promise<{ runId: string; state: string; retries: boolean; log: string }[]> {
   const claimed = await claimAll(database.deps, await worker(database.deps, "w"));
-  const logs = createLogWriter(database.deps, 1024 * 1024);
+  const logs = createLogWriter(database.deps, { maxBytes: 1024 * 1024 });
   const ends = [];
   for (const attempt of claimed.toSorted((a, b) => Number(a.runId) - Number(b.runId))) {
     const log = logs.open(attempt);

@@ -90,7 +90,7 @@ async function run(dagId: string, tasks: object[]): Promise<Record<string, { rea
   for (const slotClass of ["process", "function", "inline"] as const)
     claimed.push(...(await claim(deps, ref, { queue: "default", slotClass }, tasks.map(deps.newToken))).claimed);
   expect(claimed).toHaveLength(tasks.length);
-  const logs = createLogWriter(deps, 1024 * 1024);
+  const logs = createLogWriter(deps, { maxBytes: 1024 * 1024 });
   for (const attempt of claimed) {
     const log = logs.open(attempt);
     const end = await runAttempt(tools, attempt, never, log);

@@ -91,7 +91,7 @@ async function work(
     heart,
     lanes: lanesOf(["default"]),
     slots: { process: 0, function: functionSlots, inline: 0 },
-    logs: createLogWriter(deps, 1024 * 1024),
+    logs: createLogWriter(deps, { maxBytes: 1024 * 1024 }),
     finisher: createFinisher(deps, `worker:${name}`, unheard),
     duties: createDuties(),
     unheard,

@@ -469,6 +469,16 @@ create table sluice.task_log (
   primary key (task_instance_id, attempt, seq)
 ) partition by range (task_instance_id);
 
+-- Output of attempts that their worker could not store and gave up. `seq` is the place in the log that says so.
+create table sluice.log_loss (
+  task_instance_id bigint not null,
+  attempt int not null,
+  seq int not null,
+  bytes bigint not null check (bytes > 0),
+  at timestamptz not null default sluice.clock(),
+  primary key (task_instance_id, attempt, seq)
+);
+
 -- Ends that somebody is to be told of, written with the end itself and moved to pg-boss right after.
 create table sluice.callback (
   id bigint generated always as identity primary key,
