@@ -11,7 +11,7 @@ import { startEmbeddedPostgres } from "#lib/embedded/start.ts";
 import { createEngineDeps } from "#lib/engine/deps.ts";
 import { install } from "#lib/engine/install.ts";
 import { plainEnv } from "#lib/env.ts";
-import { createTaskQueue } from "#lib/queue/task-queue.ts";
+import { createJobQueue } from "#lib/queue/job-queue.ts";
 import { createLoader } from "#worker/loader/loader.ts";
 
 const YAML_FILES = 1_500;
@@ -34,10 +34,11 @@ try {
 
   const pool = createPool({ url: server.url, max: 4, name: "bench" });
   await install(pool);
+  const queue = createJobQueue(pool, () => undefined);
   const deps = createEngineDeps({
     pool,
-    queue: createTaskQueue(pool, () => undefined),
-    notifier: createNotifier(pool, () => undefined),
+    queue,
+    notifier: createNotifier(pool, queue.bells, () => undefined),
     logs: createLogStore(pool),
     log: pino({ level: "silent" }),
     newToken: randomUUID,

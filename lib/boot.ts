@@ -10,7 +10,7 @@ import { admit } from "#lib/engine/admit.ts";
 import { createEngineDeps, type EngineDeps } from "#lib/engine/deps.ts";
 import { processSettings, type Settings } from "#lib/env.ts";
 import { createLogger } from "#lib/obs/log.ts";
-import { createTaskQueue } from "#lib/queue/task-queue.ts";
+import { createJobQueue } from "#lib/queue/job-queue.ts";
 
 /** Everything alive in a process is built here and handed down; importing any module does nothing. */
 
@@ -25,10 +25,11 @@ export function engineDeps(url: string, name: string, log: Logger): EngineDeps {
   const pool = createPool({ url, max: POOL_SIZE, name, queryTimeoutMs: QUERY_TIMEOUT_MS });
   const onError = (error: unknown): void =>
     log.warn({ error: messageOf(error) }, "a database call in the background failed");
+  const queue = createJobQueue(pool, onError);
   return createEngineDeps({
     pool,
-    queue: createTaskQueue(pool, onError),
-    notifier: createNotifier(pool, onError),
+    queue,
+    notifier: createNotifier(pool, queue.bells, onError),
     logs: createLogStore(pool),
     log,
     newToken: randomUUID,

@@ -1,6 +1,5 @@
 import { type Demand, isParticular, type WorkerRoom, type Workload } from "#lib/domain/demand.ts";
 import type { Priority } from "#lib/domain/model/task.ts";
-import type { Delivery } from "./claims.ts";
 import type { Db, Tx } from "./pool.ts";
 
 /** Any number that no other user of advisory locks in this database takes: "sluice" in ASCII, shortened. */
@@ -190,12 +189,8 @@ async function readWorkers(db: Db): Promise<WorkerRoom[]> {
   }));
 }
 
-export type Admitted = Delivery & {
-  lane: string;
-  runId: string;
-  /** The only worker that may take it. */
-  assignedTo: string | null;
-};
+/** `lane` is the name to announce: of its lane, or of the only worker that may take it. */
+export type Admitted = { taskInstanceId: string; attemptId: string; lane: string; runId: string };
 
 /**
  * `ready` → `queued` for these task instances, with a new attempt or the one that goes on with a look; one that somebody
@@ -228,8 +223,8 @@ export async function admitReady(
       e as (
         insert into sluice.event (run_id, task_instance_id, attempt, from_state, to_state, actor)
         select run_id, id, attempts, 'ready', 'queued', 'admission' from moved where deferred_id is null)
-      select b.task_instance_id as "taskInstanceId", b.id as "attemptId", coalesce('@' || b.assigned_to, w.queue) || '.' || w.slot_class as lane,
-             (b.task_instance_id >> 20)::text as "runId", b.assigned_to as "assignedTo"
+      select b.task_instance_id as "taskInstanceId", b.id as "attemptId", coalesce('@' || b.assigned_to, w.queue || '.' || w.slot_class) as lane,
+             (b.task_instance_id >> 20)::text as "runId"
         from born b join sluice.workload w on w.id = b.workload_id
        order by array_position($1::bigint[], b.task_instance_id)`,
     values: [ids, JSON.stringify(Object.fromEntries(assigned))],

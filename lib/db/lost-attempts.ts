@@ -1,5 +1,5 @@
 import type { Db } from "./pool.ts";
-import type { Delivery, WorkerRef } from "./claims.ts";
+import type { WorkerRef } from "./claims.ts";
 
 export type LostReason = "LEASE_EXPIRED" | "WORKER_RESTARTED" | "DRAINED" | "REPLY_LOST" | "NOT_BEGUN";
 
@@ -192,19 +192,4 @@ export async function extendLeases(
          and a.state = 'running' and a.worker_id = $1 and a.worker_epoch = $2`,
     values: [worker.id, worker.epoch, tokens, leaseMs],
   });
-}
-
-/**
- * Attempts that were handed over longer than `olderThanMs` ago and never claimed: their delivery may be lost. What
- * one certain worker must take is not delivered: it looks for it at every heartbeat.
- */
-export async function staleQueued(db: Db, olderThanMs: number): Promise<(Delivery & { lane: string })[]> {
-  const { rows } = await db.query<Delivery & { lane: string }>(
-    `select a.task_instance_id as "taskInstanceId", a.id as "attemptId", w.queue || '.' || w.slot_class as lane
-       from sluice.live_attempt a join sluice.workload w on w.id = a.workload_id
-      where a.state = 'queued' and a.assigned_to is null and queued_at < (select sluice.clock()) - $1 * interval '1 ms'
-      order by a.task_instance_id limit 1000`,
-    [olderThanMs],
-  );
-  return rows;
 }

@@ -15,7 +15,10 @@ const MAX_PAYLOAD = 7_900;
  */
 const EVERY_MS: Record<Channel, number> = { sluice_tasks: 0, sluice_runs: 100, sluice_schedules: 0 };
 
-/** Collects what to announce and sends it in one small transaction of its own, after the commit it speaks of. */
+/**
+ * Collects what to announce and sends it in one small transaction of its own, after the commit it speaks of; announcements
+ * of tasks ring bells as well.
+ */
 export type Notifier = {
   /** Asks for an announcement; returns at once. Doubled values are sent once. */
   announce(channel: Channel, values: Iterable<string>): void;
@@ -23,7 +26,10 @@ export type Notifier = {
   flush(): Promise<void>;
 };
 
-export function createNotifier(pool: pg.Pool, onError: (error: unknown) => void): Notifier {
+/** What rings beside announcements of tasks, for workers that do not hear these. */
+type Bells = { ring(names: Iterable<string>): void; flush(): Promise<void> };
+
+export function createNotifier(pool: pg.Pool, bells: Bells, onError: (error: unknown) => void): Notifier {
   const pending = new Map<Channel, Set<string>>();
   const sentAt = new Map<Channel, number>();
   let sending: Promise<void> | undefined;
@@ -74,13 +80,14 @@ export function createNotifier(pool: pg.Pool, onError: (error: unknown) => void)
       for (const value of values) known.add(value);
       if (known.size === 0) return;
       pending.set(channel, known);
+      if (channel === "sluice_tasks") bells.ring(known);
       if (timer === undefined || waitMs(channel) === 0) begin();
     },
     async flush() {
       clearTimeout(timer);
       timer = undefined;
       await sending;
-      await send(true);
+      await Promise.all([send(true), bells.flush()]);
       clearTimeout(timer);
     },
   };

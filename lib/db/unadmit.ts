@@ -1,4 +1,3 @@
-import type { Delivery } from "./claims.ts";
 import type { Db } from "./pool.ts";
 
 /** Why what was handed over is taken back before any worker took it, and when. */
@@ -15,7 +14,7 @@ const TAKEN_BACK_WHEN = {
 
 /**
  * `queued` → `ready`, with the count of attempts as before; at most 1,000 a call. A claim that comes first keeps the
- * attempt; a delivery that comes later finds nothing. Answers whose runs they were.
+ * attempt; one that comes later finds nothing. Answers whose runs they were.
  */
 async function unadmit(
   db: Db,
@@ -57,21 +56,4 @@ export function unadmitAbandoned(db: Db): Promise<string[]> {
 /** What was handed over before its run or DAG was paused. */
 export async function unadmitHeld(db: Db, runIds: readonly string[]): Promise<void> {
   while ((await unadmit(db, "PAUSED", runIds)).length > 0);
-}
-
-/**
- * The attempts that only this worker may take, of one slot class; the oldest first. Not those that were meant for an
- * earlier process of its name, which offered more.
- */
-export async function assignedTo(db: Db, workerId: string, slotClass: string, max: number): Promise<Delivery[]> {
-  const { rows } = await db.query<Delivery>({
-    name: "assigned-to",
-    text: `
-      select a.task_instance_id as "taskInstanceId", a.id as "attemptId" from sluice.live_attempt a
-        join sluice.workload w on w.id = a.workload_id join sluice.worker k on k.id = a.assigned_to and w.needs <@ k.offers
-       where a.state = 'queued' and a.assigned_to = $1 and w.slot_class = $2
-       order by a.queued_at, a.task_instance_id limit $3`,
-    values: [workerId, slotClass, max],
-  });
-  return rows;
 }

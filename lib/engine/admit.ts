@@ -54,14 +54,7 @@ async function pass(deps: EngineDeps): Promise<number> {
       // Sent together, and still two statements: the second one's snapshot is taken when the lock is held.
       const [, demand] = await Promise.all([lockAdmission(tx), readDemand(tx)]);
       const { admitted, assigned } = decideAdmission(demand);
-      const attempts = admitted.length === 0 ? [] : await admitReady(tx, admitted, assigned);
-      // What one certain worker must take lies there for it: it only has to hear of it.
-      const delivered = attempts.filter((attempt) => attempt.assignedTo === null);
-      const lanes = Map.groupBy(delivered, (attempt) => attempt.lane);
-      for (const [lane, members] of lanes) {
-        await deps.queue.enqueue(tx, lane, members);
-      }
-      return attempts;
+      return admitted.length === 0 ? [] : await admitReady(tx, admitted, assigned);
     });
     deps.notifier.announce(
       "sluice_tasks",

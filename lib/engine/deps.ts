@@ -3,7 +3,7 @@ import type { Notifier } from "#lib/db/notify.ts";
 import type { VersionGraph } from "#lib/db/run-states.ts";
 import type { LogStore } from "#lib/db/task-logs.ts";
 import type { Log } from "#lib/domain/log.ts";
-import type { TaskQueue } from "#lib/queue/task-queue.ts";
+import type { JobQueue } from "#lib/queue/job-queue.ts";
 import { createLruCache, type LruCache } from "./cache.ts";
 import { type Coalesce, createCoalesce } from "./coalesce.ts";
 import type { RunTemplate } from "./run-template.ts";
@@ -11,7 +11,7 @@ import type { RunTemplate } from "./run-template.ts";
 /** What a process brings for the engine to work with. */
 export type EngineParts = {
   pool: pg.Pool;
-  queue: TaskQueue;
+  queue: JobQueue;
   notifier: Notifier;
   logs: LogStore;
   log: Log;

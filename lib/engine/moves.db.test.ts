@@ -1,7 +1,7 @@
 import { randomUUID } from "node:crypto";
 import { beforeEach, describe, expect, test } from "vitest";
 import { readyDue } from "#lib/db/admission.ts";
-import { type Claimed, claimQueued } from "#lib/db/claims.ts";
+import type { Claimed } from "#lib/db/claims.ts";
 import { type Finish, finishRunning } from "#lib/db/finishes.ts";
 import { checkInvariants } from "#lib/db/invariants.ts";
 import { releaseDrained, releaseExpired, releasePredecessors, releaseUnheard } from "#lib/db/lost-attempts.ts";
@@ -73,11 +73,6 @@ const ENGINE: Record<string, Transition> = {
   "looking for runs to start": { does: () => startAllQueuedRuns(deps()), moves: {} },
 
   "a claim": { does: ({ worker: w }) => claimAll(deps(), w), moves: { queued: "running" } },
-  "a second delivery of an attempt that was taken": {
-    does: ({ worker: w, last }) =>
-      inTx(database.pool, (tx) => claimQueued(tx, w, [{ ...last, token: randomUUID() }], LEASE_MS)),
-    moves: {},
-  },
   "a claim by a worker that drains": {
     does: async ({ worker: w }) => {
       await setWorkerState(database.pool, w, "draining");
@@ -323,17 +318,8 @@ describe.for(TASK_STATES)("a task that is %s", (state) => {
   });
 });
 
-/** The looks of an attempt have its id: a delivery of an earlier one is as good for this one as its own. */
-const ENGINE_LOOKING = {
-  ...ENGINE,
-  "a second delivery of an attempt that was taken": {
-    ...ENGINE["a second delivery of an attempt that was taken"]!,
-    moves: { queued: "running" },
-  } satisfies Transition,
-};
-
 describe.for(LOOKING)("a task that is %s for its attempt's next look", (state) => {
-  test.for(casesOf(state, ENGINE_LOOKING))("$name", async (transition) => {
+  test.for(casesOf(state, ENGINE))("$name", async (transition) => {
     await check(await REACH_LOOK[state](deps()), state, transition, true);
   });
 

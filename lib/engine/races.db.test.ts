@@ -1,5 +1,4 @@
 import { beforeEach, describe, expect, test } from "vitest";
-import { claimQueued, type Delivery } from "#lib/db/claims.ts";
 import { finishRunning } from "#lib/db/finishes.ts";
 import { releaseExpired } from "#lib/db/lost-attempts.ts";
 import type { Tx } from "#lib/db/pool.ts";
@@ -10,7 +9,7 @@ import { inTx } from "#lib/db/tx.ts";
 import { DagSpec } from "#lib/domain/model/dag.ts";
 import { testDatabase } from "#lib/testing/database.ts";
 import { claimAll, publish, start, states, success, worker, forgetRuns } from "#lib/testing/engine.ts";
-import { admission, held, waitsForLock } from "#lib/testing/races.ts";
+import { admission, claiming, held, waitsForLock } from "#lib/testing/races.ts";
 import { finish } from "./finish.ts";
 import { cancelRun } from "./run-actions.ts";
 
@@ -118,15 +117,10 @@ describe("two at once", () => {
     const one = await worker(deps, "one");
     const two = await worker(deps, "two");
     await start(deps, "claimed");
-    const { rows } = await database.pool.query<Delivery>(
-      `select task_instance_id as "taskInstanceId", id as "attemptId" from sluice.live_attempt`,
-    );
-    const claim = (ref: typeof one) => (tx: Tx) =>
-      claimQueued(tx, ref, [{ ...rows[0]!, token: deps.newToken() }], 30_000);
-    const first = await held(database.deps, claim(one));
-    const second = inTx(database.pool, claim(two));
-    await waitsForLock(database.deps);
+    const first = await held(deps, claiming(deps, one));
+    // It does not wait for the first.
+    expect(await inTx(deps.pool, claiming(deps, two))).toBe(0);
     await first.commit();
-    expect([first.result.length, (await second).length]).toEqual([1, 0]);
+    expect([first.result, await inTx(deps.pool, claiming(deps, two))]).toEqual([1, 0]);
   });
 });

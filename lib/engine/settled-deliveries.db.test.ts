@@ -1,6 +1,6 @@
 import { randomUUID } from "node:crypto";
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
-import type { Delivery, WorkerRef } from "#lib/db/claims.ts";
+import type { WorkerRef } from "#lib/db/claims.ts";
 import { listDeadLetters } from "#lib/db/dead-letters.ts";
 import { releaseExpired } from "#lib/db/lost-attempts.ts";
 import { inTx } from "#lib/db/tx.ts";
@@ -16,36 +16,25 @@ import {
   publish,
   runState,
   start,
-  startReady,
   states,
   success,
   worker,
   forgetRuns,
 } from "#lib/testing/engine.ts";
 import { claiming, finishing, held, waitsForLock } from "#lib/testing/races.ts";
-import { createEngineDeps } from "./deps.ts";
-import { admit } from "./admit.ts";
 import { claim } from "./claim.ts";
 import { finish } from "./finish.ts";
 import { LEASE_MS, LOST_ALLOWANCE } from "./lease.ts";
 import { cancelRun, clearTask } from "./run-actions.ts";
-import { handBack, sweep } from "./sweep.ts";
+import { handBack } from "./sweep.ts";
 
-/** Deliveries that are doubled, lost or meant for somebody who has gone, and leases against whoever else wants the attempt. */
+/** What was handed over against claims, and leases against all others that want the attempt. */
 
 const database = testDatabase();
 const anna = { actor: "anna" };
-const LANE = { queue: "default", slotClass: "process" } as const;
+const LANES = { queues: ["default"], slotClass: "process" } as const;
 
 beforeEach(() => forgetRuns(database.deps));
-
-/** How many deliveries lie in pg-boss. */
-async function deliveries(): Promise<number> {
-  const { rows } = await database.pool.query<{ n: number }>(
-    "select coalesce(sum(jsonb_array_length(data -> 'attempts')), 0)::int as n from sluice_boss.job where state = 'created'",
-  );
-  return rows[0]!.n;
-}
 
 const expire = (): Promise<unknown> =>
   database.pool.query("update sluice.live_attempt set lease_until = sluice.clock() - interval '1 s'");
@@ -53,55 +42,7 @@ const expire = (): Promise<unknown> =>
 /** As the sweep does; the test's server is too young for the guard of that one. */
 const release = () => releaseExpired(database.pool, 0, LOST_ALLOWANCE);
 
-describe("a delivery", () => {
-  /** A task that was handed over twice, by the same id. */
-  async function handOverTwice(dagId: string): Promise<WorkerRef> {
-    const { deps, pool } = database;
-    await publish(deps, dagId, { a: [] });
-    const w = await worker(deps, "w");
-    await start(deps, dagId);
-    const { rows } = await pool.query<Delivery>(
-      `select task_instance_id as "taskInstanceId", id as "attemptId" from sluice.live_attempt`,
-    );
-    await inTx(pool, (tx) => deps.queue.enqueue(tx, "default.process", rows));
-    expect(await deliveries()).toBe(2);
-    return w;
-  }
-
-  test("that is doubled is one attempt, when both come at once", async () => {
-    const w = await handOverTwice("both");
-    expect(await claimAll(database.deps, w)).toHaveLength(1);
-    expect([await deliveries(), await liveAttempts(database.deps)]).toEqual([0, ["running"]]);
-  });
-
-  test("that is doubled changes nothing for whoever has the attempt, when the second comes later", async () => {
-    const { deps } = database;
-    const w = await handOverTwice("later");
-    const other = await worker(deps, "other");
-    const [a] = await claimSome(deps, w, 1);
-    expect(await claimAll(deps, other)).toEqual([]);
-    expect(await deliveries()).toBe(0);
-    expect(await finish(deps, [success(a!)], "worker:w")).toEqual([a!.taskInstanceId]);
-  });
-
-  test("that is lost comes again by the same id, when it has been away for long enough", async () => {
-    const { deps, pool } = database;
-    await publish(deps, "lost", { a: [] });
-    const w = await worker(deps, "w");
-    await start(deps, "lost");
-    const { rows } = await pool.query<{ id: string }>("select id from sluice.live_attempt");
-    await pool.query("truncate sluice_boss.job");
-    await moveClock(deps, "20 s");
-    await renewLeases(pool, w, [], LEASE_MS);
-    await sweep(deps);
-    expect(await claimAll(deps, w)).toEqual([]);
-    await moveClock(deps, "31 s");
-    await sweep(deps);
-    expect((await claimAll(deps, w)).map(({ attemptId, number }) => ({ id: attemptId, number }))).toEqual([
-      { id: rows[0]!.id, number: 1 },
-    ]);
-  });
-
+describe("what was handed over", () => {
   test("stays for others when a worker asks that drains, or that another has replaced", async () => {
     const { deps, pool } = database;
     await publish(deps, "left", Object.fromEntries(Array.from({ length: 20 }, (_, n) => [`t${n}`, []])));
@@ -111,40 +52,19 @@ describe("a delivery", () => {
     await start(deps, "left");
     await setWorkerState(pool, drained, "draining");
     expect([await claimSome(deps, drained, 5), await claimAll(deps, replaced)]).toEqual([[], []]);
-    expect(await deliveries()).toBe(20);
+    expect(await liveAttempts(deps)).toEqual(Array.from({ length: 20 }, () => "queued"));
     const claimed = await claimAll(deps, await worker(deps, "w"));
     // In the order in which they were handed over.
     expect(claimed.map(({ taskId }) => taskId)).toEqual(Array.from({ length: 20 }, (_, n) => `t${n}`));
   });
 
-  test("that there was no room for comes before what was handed over after it", async () => {
-    const { deps } = database;
-    const names = Array.from({ length: 20 }, (_, n) => `t${n}`);
-    await publish(deps, "parcels", Object.fromEntries(names.map((name) => [name, []])));
-    const w = await worker(deps, "w");
-    await start(deps, "parcels");
-    // Several attempts travel in one parcel.
-    const claimed = [await claimSome(deps, w, 4), await claimSome(deps, w, 4), await claimAll(deps, w)].flat();
-    expect(claimed.map(({ taskId }) => taskId)).toEqual(names);
-  });
-
-  test("and the claim of it are one: a claim that fails leaves it", async () => {
+  test("is left as it is by a claim that fails", async () => {
     const { deps } = database;
     await publish(deps, "failing", { a: [] });
     const w = await worker(deps, "w");
     await start(deps, "failing");
-    await expect(claim(deps, w, LANE, ["not a token"])).rejects.toMatchObject({ code: "22P02" });
+    await expect(claim(deps, w, LANES, ["not a token"])).rejects.toMatchObject({ code: "22P02" });
     expect(await claimAll(deps, w)).toHaveLength(1);
-  });
-
-  test("and the admission it comes from are one: without it, nothing is admitted", async () => {
-    const { deps } = database;
-    await publish(deps, "together", { a: [] });
-    const runId = await startReady(deps, "together");
-    const queue = { ...deps.queue, enqueue: () => Promise.reject(new Error("no")) };
-    expect(await admit(createEngineDeps({ ...deps, queue }))).toBe(0);
-    expect([await states(deps, runId), await liveAttempts(deps)]).toEqual([["ready"], []]);
-    expect(await admit(deps)).toBe(1);
   });
 
   test("that is taken back from workers that have gone, while one of them claims it, is that one's", async () => {
@@ -169,10 +89,10 @@ describe("a delivery", () => {
     const runId = await start(deps, "gone");
     await pool.query("update sluice.worker set lease_until = sluice.clock() - interval '1 s'");
     const back = await held(deps, unadmitAbandoned);
-    const claimed = inTx(pool, claiming(deps, w));
-    await waitsForLock(deps);
+    // A claim does not wait for it.
+    expect(await inTx(pool, claiming(deps, w))).toBe(0);
     await back.commit();
-    expect([back.result, await claimed]).toEqual([[runId], 0]);
+    expect([back.result, await inTx(pool, claiming(deps, w))]).toEqual([[runId], 0]);
     expect([await states(deps, runId), await liveAttempts(deps)]).toEqual([["ready"], []]);
   });
 });

@@ -9,7 +9,6 @@ import {
   releaseStopped,
   releaseUnbegun,
   releaseUnheard,
-  staleQueued,
 } from "#lib/db/lost-attempts.ts";
 import { unsettledRuns } from "#lib/db/run-states.ts";
 import { inTx, isLostRace, retried } from "#lib/db/tx.ts";
@@ -22,20 +21,17 @@ import { LEASE_MS, LOST_ALLOWANCE } from "./lease.ts";
 import { isolating, isolatingEach } from "./quarantine.ts";
 import { settleRun } from "./settle-run.ts";
 
-/** An attempt handed over and not claimed for so long is handed over again; the same id twice is a no-op. */
-const REDELIVER_AFTER_MS = 30_000;
 const SETTLE_BATCH = 100;
 
 /** Each waits for a lock as long as `lock_timeout` lets it, two seconds: about a minute in all. */
 const GIVE_BACK_TRIES = 30;
 
-/** Repairs what processes that died have left: expired leases, lost deliveries, unsettled runs. */
+/** Repairs what processes that died have left: expired leases, attempts for workers that have gone, unsettled runs. */
 export async function sweep(deps: EngineDeps): Promise<void> {
   await takeBackExpired(deps, LEASE_MS);
   await takeBack(deps, await retried(() => releaseStopped(deps.pool)));
   const abandoned = await retried(() => unadmitAbandoned(deps.pool));
   await followUp(deps, effects({ changedRuns: abandoned }));
-  await redeliver(deps);
   const unsettled = await unsettledRuns(deps.pool, SETTLE_BATCH);
   await isolatingEach(
     deps,
@@ -116,12 +112,4 @@ async function takeBack(deps: EngineDeps, released: Released): Promise<void> {
     await finish(deps, ends, "sweep");
   }
   await followUp(deps, effects({ changedRuns: released.runs, wantsAdmission: released.runs.length > 0 }));
-}
-
-async function redeliver(deps: EngineDeps): Promise<void> {
-  const stale = await staleQueued(deps.pool, REDELIVER_AFTER_MS);
-  for (const [lane, members] of Map.groupBy(stale, (attempt) => attempt.lane)) {
-    await inTx(deps.pool, (tx) => deps.queue.enqueue(tx, lane, members));
-    deps.notifier.announce("sluice_tasks", [lane]);
-  }
 }

@@ -15,7 +15,6 @@ import { publishVersion } from "#lib/db/versions.ts";
 import { claim } from "#lib/engine/claim.ts";
 import { finish } from "#lib/engine/finish.ts";
 import { registerWorker } from "#lib/engine/register-worker.ts";
-import { ownQueue } from "#lib/queue/task-queue.ts";
 import { plainEnv } from "#lib/env.ts";
 import { createContainers } from "#lib/executors/docker/containers.ts";
 import { createAddressGuard } from "#lib/executors/http-address.ts";
@@ -159,11 +158,9 @@ async function claimOne(
   const offers = offersOf({ labels: [], types });
   const ref = await registerWorker(deps, { ...registration("w"), offers });
   await start(deps, dag.id);
-  for (const queue of ["default", ownQueue(ref.id)]) {
-    for (const slotClass of SLOT_CLASSES) {
-      const { claimed } = await claim(deps, ref, { queue, slotClass }, [deps.newToken()]);
-      if (claimed.length > 0) return claimed[0]!;
-    }
+  for (const slotClass of SLOT_CLASSES) {
+    const { claimed } = await claim(deps, ref, { queues: ["default"], slotClass }, [deps.newToken()]);
+    if (claimed.length > 0) return claimed[0]!;
   }
   return expect.fail("the task was not to be claimed");
 }

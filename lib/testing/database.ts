@@ -7,7 +7,7 @@ import { createLogStore } from "#lib/db/task-logs.ts";
 import { createPool } from "#lib/db/pool.ts";
 import { admit } from "#lib/engine/admit.ts";
 import { createEngineDeps, type EngineDeps } from "#lib/engine/deps.ts";
-import { createTaskQueue } from "#lib/queue/task-queue.ts";
+import { createJobQueue } from "#lib/queue/job-queue.ts";
 
 export type TestDatabase = { url: string; pool: pg.Pool; deps: EngineDeps };
 
@@ -25,12 +25,12 @@ export function testDatabase(): TestDatabase {
     const fail = (error: unknown): never => {
       throw error;
     };
-    const queue = createTaskQueue(pool, fail);
+    const queue = createJobQueue(pool, fail);
     await queue.start();
     const deps = createEngineDeps({
       pool,
       queue,
-      notifier: createNotifier(pool, fail),
+      notifier: createNotifier(pool, queue.bells, fail),
       logs: createLogStore(pool),
       log: pino({ level: "silent" }),
       newToken: randomUUID,

@@ -74,7 +74,7 @@ export const claimWith = (id: string, queue: Queue, max: number): Command =>
 
 export function claimFrom(deps: EngineDeps, ref: WorkerRef, queue: Queue, max: number): Promise<Continued[]> {
   const tokens = Array.from({ length: max }, deps.newToken);
-  return claim(deps, ref, { queue, slotClass: "process" }, tokens).then(({ claimed }) => claimed);
+  return claim(deps, ref, { queues: [queue], slotClass: "process" }, tokens).then(({ claimed }) => claimed);
 }
 
 export function join(deps: EngineDeps, id: string, slots: number): Promise<WorkerRef> {

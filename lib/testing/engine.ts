@@ -32,8 +32,11 @@ export async function forgetRuns(deps: EngineDeps): Promise<void> {
   await deps.pool.query(
     `truncate sluice.dag_run, sluice.run_key, sluice.run_progress, sluice.run_action, sluice.parent_ends, sluice.task_instance, sluice.live_attempt, sluice.deferral, sluice.attempt,
        sluice.event, sluice.log_loss, sluice.dead_letter, sluice.callback, sluice.xcom, sluice.workload_wait, sluice.worker, sluice.pool,
-       sluice.system_limit, sluice.wait_span, sluice.quarantine, sluice.backfill, sluice.backfill_event, sluice_boss.job`,
+       sluice.system_limit, sluice.wait_span, sluice.quarantine, sluice.backfill, sluice.backfill_event`,
   );
+  // Apart, and not truncated: bells ring in the background.
+  await deps.notifier.flush();
+  await deps.pool.query("delete from sluice_boss.job");
 }
 
 /** What a scheduler does again and again: hands out what was left behind, and says why the rest waits. */
@@ -83,7 +86,7 @@ export function claimAll(deps: EngineDeps, ref: WorkerRef): Promise<Claimed[]> {
 
 export async function claimSome(deps: EngineDeps, ref: WorkerRef, max: number): Promise<Claimed[]> {
   const tokens = Array.from({ length: max }, deps.newToken);
-  return (await claim(deps, ref, { queue: "default", slotClass: "process" }, tokens)).claimed;
+  return (await claim(deps, ref, { queues: ["default"], slotClass: "process" }, tokens)).claimed;
 }
 
 type Held = Pick<Claimed, "taskInstanceId" | "token">;

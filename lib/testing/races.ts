@@ -1,7 +1,7 @@
 import { setTimeout as delay } from "node:timers/promises";
 import { onTestFinished } from "vitest";
 import { admitReady, lockAdmission, readDemand } from "#lib/db/admission.ts";
-import { claimQueued, type Delivery, type WorkerRef } from "#lib/db/claims.ts";
+import { claimQueued, type WorkerRef } from "#lib/db/claims.ts";
 import { type Finish, finishRunning } from "#lib/db/finishes.ts";
 import type { Tx } from "#lib/db/pool.ts";
 import { decideAdmission } from "#lib/domain/admission.ts";
@@ -54,14 +54,13 @@ export async function admission(tx: Tx): Promise<number> {
   return (await admitReady(tx, admitted, assigned)).length;
 }
 
-/** A claim of all that is handed over, as if its deliveries had come; answers how many it got. */
+const LANES = { queues: ["default"], slotClass: "process" } as const;
+
+/** A claim of all that is handed over; returns how many it got. */
 export function claiming({ newToken }: EngineDeps, worker: WorkerRef): (tx: Tx) => Promise<number> {
   return async (tx) => {
-    const { rows } = await tx.query<Delivery>(
-      `select task_instance_id as "taskInstanceId", id as "attemptId" from sluice.live_attempt order by task_instance_id`,
-    );
-    const attempts = rows.map((delivery) => ({ ...delivery, token: newToken() }));
-    return (await claimQueued(tx, worker, attempts, LEASE_MS)).length;
+    const tokens = Array.from({ length: 100 }, newToken);
+    return (await claimQueued(tx, worker, LANES, tokens, LEASE_MS)).claimed.length;
   };
 }
 

@@ -15,7 +15,6 @@ import type { Settings } from "#lib/env.ts";
 import { createDutyMetrics, type DutyMetrics } from "#lib/obs/duty-metrics.ts";
 import { createLostOutputCounter } from "#lib/obs/lost-output.ts";
 import { createLogger } from "#lib/obs/log.ts";
-import { lanesOf } from "#lib/queue/task-queue.ts";
 import { engineService } from "../engine-service.ts";
 import { everyService } from "../every.ts";
 import { createDuties, type Duties } from "../duties.ts";
@@ -96,7 +95,6 @@ function workerService(
       // A wrong file is told to whoever starts the worker, and not only to the first task that wants a secret.
       const secrets = await secretsOf(settings.secretsFile).get([]);
       if (!secrets.ok) deps.log.error({ error: secrets.error }, "tasks that use secrets will fail");
-      const lanes = lanesOf(settings.queues);
       const registeredAt = performance.now();
       const worker = await registerWorker(deps, await registration(settings, executors));
       tools ??= await openAttemptTools(settings, deps, executors);
@@ -114,7 +112,7 @@ function workerService(
       const loop = createWorkerLoop({
         tools,
         worker,
-        lanes,
+        queues: settings.queues,
         slots: { process: settings.processSlots, function: settings.functionSlots, inline: settings.inlineSlots },
         logs: createLogWriter(deps, {
           maxBytes: settings.logLimit * MIB,

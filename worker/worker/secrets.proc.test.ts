@@ -88,7 +88,7 @@ async function run(dagId: string, tasks: object[]): Promise<Record<string, { rea
   const runId = await start(deps, dagId);
   const claimed: Claimed[] = [];
   for (const slotClass of ["process", "function", "inline"] as const)
-    claimed.push(...(await claim(deps, ref, { queue: "default", slotClass }, tasks.map(deps.newToken))).claimed);
+    claimed.push(...(await claim(deps, ref, { queues: ["default"], slotClass }, tasks.map(deps.newToken))).claimed);
   expect(claimed).toHaveLength(tasks.length);
   const logs = createLogWriter(deps, { maxBytes: 1024 * 1024 });
   for (const attempt of claimed) {

@@ -12,7 +12,6 @@ import { registerWorker } from "#lib/engine/register-worker.ts";
 import { createAddressGuard } from "#lib/executors/http-address.ts";
 import { executorsWith } from "#lib/executors/registry.ts";
 import type { CallResult, FunctionCall } from "#lib/executors/executor.ts";
-import { lanesOf } from "#lib/queue/task-queue.ts";
 import { testDatabase } from "#lib/testing/database.ts";
 import { forgetRuns, moveClock, runState, start, states, patrolAdmission } from "#lib/testing/engine.ts";
 import { createDuties } from "../duties.ts";
@@ -89,7 +88,7 @@ async function work(
     },
     worker,
     heart,
-    lanes: lanesOf(["default"]),
+    queues: ["default"],
     slots: { process: 0, function: functionSlots, inline: 0 },
     logs: createLogWriter(deps, { maxBytes: 1024 * 1024 }),
     finisher: createFinisher(deps, `worker:${name}`, unheard),

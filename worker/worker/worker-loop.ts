@@ -3,11 +3,11 @@ import { messageOf } from "#lib/domain/errors.ts";
 import { SLOT_CLASSES, type SlotClass } from "#lib/domain/states.ts";
 import type { WorkerRef } from "#lib/db/claims.ts";
 import { setWorkerAhead, setWorkerState } from "#lib/db/workers.ts";
+import { laneName, lanesOf, ownName } from "#lib/domain/lanes.ts";
 import { admit } from "#lib/engine/admit.ts";
 import { claim } from "#lib/engine/claim.ts";
 import { SELF_FENCE_MS } from "#lib/engine/lease.ts";
 import { handBack, handBackUnbegun, handBackUnheard } from "#lib/engine/sweep.ts";
-import { type Lane, laneName, lanesOf, ownQueue } from "#lib/queue/task-queue.ts";
 import type { Duties } from "../duties.ts";
 import type { Finisher } from "./finisher.ts";
 import type { Heart } from "./heartbeat/heart.ts";
@@ -16,8 +16,13 @@ import type { LogWriter } from "./log-writer.ts";
 import type { AttemptTools } from "./run-attempt.ts";
 import { createSlots, type Held } from "./slots.ts";
 
-/** The floor under NOTIFY: a missed announcement costs this much at most. */
-const POLL_MS = 5_000;
+/** How often a worker with free slots asks for bells: what NOTIFY did not tell it. Jittered, so that workers do not ask together. */
+const POLL_MS = 1_000;
+const JITTER = 0.25;
+/** The floor under NOTIFY and bells, both of which may be lost: idle workers claim anyway. */
+const CLAIM_ANYWAY_MS = 5_000;
+/** What is left by workers that cannot take it now is asked for again after this. */
+const RING_AGAIN_MS = 1_000;
 const ERROR_PAUSE_MS = 500;
 const WATCHDOG_MS = 500;
 /** So long what was claimed ahead may wait for its slot; then others may have it. */
@@ -25,8 +30,8 @@ const MAX_WAIT_MS = 500;
 
 export type WorkerLoop = {
   run(): Promise<void>;
-  /** Something may be there to claim: on this lane, or on any. */
-  wake(lane?: string): void;
+  /** Something may be there to claim: in this lane, for the worker of this name, or anywhere. */
+  wake(name?: string): void;
   heartbeat(): Promise<void>;
   /** Stops claiming, gives running attempts `graceMs`, then kills them and hands them back. */
   drain(graceMs: number): Promise<void>;
@@ -35,7 +40,7 @@ export type WorkerLoop = {
 export function createWorkerLoop(options: {
   tools: AttemptTools;
   worker: WorkerRef;
-  lanes: readonly Lane[];
+  queues: readonly string[];
   slots: Record<SlotClass, number>;
   logs: LogWriter;
   finisher: Finisher;
@@ -54,20 +59,28 @@ export function createWorkerLoop(options: {
   let stopped = false;
   let published = { process: 0, function: 0 };
 
-  // What is meant for this worker alone is announced, and looked for at every heartbeat.
-  const all = [...options.lanes, ...lanesOf([ownQueue(worker.id)])];
-  /** Lanes that may have something to claim. */
-  const asked = new Set(all);
+  const lanes = lanesOf(options.queues);
+  /** Slot classes with something to claim, perhaps. */
+  const asked = new Set<SlotClass>(SLOT_CLASSES);
+  /** Bells that this worker has silenced: it rings them again if it leaves work. */
+  const silenced = new Set<string>();
+  let claimedAllAt = performance.now();
 
   const stir = (): void => {
     woken.resolve();
     woken = Promise.withResolvers();
   };
 
+  /** Of a lane, that class; of this worker's own name or without one, all of them. */
+  const ask = (name?: string): boolean => {
+    const isForAll = name === undefined || name === ownName(worker.id);
+    const classes = isForAll ? SLOT_CLASSES : lanes.filter((lane) => laneName(lane) === name).map((l) => l.slotClass);
+    for (const slotClass of classes) asked.add(slotClass);
+    return classes.length > 0;
+  };
+
   const wake = (name?: string): void => {
-    const lanes = all.filter((lane) => name === undefined || laneName(lane) === name);
-    for (const lane of lanes) asked.add(lane);
-    if (lanes.length > 0) stir();
+    if (ask(name)) stir();
   };
 
   /** The lease has not been confirmed for so long that it may be over before this worker knows. */
@@ -81,29 +94,58 @@ export function createWorkerLoop(options: {
     onRoom: stir,
   });
 
-  const claimLane = async (lane: Lane): Promise<void> => {
-    const room = slots.room(lane.slotClass);
-    if (room === 0) return;
-    asked.delete(lane);
+  /** Lanes of one class share its slots: each time another one comes first. */
+  let turn = 0;
+  const queuesInTurn = (): string[] => {
+    const first = turn % options.queues.length;
+    return [...options.queues.slice(first), ...options.queues.slice(0, first)];
+  };
+
+  const claimClass = async (slotClass: SlotClass): Promise<void> => {
+    if (!asked.has(slotClass)) return;
+    const room = slots.room(slotClass);
+    if (room === 0) return ringAgain(slotClass, options.queues, true);
+    asked.delete(slotClass);
     const tokens = Array.from({ length: room }, deps.newToken);
     try {
-      const { claimed, delivered } = await claim(deps, worker, lane, tokens);
-      // As many as there was room for: more may be left, also when these were nobody's any more.
-      if (delivered >= room) asked.add(lane);
-      for (const attempt of claimed) slots.add(attempt, lane.slotClass);
+      const { claimed, leftIn } = await claim(deps, worker, { queues: queuesInTurn(), slotClass }, tokens);
+      for (const attempt of claimed) slots.add(attempt, slotClass);
+      const isFull = claimed.length === room;
+      // More may be left; it is claimed when there is room again.
+      if (isFull) asked.add(slotClass);
+      ringAgain(slotClass, leftIn, isFull);
     } catch (error) {
       // Its commit may have been done and only the answer lost.
       options.unheard.push(...tokens);
-      asked.add(lane);
+      asked.add(slotClass);
       throw error;
     }
   };
 
-  /** Lanes of one class share its slots, so they are asked in turn; each time another one first. */
-  let turn = 0;
-  const claimClass = async (slotClass: SlotClass): Promise<void> => {
-    const lanes = all.filter((lane) => lane.slotClass === slotClass && asked.has(lane));
-    for (const at of lanes.keys()) await claimLane(lanes[(at + turn) % lanes.length]!);
+  /**
+   * What this worker leaves is for others: at once when it has silenced the bell and has no more room, and later when
+   * it could not take what is there, because another transaction holds it.
+   */
+  const ringAgain = (slotClass: SlotClass, leftIn: readonly string[], isFull: boolean): void => {
+    const left = leftIn.map((queue) => laneName({ queue, slotClass }));
+    if (isFull) deps.queue.bells.ring(left.filter((name) => silenced.has(name)));
+    else deps.queue.bells.ring(left, RING_AGAIN_MS);
+    for (const queue of options.queues) silenced.delete(laneName({ queue, slotClass }));
+  };
+
+  /** Asks the bells of the lanes for which there are free slots; now and then it claims whatever they say. */
+  const poll = async (): Promise<void> => {
+    const free = lanes.filter((lane) => slots.room(lane.slotClass) > 0).map(laneName);
+    if (free.length === 0) return;
+    if (performance.now() - claimedAllAt >= CLAIM_ANYWAY_MS) {
+      claimedAllAt = performance.now();
+      return void ask();
+    }
+    // Committed when it returns: what was admitted before a bell was rung is in the claim's snapshot.
+    for (const name of await deps.queue.bells.fetch([...free, ownName(worker.id)])) {
+      silenced.add(name);
+      ask(name);
+    }
   };
 
   /** Tells admission how much this worker claims ahead, when it has changed; one at a time, so that the last one counts. */
@@ -142,7 +184,8 @@ export function createWorkerLoop(options: {
     void giveBackUnheard();
     const beat = await heart.beat(known.map(tokenOf));
     if (beat.workerState === undefined) options.onReplaced();
-    for (const slotClass of beat.assigned) wake(laneName({ queue: ownQueue(worker.id), slotClass }));
+    for (const slotClass of beat.assigned) asked.add(slotClass);
+    if (beat.assigned.length > 0) stir();
     const ours = new Set(beat.held);
     for (const attempt of known) {
       const { token } = attempt.claimed;
@@ -176,17 +219,23 @@ export function createWorkerLoop(options: {
         turn++;
         await allDone([...SLOT_CLASSES.map(claimClass), publishAhead()]);
         options.duties.done("claim");
-        if (asked.values().some((lane) => slots.room(lane.slotClass) > 0)) continue;
+        if (asked.values().some((slotClass) => slots.room(slotClass) > 0)) continue;
+        if (await isIdle(next)) await poll();
       } catch (error) {
         deps.log.warn({ error: messageOf(error) }, "could not claim; trying again");
         await delay(ERROR_PAUSE_MS);
-        continue;
       }
-      const poll = new AbortController();
-      const polled = delay(POLL_MS, true, { signal: poll.signal }).catch(() => false);
-      if ((await Promise.race([next, polled])) === true) for (const lane of options.lanes) asked.add(lane);
-      poll.abort();
     }
+  };
+
+  /** True when nothing has woken the worker until it is time to poll. */
+  const isIdle = async (next: Promise<void>): Promise<boolean> => {
+    const timer = new AbortController();
+    const pollMs = POLL_MS * (1 + JITTER * (2 * Math.random() - 1));
+    const timedOut = delay(pollMs, true, { signal: timer.signal }).catch(() => false);
+    const isTime = await Promise.race([next.then(() => false), timedOut]);
+    timer.abort();
+    return isTime;
   };
 
   return {
@@ -217,6 +266,8 @@ export function createWorkerLoop(options: {
       await handBack(deps, worker).catch((error: unknown) =>
         deps.log.warn({ error: messageOf(error) }, "could not give all attempts back; a scheduler will"),
       );
+      // For what this worker leaves, also of a bell that it silenced and whose lane it did not come to claim from.
+      deps.queue.bells.ring(lanes.map(laneName));
       await setWorkerState(deps.pool, worker, "stopped");
       await deps.notifier.flush();
     },

@@ -1159,6 +1159,109 @@ language sql stable rows 10 as $$
    where f.state = 'success' group by 1
 $$;
 
+------------------------------------------------------------------------------------------------ claims
+
+-- `queued` → `running` under the given tokens and a lease, for an active worker only: first what is assigned to it, then its
+-- queues in the order given, each in the order in which admission handed it over; at most one for each token. `claimed` is
+-- all that a worker needs to run them; `left_in` are the queues that hold more than it has taken, because there was no token
+-- for it or another transaction holds its rows.
+--
+-- It never waits: live attempts come first here and last in the lock order, so what another transaction holds is left to the
+-- next claim. Nothing of a run with a `run_action` is claimed. Called by lib/db/claims.ts; a change of what goes in or comes
+-- out needs another name (CONTRIBUTING.md, "Functions that workers call").
+create function sluice.claim_1(
+  of_worker text, of_epoch bigint, queues text[], of_class text, tokens uuid[], lease_ms int,
+  out claimed jsonb, out left_in text[])
+language plpgsql as $$
+declare
+  most int := cardinality(tokens);
+  k sluice.worker;
+  lane record;
+  -- Task instances in the order of the claim, and those of them whose rows are free.
+  picked bigint[];
+  ours bigint[];
+  has_looks boolean;
+begin
+  claimed := '[]';
+  left_in := '{}';
+  select * into k from sluice.worker w where w.id = of_worker and w.epoch = of_epoch and w.state = 'active';
+  if not found or most = 0 then
+    return;
+  end if;
+
+  -- Not what was assigned to an earlier process of this name, which offered more.
+  picked := array(
+    select a.task_instance_id from sluice.live_attempt a
+     where a.state = 'queued' and a.assigned_to = of_worker
+       and (select w.slot_class = of_class and w.needs <@ k.offers from sluice.workload w where w.id = a.workload_id)
+       and not exists (select from sluice.run_action r where r.run_id = a.task_instance_id >> 20)
+     order by a.seq limit most for update of a skip locked);
+  for lane in select l.id from unnest(queues) with ordinality q(queue, place)
+                join sluice.lane l on l.queue = q.queue and l.slot_class = of_class order by q.place loop
+    exit when cardinality(picked) >= most;
+    picked := picked || array(
+      select a.task_instance_id from sluice.live_attempt a
+       where a.state = 'queued' and a.assigned_to is null and a.lane_id = lane.id
+         and not exists (select from sluice.run_action r where r.run_id = a.task_instance_id >> 20)
+       order by a.seq limit most - cardinality(picked) for update of a skip locked);
+  end loop;
+
+  if picked <> '{}' then
+    ours := array(select t.id from sluice.task_instance t
+                   where t.id = any (picked) and t.state = 'queued' order by t.id for update skip locked);
+  end if;
+  if ours <> '{}' then
+    with got as (
+      update sluice.live_attempt a
+         set state = 'running', worker_id = of_worker, worker_epoch = of_epoch, worker_version = k.version, token = p.token,
+             started_at = sluice.clock(), lease_until = sluice.clock() + lease_ms * interval '1 ms'
+        from (select o.id, tokens[row_number() over (order by array_position(picked, o.id))] as token
+                from unnest(ours) o(id)) p
+       where a.task_instance_id = p.id and a.state = 'queued'
+      returning a.task_instance_id, a.id, a.number, a.token, a.started_at, a.seq),
+    taken as (
+      update sluice.task_instance t
+         set state = 'running',
+             started_at = case when t.deferred_id is null then got.started_at else t.started_at end
+        from got where t.id = got.task_instance_id
+      returning t.id, got.id as attempt_id, got.token, got.number, got.seq, t.failures, t.deferred_id is not null as is_look),
+    e as (
+      insert into sluice.event (run_id, task_instance_id, attempt, from_state, to_state, actor)
+      select id >> 20, id, number, 'queued', 'running', 'worker:' || of_worker from taken where not is_look)
+    select jsonb_agg(jsonb_build_object(
+             'taskInstanceId', h.id::text, 'runId', r.id::text, 'attemptId', h.attempt_id, 'token', h.token,
+             'number', h.number, 'dagId', r.dag_id, 'taskId', t.task_id, 'task', t.spec, 'bundle', v.bundle, 'conf', r.conf,
+             'params', r.params, 'failures', h.failures, 'logicalDate', r.logical_date, 'intervalStart', r.interval_start,
+             'intervalEnd', r.interval_end, 'triggerKind', r.trigger_kind) order by h.seq),
+           bool_or(h.is_look)
+      into claimed, has_looks
+      from taken h
+      join sluice.dag_run r on r.id = h.id >> 20
+      join sluice.dag_version v on v.id = r.version_id
+      -- `offset 0` keeps this a search by the whole key, whatever the planner believes of the number of runs.
+      cross join lateral (select t.task_id, t.spec from sluice.dag_task t
+                           where t.version_id = r.version_id and t.ord = (h.id & 1048575)::int offset 0) t;
+    -- Apart, so that claims of first looks need not open the logs.
+    if has_looks then
+      select jsonb_agg(c.value || jsonb_build_object('look', d.look) order by c.place) into claimed
+        from jsonb_array_elements(claimed) with ordinality c(value, place)
+        left join lateral (
+          select jsonb_build_object(
+                   'waitedMs', (extract(epoch from sluice.clock() - d.started_at) * 1000)::float8,
+                   'logSeq', coalesce((select max(l.seq) + 1 from sluice.task_log l
+                                        where l.task_instance_id = d.task_instance_id and l.attempt = d.number), 0),
+                   'logBytes', d.log_bytes) as look
+            from sluice.deferral d where d.task_instance_id = (c.value ->> 'taskInstanceId')::bigint) d on true;
+    end if;
+  end if;
+
+  left_in := array(
+    select q.queue from unnest(queues) q(queue) join sluice.lane l on l.queue = q.queue and l.slot_class = of_class
+     where exists (select from sluice.live_attempt a
+                    where a.state = 'queued' and a.assigned_to is null and a.lane_id = l.id
+                      and not exists (select from sluice.run_action r where r.run_id = a.task_instance_id >> 20)));
+end $$;
+
 ------------------------------------------------------------------------------------------------ going on in a freed slot
 
 -- A child goes on in its parent's slot only when admission would give it that very slot. These two leave out, of what would
