@@ -1,4 +1,5 @@
 import { Command } from "commander";
+import type { DatabaseAge } from "#lib/domain/database-age.ts";
 import type { SeenScheduler } from "#lib/db/schedulers.ts";
 import { withEngine } from "./engine.ts";
 import { EXIT, usageIsTrouble } from "./exit.ts";
@@ -14,29 +15,54 @@ export function doctorCommand(): Command {
     .addHelpText("after", "\nExit code: 0 everything holds, 1 something does not, 2 there is no answer.")
     .action((options: { json?: true }) =>
       withEngine("doctor", async ({ pool }) => {
-        const [{ checkInvariants }, { inTx }, { listQuarantine }, { listSchedulers }] = await Promise.all([
+        const [
+          { checkInvariants },
+          { inTx },
+          { listQuarantine },
+          { listSchedulers },
+          { readDatabaseAge },
+          { ageFindings },
+        ] = await Promise.all([
           import("#lib/db/invariants.ts"),
           import("#lib/db/tx.ts"),
           import("#lib/db/quarantine.ts"),
           import("#lib/db/schedulers.ts"),
+          import("#lib/db/database-age.ts"),
+          import("#lib/domain/database-age.ts"),
         ]);
         const findings = await inTx(pool, checkInvariants);
         const [schedulers, quarantine] = await Promise.all([listSchedulers(pool), listQuarantine(pool)]);
         const duties = await dutyChecks(schedulers);
+        const database = await readDatabaseAge(pool);
         const checks = [
           ...findings,
           ...duties,
+          {
+            id: "database-age",
+            says: "transaction ids, multixacts and the oldest snapshot are young enough",
+            broken: ageFindings(database),
+          },
           { id: "quarantine", says: "no row breaks a duty of the schedulers", broken: quarantine },
         ];
         const broken = checks.filter((check) => check.broken.length > 0);
         if (broken.length > 0) process.exitCode = EXIT.no;
-        if (options.json) return printJson({ healthy: broken.length === 0, checks, schedulers });
+        if (options.json) return printJson({ healthy: broken.length === 0, checks, schedulers, database });
         for (const { id, says, broken: rows } of checks) {
           printLine(`${rows.length === 0 ? "✓" : "✗"} ${id.padEnd(18)} ${says}`);
           for (const row of rows) printLine(`    ${JSON.stringify(row)}`);
         }
+        printLine(`  ${ageLine(database)}`);
       }),
     );
+}
+
+/** What the ages are, also when they are fine. */
+function ageLine({ xidAge, mxidAge, oldestSnapshot }: DatabaseAge): string {
+  const ages = `transaction ids ${xidAge.toLocaleString("en")}, multixacts ${mxidAge.toLocaleString("en")} since frozen`;
+  if (oldestSnapshot === null) return `${ages}; no snapshot is open`;
+  const { kind, pid, application, xids, seconds } = oldestSnapshot;
+  const age = seconds === null ? "" : `, ${span(seconds * 1_000)}`;
+  return `${ages}; oldest snapshot: ${kind} ${application}${pid === null ? "" : ` (pid ${pid})`}, ${xids} transactions${age}`;
 }
 
 type Check = { id: string; says: string; broken: readonly unknown[] };

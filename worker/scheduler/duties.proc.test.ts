@@ -72,6 +72,7 @@ const DUTIES = [
   "backfills",
   "callback queue",
   "callbacks",
+  "database age",
   "expired xcoms",
   "fire schedules",
   "generations",
@@ -97,6 +98,8 @@ test("a scheduler tells the age of each duty, to probes, to Prometheus and to th
   );
   for (const name of DUTIES)
     expect(text).toMatch(new RegExp(`^sluice_duty_age_seconds\\{duty="${name}"\\} [\\d.]+$`, "m"));
+  for (const name of ["database_xid_age", "database_mxid_age", "oldest_snapshot_xids", "oldest_snapshot_age_seconds"])
+    expect(text).toMatch(new RegExp(`^sluice_${name} [\\d.]+$`, "m"));
   expect(text).toMatch(/^sluice_duty_duration_seconds_count\{duty="admit"\} [1-9]/m);
   const { checks } = await doctor();
   expect(checks.filter(({ broken }) => broken.length > 0)).toEqual([]);

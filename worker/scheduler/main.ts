@@ -22,6 +22,7 @@ import { healthService } from "../health.ts";
 import { runProcess, type Service } from "../lifecycle.ts";
 import { createLoader, type Loader } from "../loader/loader.ts";
 import type { DescribedPlugins } from "../plugins/describe.ts";
+import { createAgeCheck } from "./database-age.ts";
 import { checkSchedulesOnTime, firingService } from "./firing.ts";
 import { presenceService } from "./presence.ts";
 import { guardedSweep } from "./sweep-guard.ts";
@@ -40,6 +41,7 @@ const FIRST_LOAD_MS = 5_000;
 const GENERATIONS_EVERY_MS = 60_000;
 const RETENTION_EVERY_MS = 10_000;
 const HISTORY_EVERY_MS = 60_000;
+const DATABASE_AGE_EVERY_MS = 60_000;
 const STATISTICS_EVERY_MS = 3_600_000;
 
 /** The scheduler process: loads definitions, admits what nobody admitted, repairs what others left. Any number may run. */
@@ -74,6 +76,7 @@ export async function runScheduler(
         duty("expired xcoms", XCOMS_EVERY_MS, () => deleteExpiredXcoms(deps.pool)),
         duty("retention", RETENTION_EVERY_MS, () => deleteExpired(deps)),
         duty("old history", HISTORY_EVERY_MS, () => dropEmpty(deps)),
+        duty("database age", DATABASE_AGE_EVERY_MS, createAgeCheck(deps, metrics.registry)),
         duty("statistics", STATISTICS_EVERY_MS, () => sampleSizes(deps.pool)),
         duty("sweep", SWEEP_EVERY_MS, guarded),
         presenceService(deps, duties, metrics, (counts) => {
