@@ -1,4 +1,3 @@
-import type pg from "pg";
 import type { Db, Tx } from "./pool.ts";
 
 /** A range of run ids; the history of its runs is dropped as a whole. */
@@ -65,69 +64,28 @@ export async function markEmpty(db: Db): Promise<number> {
   return rowCount ?? 0;
 }
 
-const partName = (table: string, { number }: Generation): string => `${table}_g${number}`;
+/** Runs because of which the history of a generation is kept, although its time is over: the first ones, and whether there are more. */
+export type Kept = { number: number; runs: string[]; more: boolean };
 
-async function partition(db: Db, table: string, generation: Generation): Promise<"attached" | "detached" | "gone"> {
-  const { rows } = await db.query<{ isPart: boolean }>(
-    `select i.inhrelid is not null and not i.inhdetachpending as "isPart" from pg_class c
-       left join pg_inherits i on i.inhrelid = c.oid and i.inhparent = to_regclass($2)
-      where c.oid = to_regclass($1)`,
-    [`sluice.${partName(table, generation)}`, `sluice.${table}`],
+const NAMED_RUNS = 5;
+
+/** Closed generations that are past their time and still have runs. */
+export async function keptGenerations(db: Db): Promise<Kept[]> {
+  const { rows } = await db.query<{ number: number; runs: string[] }>(
+    `select g.number, r.runs
+       from sluice.generation g
+      cross join lateral (select array_agg(id::text) as runs
+                            from (select id from sluice.dag_run where id >= g.first_run and id < g.end_run
+                                   order by id limit $1) r) r
+      where g.closed_at < sluice.clock() - g.keep_days * interval '1 day' and r.runs is not null
+      order by g.number`,
+    [NAMED_RUNS + 1],
   );
-  const [row] = rows;
-  if (row === undefined) return "gone";
-  return row.isPart ? "attached" : "detached";
-}
-
-/** Any number that no other user of advisory locks in this database takes: "drop" in ASCII. */
-const DROP_LOCK = 0x64726f70;
-
-/**
- * Drops the partitions of a generation, one after another, and then its row. No session that reads or writes waits for it: a
- * partition is detached concurrently first. What an earlier call has left half-done is finished. False when another session is
- * at it.
- */
-export async function dropGeneration(pool: pg.Pool, generation: Generation): Promise<boolean> {
-  const client = await pool.connect();
-  let broken: Error | undefined;
-  try {
-    const { rows } = await client.query<{ mine: boolean }>("select pg_try_advisory_lock($1) as mine", [DROP_LOCK]);
-    if (!rows[0]!.mine) return false;
-    const tables = await client.query<{ name: string }>("select name from sluice.history_tables()");
-    for (const { name } of tables.rows) await dropPartition(client, name, generation);
-    await client.query("delete from sluice.generation where number = $1", [generation.number]);
-    await client.query("select pg_advisory_unlock($1)", [DROP_LOCK]);
-    return true;
-  } catch (error) {
-    // The lock goes with the connection.
-    broken = error instanceof Error ? error : new Error(String(error));
-    throw error;
-  } finally {
-    client.release(broken);
-  }
-}
-
-/** What is detached concurrently may not be in a transaction with anything else. */
-async function dropPartition(client: pg.PoolClient, table: string, generation: Generation): Promise<void> {
-  const part = `sluice.${partName(table, generation)}`;
-  // A table can have one partition at a time that is being detached, of whatever generation.
-  const { rows } = await client.query<{ name: string }>(
-    "select inhrelid::regclass::text as name from pg_inherits where inhparent = to_regclass($1) and inhdetachpending",
-    [`sluice.${table}`],
-  );
-  for (const { name } of rows) await client.query(`alter table sluice.${table} detach partition ${name} finalize`);
-  const is = await partition(client, table, generation);
-  if (is === "attached") await client.query(`alter table sluice.${table} detach partition ${part} concurrently`);
-  if (is !== "gone") await client.query(`drop table ${part}`);
-}
-
-/** Days for which dropped runs and sizes of tables are told of. */
-const TOLD_DAYS = 90;
-
-/** Small tables that grow by the day. */
-export async function deleteOldDays(db: Db): Promise<void> {
-  await db.query("delete from sluice.dropped_runs where day < sluice.today() - $1::int", [TOLD_DAYS]);
-  await db.query("delete from sluice.table_size where day < sluice.today() - $1::int", [TOLD_DAYS]);
+  return rows.map(({ number, runs }) => ({
+    number,
+    runs: runs.slice(0, NAMED_RUNS),
+    more: runs.length > NAMED_RUNS,
+  }));
 }
 
 /** The days that runs are kept whose DAG says nothing. */

@@ -1,15 +1,14 @@
+import { blockerText, dropHistory } from "#lib/db/drop-history.ts";
 import {
   classesToRotate,
-  deleteOldDays,
-  dropGeneration,
   enterGenerations,
+  keptGenerations,
   listGenerations,
   markEmpty,
   openGeneration,
 } from "#lib/db/generations.ts";
-import { deleteEmptyBackfills, deleteRuns, deleteTasks } from "#lib/db/retention.ts";
+import { deleteEmptyBackfills, deleteOldDays, deleteSlice } from "#lib/db/retention.ts";
 import { retried } from "#lib/db/tx.ts";
-import { RETENTIONS } from "#lib/domain/model/retention.ts";
 import type { EngineDeps } from "./deps.ts";
 
 /** Has runs go into new generations where the ones they go into are old or full. */
@@ -22,30 +21,41 @@ export async function rotateGenerations(deps: EngineDeps): Promise<void> {
   await enterGenerations(deps.pool);
 }
 
-/** Rows of one transaction of retention. A run has up to four beside its task instances: itself, progress, key and deletion. */
-const ROWS_AT_ONCE = 10_000;
-const RUNS_AT_ONCE = ROWS_AT_ONCE / 4;
+/** Rows of one transaction of retention: so few that a commit behind it waits some milliseconds. */
+const SLICE_ROWS = 2_000;
 
-/** Deletes the runs that have been kept long enough since they ended, in small transactions. */
-export async function deleteExpired(deps: EngineDeps): Promise<void> {
-  for (const keepDays of Object.values(RETENTIONS)) {
-    if (keepDays === RETENTIONS.forever) continue;
-    while ((await retried(() => deleteRuns(deps.pool, keepDays, RUNS_AT_ONCE))) === RUNS_AT_ONCE);
-  }
-  while ((await retried(() => deleteTasks(deps.pool, ROWS_AT_ONCE))) > 0);
+/**
+ * Deletes a slice of the runs that have been kept long enough since they ended. Returns in how many milliseconds the next slice is
+ * due; nothing when none is left to delete.
+ */
+export async function deleteExpired(deps: EngineDeps): Promise<number | undefined> {
+  const { waitMs } = await retried(() => deleteSlice(deps.pool, SLICE_ROWS));
+  if (waitMs !== null) return waitMs;
   await deleteEmptyBackfills(deps.pool);
   await deleteOldDays(deps.pool);
+  return undefined;
 }
 
-/** Drops the history of generations in which no run is left. */
+/** Drops the history of generations in which no run is left, and says what keeps that of others whose time is over. */
 export async function dropEmpty(deps: EngineDeps): Promise<void> {
-  // Nothing goes into a closed generation any more, also when who closed it died over it.
+  // Nothing goes into a closed generation any more, also when the process that closed it died over it.
   await enterGenerations(deps.pool);
   await markEmpty(deps.pool);
+  for (const { number, runs, more } of await keptGenerations(deps.pool))
+    deps.log.info(
+      { generation: number, runs, more },
+      "the history of old runs is kept: some are open or not deleted yet",
+    );
   const empty = (await listGenerations(deps.pool)).filter(({ droppingAt }) => droppingAt !== null);
   for (const generation of empty) {
-    if (!(await dropGeneration(deps.pool, generation))) return;
     const { number, keepDays, firstRun, endRun } = generation;
+    const drop = await dropHistory(deps.pool, generation);
+    if (drop.outcome === "taken") return;
+    if (drop.outcome === "blocked") {
+      const by = drop.by.map(blockerText);
+      deps.log.warn({ generation: number, by }, "old history cannot be dropped before these transactions end");
+      return;
+    }
     deps.log.info(
       { generation: number, keepDays, firstRun, endRun },
       "the history of a generation of runs was dropped",

@@ -30,7 +30,7 @@ export async function forgetRuns(deps: EngineDeps): Promise<void> {
   await moveClock(deps, "0");
   await deps.pool.query("update sluice.dag set paused_by = null, paused_at = null");
   await deps.pool.query(
-    `truncate sluice.dag_run, sluice.run_key, sluice.run_progress, sluice.run_action, sluice.parent_ends, sluice.task_instance, sluice.live_attempt, sluice.deferral, sluice.attempt,
+    `truncate sluice.dag_run, sluice.run_key, sluice.run_deletion, sluice.run_progress, sluice.run_action, sluice.parent_ends, sluice.task_instance, sluice.live_attempt, sluice.deferral, sluice.attempt,
        sluice.event, sluice.log_loss, sluice.dead_letter, sluice.callback, sluice.xcom, sluice.workload_wait, sluice.worker, sluice.pool,
        sluice.system_limit, sluice.wait_span, sluice.quarantine, sluice.backfill, sluice.backfill_event`,
   );

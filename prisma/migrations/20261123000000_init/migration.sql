@@ -654,7 +654,14 @@ create index xcom_expires_at_idx on sluice.xcom (expires_at) where expires_at is
 create table sluice.retention (
   one boolean primary key default true check (one),
   keep_days int not null default 30 check (keep_days in (1, 7, 30, 90, 365, 36500)),
-  generation_runs bigint not null default 10000000 check (generation_runs > 0)
+  generation_runs bigint not null default 10000000 check (generation_runs > 0),
+  -- When the next slice of deletions is due, over all schedulers.
+  next_slice_at timestamptz,
+  -- How far this pass over what is to be deleted is: the class and the end of its last run that was deleted, and the last run whose
+  -- task instances were. A slice begins there, and not where dead rows are: under an old snapshot no vacuum removes these.
+  slice_class int,
+  slice_ended_at timestamptz,
+  slice_run bigint
 );
 insert into sluice.retention default values;
 
@@ -675,6 +682,18 @@ create table sluice.generation (
   dropping_at timestamptz check (dropping_at is null or closed_at is not null)
 );
 create unique index generation_open_idx on sluice.generation (keep_days) where closed_at is null;
+
+-- No history is dropped of which a run is left, open, revived or ended, whatever a statement says.
+create function sluice.refuse_drop() returns trigger language plpgsql as $$
+begin
+  if exists (select from sluice.dag_run where id >= old.first_run and id < old.end_run) then
+    raise exception 'generation % still has runs', old.number using errcode = 'object_in_use';
+  end if;
+  return case when tg_op = 'DELETE' then old else new end;
+end $$;
+create trigger refuse_drop_trg before delete on sluice.generation for each row execute function sluice.refuse_drop();
+create trigger refuse_mark_trg before update of dropping_at on sluice.generation for each row
+  when (new.dropping_at is not null) execute function sluice.refuse_drop();
 
 -- The tables that are partitioned, in the order in which they are dropped: a run cannot be made without an event.
 create function sluice.history_tables() returns table (name text, by_task boolean) language sql immutable as $$
@@ -745,58 +764,105 @@ create function sluice.new_run_id(of_days int) returns bigint language sql volat
   select nextval(('sluice.run_id_' || of_days)::regclass)
 $$;
 
--- Deletes up to `most` ended runs that have been kept for the days of their class, the oldest ends first, with their progress and
--- their keys, and leaves their task instances to `delete_tasks`. Returns how many. A run that another session has locked is left out:
--- it may be on its way back; one that came back since this began has no end any more, which is checked once more under its lock. Runs
--- stay while a call of their end waits, while a person's action on them does, and while their backfill goes on, whose outcome is
+-- Deletes up to `most` ended runs that have been kept for the days of their class, the oldest ends first and none before `since`,
+-- with their progress and their keys, and leaves their task instances to `delete_tasks`. A run that another session has locked is left
+-- out: it may be on its way back; one that came back since this began has no end any more, which is checked once more under its lock.
+-- Runs stay while a call of their end waits, while a person's action on them does, and while their backfill goes on, whose outcome is
 -- made of them.
-create function sluice.delete_runs(of_days int, most int) returns int language plpgsql as $$
+create function sluice.delete_runs(of_days int, since timestamptz, most int, out deleted int, out up_to timestamptz)
+language plpgsql as $$
 declare
   gone bigint[];
 begin
   gone := array(select r.id from sluice.dag_run r
                  where r.keep_days = of_days and r.ended_at <= (select sluice.clock()) - of_days * interval '1 day'
+                   and r.ended_at >= since
                    and r.id not in (select c.run_id from sluice.callback c)
                    and r.id not in (select a.run_id from sluice.run_action a)
                    and (r.backfill_id is null
                         or r.backfill_id not in (select b.id from sluice.backfill b where b.ended_at is null))
                  order by r.ended_at limit most for update of r skip locked);
-  if gone = '{}' then
-    return 0;
+  deleted := cardinality(gone);
+  if deleted = 0 then
+    return;
   end if;
-  delete from sluice.dag_run where id = any (gone);
+  with d as (delete from sluice.dag_run where id = any (gone) returning ended_at) select max(ended_at) into up_to from d;
   insert into sluice.run_deletion (run_id) select unnest(gone);
   delete from sluice.run_progress where run_id = any (gone);
   delete from sluice.run_key where run_id = any (gone);
-  return cardinality(gone);
 end $$;
 
--- Deletes up to `most` rows of runs that are gone: their task instances, run by run, and what remembers each run when none is left
--- of it. Returns how many; 0 when nothing is left, or other sessions have all of it at hand.
-create function sluice.delete_tasks(most int) returns int language plpgsql as $$
+-- Deletes up to `most` rows of runs that are gone and have larger ids than `since`: their task instances, run by run, and the row that
+-- remembers a run when none is left of it. `up_to` is the last such run.
+create function sluice.delete_tasks(since bigint, most int, out deleted int, out up_to bigint) language plpgsql as $$
 declare
   d record;
-  room int := most;
   n int;
   last bigint;
 begin
-  for d in select run_id, next_ord from sluice.run_deletion order by run_id for update skip locked loop
+  deleted := 0;
+  up_to := since;
+  for d in select run_id, next_ord from sluice.run_deletion where run_id > since order by run_id for update skip locked loop
     with gone as (
       delete from sluice.task_instance
        where id = any (array(select id from sluice.task_instance
-                              where id >= d.run_id << 20 | d.next_ord and id < (d.run_id + 1) << 20 order by id limit room))
+                              where id >= d.run_id << 20 | d.next_ord and id < (d.run_id + 1) << 20
+                              order by id limit most - deleted))
       returning id)
     select count(*), max(id) into n, last from gone;
-    room := room - n;
-    if room = 0 then
+    deleted := deleted + n;
+    if deleted = most then
       update sluice.run_deletion set next_ord = (last & 1048575) + 1 where run_id = d.run_id;
-    else
-      delete from sluice.run_deletion where run_id = d.run_id;
-      room := room - 1;
+      exit;
     end if;
-    exit when room = 0;
+    delete from sluice.run_deletion where run_id = d.run_id;
+    deleted := deleted + 1;
+    up_to := d.run_id;
+    exit when deleted = most;
   end loop;
-  return most - room;
+end $$;
+
+-- One slice of retention: deletes up to `most` rows, task instances of runs that are gone before further runs. `wait_ms` is how long
+-- the caller should wait before the next slice, four times as long as this one took, so that deleting takes a fifth of one
+-- connection's time at most, however many schedulers call; null when nothing is left to delete.
+create function sluice.delete_slice(most int, out deleted int, out wait_ms int) language plpgsql as $$
+declare
+  at timestamptz := sluice.clock();
+  r sluice.retention;
+  days int;
+  since timestamptz;
+begin
+  deleted := 0;
+  select * into r from sluice.retention for no key update skip locked;
+  if not found or r.next_slice_at between at and at + interval '1 minute' then
+    wait_ms := coalesce(ceil(extract(epoch from r.next_slice_at - at) * 1000), 1000);
+    return;
+  end if;
+  select t.deleted, t.up_to into deleted, r.slice_run from sluice.delete_tasks(coalesce(r.slice_run, 0), most) t;
+  if deleted = 0 then
+    -- A run has up to four rows beside its task instances: itself, its progress, its key, and what remembers it.
+    since := coalesce(r.slice_ended_at, '-infinity');
+    for days in select distinct keep_days from sluice.generation
+                 where keep_days < 36500 and keep_days >= coalesce(r.slice_class, 0) order by 1 loop
+      select d.deleted * 4, d.up_to into deleted, since from sluice.delete_runs(days, since, most / 4) d;
+      exit when deleted > 0;
+      since := '-infinity';
+    end loop;
+    if deleted > 0 then
+      update sluice.retention set slice_class = days, slice_ended_at = since;
+    elsif r.slice_class is not null or r.slice_run > 0 then
+      -- The end of a pass: what it left out is asked for again.
+      update sluice.retention set slice_class = null, slice_ended_at = null, slice_run = null;
+      wait_ms := 0;
+      return;
+    else
+      return;
+    end if;
+  else
+    update sluice.retention set slice_run = r.slice_run;
+  end if;
+  wait_ms := ceil(extract(epoch from sluice.clock() - at) * 4000);
+  update sluice.retention set next_slice_at = sluice.clock() + wait_ms * interval '1 ms';
 end $$;
 
 -- How large the tables were on a day, which says how fast they grow.

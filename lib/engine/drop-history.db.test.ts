@@ -1,0 +1,177 @@
+import { beforeEach, describe, expect, test } from "vitest";
+import { dropHistory } from "#lib/db/drop-history.ts";
+import { keptGenerations, listGenerations, markEmpty, openGeneration } from "#lib/db/generations.ts";
+import { checkInvariants } from "#lib/db/invariants.ts";
+import { inTx } from "#lib/db/tx.ts";
+import { testDatabase } from "#lib/testing/database.ts";
+import { moveClock } from "#lib/testing/engine.ts";
+import { held } from "#lib/testing/races.ts";
+import {
+  deleteAll,
+  ended,
+  freshGenerations,
+  HISTORY_TABLES,
+  oldRun,
+  partitionsOf,
+  retentionPass,
+  RUN_TABLES,
+  runExists,
+} from "#lib/testing/retention.ts";
+import { publishScheduled } from "#lib/testing/schedules.ts";
+import { dropEmpty, rotateGenerations } from "./retention.ts";
+import { clearRun } from "./run-actions.ts";
+
+const database = testDatabase();
+const BASH = { tasks: [{ id: "only", type: "bash", config: { command: "true" } }] };
+
+beforeEach(() => freshGenerations(database.deps));
+
+/** A concurrent detach waits for the transactions that may still read the partition. */
+async function waitsForSnapshot(): Promise<void> {
+  for (;;) {
+    const { rowCount } = await database.pool.query(
+      "select from pg_stat_activity where datname = current_database() and query like '%detach%concurrently%' and wait_event is not null and state = 'active' and pid <> pg_backend_pid()",
+    );
+    if (rowCount! > 0) return;
+  }
+}
+
+describe("a generation's history is dropped", () => {
+  test("when it is closed and its last run is gone, and not before", async () => {
+    const { deps, pool } = database;
+    const { runId, generation } = await oldRun(deps, "history");
+    await moveClock(deps, "10 days");
+    const late = await ended(deps, "history");
+    await moveClock(deps, "29 days");
+    await retentionPass(deps);
+    expect(await partitionsOf(deps, generation)).toEqual(Object.keys(HISTORY_TABLES).toSorted());
+    await moveClock(deps, "39 days");
+    await retentionPass(deps);
+    expect(await runExists(deps, runId)).toBe(false);
+    expect(await partitionsOf(deps, generation)).toEqual([]);
+    expect((await listGenerations(pool)).map(({ number }) => number)).not.toContain(generation.number);
+    for (const [table, key] of Object.entries({ ...RUN_TABLES, ...HISTORY_TABLES }))
+      expect((await pool.query(`select from sluice.${table} where ${key} = $1`, [runId])).rowCount).toBe(0);
+    expect(await runExists(deps, late)).toBe(true);
+    expect((await inTx(pool, checkInvariants)).filter(({ broken }) => broken.length > 0)).toEqual([]);
+  });
+
+  test("completely also after a process has died at any point of it", async () => {
+    const { deps, pool } = database;
+    const { runId, generation } = await oldRun(deps, "halves");
+    await moveClock(deps, "60 days");
+    await deleteAll(deps);
+    await markEmpty(pool);
+    const n = generation.number;
+    // Dropped, only detached, detached half-way (which only the catalog can tell), and not begun.
+    await pool.query(`alter table sluice.event detach partition sluice.event_g${n} concurrently`);
+    await pool.query(`drop table sluice.event_g${n}`);
+    await pool.query(`alter table sluice.xcom detach partition sluice.xcom_g${n} concurrently`);
+    const reader = await held(deps, (tx) => tx.query("select count(*) from sluice.attempt"));
+    const impatient = await pool.connect();
+    await impatient.query("set statement_timeout = 100");
+    await expect(
+      impatient.query(`alter table sluice.attempt detach partition sluice.attempt_g${n} concurrently`),
+    ).rejects.toThrow("statement timeout");
+    await impatient.query("reset statement_timeout");
+    impatient.release();
+    await reader.commit();
+    await dropEmpty(deps);
+    expect(await partitionsOf(deps, generation)).toEqual([]);
+    expect((await listGenerations(pool)).map(({ number }) => number)).not.toContain(n);
+    expect(await runExists(deps, runId)).toBe(false);
+  });
+
+  test("by one scheduler at a time, and no session that runs tasks waits for it", async () => {
+    const { deps } = database;
+    const { runId, generation } = await oldRun(deps, "busy");
+    await moveClock(deps, "60 days");
+    await publishScheduled(deps, "going", BASH);
+    await deleteAll(deps);
+    // A reader of all of it keeps the drop waiting, and no other session.
+    const reader = await held(deps, (tx) => tx.query("select count(*) from sluice.event, sluice.attempt"));
+    const dropping = Promise.all([dropEmpty(deps), dropEmpty(deps)]);
+    await waitsForSnapshot();
+    const began = performance.now();
+    const another = await ended(deps, "going");
+    await rotateGenerations(deps);
+    expect(performance.now() - began).toBeLessThan(1_500);
+    await reader.commit();
+    await dropping;
+    expect(await runExists(deps, runId)).toBe(false);
+    expect(await runExists(deps, another)).toBe(true);
+    expect(await partitionsOf(deps, generation)).toEqual([]);
+    expect(await dropHistory(deps.pool, generation)).toEqual({ outcome: "dropped" });
+  });
+});
+
+describe("what keeps history", () => {
+  test("SQL refuses to drop it while a run is left, whether it goes on or has ended", async () => {
+    const { deps, pool } = database;
+    const { runId, generation } = await oldRun(deps, "refused");
+    const mark = "update sluice.generation set dropping_at = sluice.clock() where number = $1";
+    const remove = "delete from sluice.generation where number = $1";
+    for (const text of [mark, remove])
+      await expect(pool.query(text, [generation.number])).rejects.toMatchObject({ code: "55006" });
+    await clearRun(deps, runId, {}, { actor: "anna" });
+    await moveClock(deps, "60 days");
+    for (const text of [mark, remove])
+      await expect(pool.query(text, [generation.number])).rejects.toMatchObject({ code: "55006" });
+    await retentionPass(deps);
+    expect(await partitionsOf(deps, generation)).toEqual(Object.keys(HISTORY_TABLES).toSorted());
+    const kept = await keptGenerations(pool);
+    expect(kept.find(({ number }) => number === generation.number)).toEqual({
+      number: generation.number,
+      runs: [runId],
+      more: false,
+    });
+  });
+
+  const limits = { youngS: 0, detachMs: 300, finalizeMs: 300 };
+
+  async function marked(dagId: string): ReturnType<typeof oldRun> {
+    const { deps, pool } = database;
+    const old = await oldRun(deps, dagId);
+    await moveClock(deps, "60 days");
+    await deleteAll(deps);
+    await markEmpty(pool);
+    return old;
+  }
+
+  test("a transaction that has read it is named, nothing is begun, and the first call after its end drops it", async () => {
+    const { deps, pool } = database;
+    const { generation } = await marked("read");
+    const reader = await held(deps, async (tx) => {
+      await tx.query("select count(*) from sluice.event");
+      return (await tx.query<{ pid: number }>("select pg_backend_pid() as pid")).rows[0]!.pid;
+    });
+    const drop = await dropHistory(pool, generation, limits);
+    expect(drop).toMatchObject({ outcome: "blocked", by: [{ pid: reader.result, application: "sluice-test" }] });
+    expect(await partitionsOf(deps, generation)).toEqual(Object.keys(HISTORY_TABLES).toSorted());
+    expect((await pool.query("select from pg_inherits where inhdetachpending")).rowCount).toBe(0);
+    await reader.commit();
+    expect(await dropHistory(pool, generation, limits)).toEqual({ outcome: "dropped" });
+    expect(await partitionsOf(deps, generation)).toEqual([]);
+  });
+
+  test("so is one that came just before, and no other session waits, not even one that opens a generation", async () => {
+    const { deps, pool } = database;
+    const { generation } = await marked("waited");
+    await publishScheduled(deps, "beside", BASH);
+    const reader = await held(deps, async (tx) => {
+      await tx.query("begin isolation level repeatable read");
+      await tx.query("select count(*) from sluice.event");
+      return (await tx.query<{ pid: number }>("select pg_backend_pid() as pid")).rows[0]!.pid;
+    });
+    const by = [{ pid: reader.result }];
+    // Young enough to be waited for, and not gone at the limit: the detach is left half-done.
+    expect(await dropHistory(pool, generation, { ...limits, youngS: 60 })).toMatchObject({ outcome: "blocked", by });
+    expect((await pool.query("select from pg_inherits where inhdetachpending")).rowCount).toBe(1);
+    await openGeneration(pool, 30);
+    await ended(deps, "beside");
+    expect(await dropHistory(pool, generation, limits)).toMatchObject({ outcome: "blocked", by });
+    await reader.commit();
+    expect(await dropHistory(pool, generation, { ...limits, youngS: 60 })).toEqual({ outcome: "dropped" });
+    expect(await partitionsOf(deps, generation)).toEqual([]);
+  });
+});
