@@ -36,8 +36,10 @@ export type Continued = Pick<
 >;
 
 export type Finished = {
-  /** Task instances whose end was accepted; the rest were fenced. */
+  /** Task instances whose end was accepted; the rest were fenced, but for those that are `busy`. */
   accepted: string[];
+  /** Task instances whose run another transaction had locked: nothing was done, and they may be sent again. */
+  busy: string[];
   /** What the worker goes on with, by the task instance whose slot it has. */
   continued: Map<string, Continued>;
   /** A slot fell free or a task became ready: admission has something to look at. */
@@ -55,7 +57,7 @@ export type Finished = {
 /**
  * `running` → its end, for every attempt whose token is still the live one; children of successes are counted down
  * and made `ready`, or go on in the slot that fell free, and a run with nothing open is closed. One call, one commit,
- * whatever the batch. The transition itself is the function `sluice.finish` in the migrations.
+ * whatever the batch. The transition itself is the function `sluice.finish_1` in the migrations.
  */
 export async function finishRunning(
   db: Db,
@@ -67,9 +69,9 @@ export async function finishRunning(
   const { rows } = await db.query<FinishedRow>({
     name: "finish-running",
     text: `
-      select accepted, unsettled as "unsettledRuns", dags_with_room as "dagsWithRoom", backfills,
+      select accepted, busy, unsettled as "unsettledRuns", dags_with_room as "dagsWithRoom", backfills,
              calls_for_admission as "callsForAdmission", has_callbacks as "hasCallbacks", continued
-        from sluice.finish($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)`,
+        from sluice.finish_1($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)`,
     values: [
       batch.map((f) => f.taskInstanceId),
       batch.map((f) => f.token),

@@ -82,8 +82,10 @@ async function release(db: Db, { reason, when = LOST_WHEN[reason], ...options }:
           from gone where t.id = gone.task_instance_id
         returning t.id),
       history as (
-        insert into sluice.attempt (task_instance_id, number, id, state, reason, worker_id, queued_at, started_at)
-        select task_instance_id, number, id, 'lost', $4, worker_id, queued_at, started_at from gone where deferred_id is null),
+        insert into sluice.attempt (task_instance_id, number, id, state, reason, worker_id, worker_version, ready_at,
+                                    queued_at, started_at, heartbeat_at)
+        select task_instance_id, number, id, 'lost', $4, worker_id, worker_version, ready_at, queued_at, started_at,
+               coalesce(heartbeat_at, started_at) from gone where deferred_id is null),
       e as (
         insert into sluice.event (run_id, task_instance_id, attempt, from_state, to_state, reason, actor)
         select task_instance_id >> 20, task_instance_id, number, 'running', 'ready', $4, 'sweep' from gone)

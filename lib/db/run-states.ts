@@ -114,9 +114,11 @@ export async function writeStates(
         delete from sluice.deferral d using lk where d.task_instance_id = lk.id returning d.*),
       history as (
         insert into sluice.attempt
-          (task_instance_id, number, id, state, reason, worker_id, queued_at, started_at, peak_memory, cpu_ms, deferrals)
+          (task_instance_id, number, id, state, reason, worker_id, worker_version, ready_at, queued_at, started_at,
+           peak_memory, cpu_ms, deferrals)
         select task_instance_id, coalesce(d.number, a.number), coalesce(d.id, a.id), 'cancelled', coalesce($6, 'CANCELLED'),
-               coalesce(a.worker_id, d.worker_id), coalesce(d.queued_at, a.queued_at), coalesce(d.started_at, a.started_at),
+               coalesce(a.worker_id, d.worker_id), a.worker_version, coalesce(d.ready_at, a.ready_at),
+               coalesce(d.queued_at, a.queued_at), coalesce(d.started_at, a.started_at),
                d.peak_memory, d.cpu_ms, d.times
           from gone a full join looked d using (task_instance_id)),
       moved as (
@@ -166,16 +168,41 @@ export async function writeStates(
 export type RunTotals = {
   open: number;
   failedLeaves: number;
-  /** A waiting task has a parent that ended other than well: counting successes cannot decide it any more. */
-  settlesEach: boolean;
 };
 
 export async function writeTotals(tx: Tx, runId: string, totals: RunTotals): Promise<void> {
   await tx.query({
     name: "write-totals",
-    text: `update sluice.run_progress set open = $2, failed_leaves = $3, settles_each = $4, unsettled = false
+    text: `update sluice.run_progress set open = $2, failed_leaves = $3, unsettled = false
             where run_id = $1`,
-    values: [runId, totals.open, totals.failedLeaves, totals.settlesEach],
+    values: [runId, totals.open, totals.failedLeaves],
+  });
+}
+
+/** How the parents of a waiting task ended that did not succeed; cancelled ones count as failed. */
+export type ParentEnds = { ord: number; failed: number; upstreamFailed: number; skipped: number };
+
+/** Replaces these counts for all waiting tasks of a locked run: see `sluice.parent_ends`. */
+export async function writeParentEnds(tx: Tx, runId: string, ends: readonly ParentEnds[]): Promise<void> {
+  await tx.query({
+    name: "delete-parent-ends",
+    text: `delete from sluice.parent_ends
+            where task_instance_id >= $1::bigint << 20 and task_instance_id < ($1::bigint + 1) << 20`,
+    values: [runId],
+  });
+  if (ends.length === 0) return;
+  await tx.query({
+    name: "insert-parent-ends",
+    text: `insert into sluice.parent_ends (task_instance_id, failed, upstream_failed, skipped)
+           select $1::bigint << 20 | ord, failed, upstream_failed, skipped
+             from unnest($2::int[], $3::int[], $4::int[], $5::int[]) e(ord, failed, upstream_failed, skipped)`,
+    values: [
+      runId,
+      ends.map(({ ord }) => ord),
+      ends.map(({ failed }) => failed),
+      ends.map(({ upstreamFailed }) => upstreamFailed),
+      ends.map(({ skipped }) => skipped),
+    ],
   });
 }
 

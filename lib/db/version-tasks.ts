@@ -17,17 +17,18 @@ export async function insertVersionTasks(
   const { tasks } = spec;
   const graph = buildGraph(tasks);
   const plain = tasks.map((task) => isDecidedBySuccesses(task.triggerRule));
+  const isCounted = tasks.map((task) => task.triggerRule !== "all_success");
   const workloads = await workloadsOf(tx, spec);
   await tx.query(
     `insert into sluice.dag_task (version_id, ord, task_id, type, workload_id, gate, starts_ready, is_leaf,
-       wakes_settling, spec, parents, children, calls)
-     select $1, t.ord - 1, t.id, t.type, t.workload_id, t.gate, t.starts_ready, t.is_leaf, t.wakes_settling, t.spec,
-            t.parents::int[], t.children::int[], t.calls::text[]
+       trigger_rule, spec, parents, children, counted_children, calls)
+     select $1, t.ord - 1, t.id, t.type, t.workload_id, t.gate, t.starts_ready, t.is_leaf, t.trigger_rule, t.spec,
+            t.parents::int[], t.children::int[], t.counted_children::int[], t.calls::text[]
        from rows from (unnest($2::text[]), unnest($3::text[]), unnest($4::int[]), unnest($5::int[]), unnest($6::bool[]),
-                       unnest($7::bool[]), unnest($8::bool[]), unnest($9::jsonb[]), unnest($10::text[]),
-                       unnest($11::text[]), unnest($12::text[]))
-            with ordinality t(id, type, workload_id, gate, starts_ready, is_leaf, wakes_settling, spec, parents,
-                              children, calls, ord)`,
+                       unnest($7::bool[]), unnest($8::text[]), unnest($9::jsonb[]), unnest($10::text[]),
+                       unnest($11::text[]), unnest($12::text[]), unnest($13::text[]))
+            with ordinality t(id, type, workload_id, gate, starts_ready, is_leaf, trigger_rule, spec, parents,
+                              children, counted_children, calls, ord)`,
     [
       versionId,
       tasks.map((task) => task.id),
@@ -37,11 +38,12 @@ export async function insertVersionTasks(
       graph.parents.map((parents, ord) => parents.length + (plain[ord]! ? 0 : 1)),
       tasks.map((task, ord) => graph.parents[ord]!.length === 0 || task.triggerRule === "always"),
       graph.children.map((children) => children.length === 0),
-      graph.children.map((children) => children.some((child) => !plain[child]!)),
+      tasks.map((task) => task.triggerRule),
       compact.map((task) => JSON.stringify(task)),
       // Arrays of different lengths do not make one array of arrays; as texts they travel in one.
       graph.parents.map(ascending),
       graph.children.map(ascending),
+      graph.children.map((children) => ascending(children.filter((child) => isCounted[child]))),
       tasks.map((task) => arrayText(calledEvents(task.callbacks))),
     ],
   );

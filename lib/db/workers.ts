@@ -98,7 +98,8 @@ export async function renewLeases(
         select a.task_instance_id, a.id from sluice.live_attempt a join f on f.id = a.task_instance_id and f.token = a.token
          where a.state = 'running' order by a.task_instance_id for update of a),
       renewed as (
-        update sluice.live_attempt a set lease_until = sluice.clock() + $3 * interval '1 ms'
+        update sluice.live_attempt a
+           set lease_until = sluice.clock() + $3 * interval '1 ms', heartbeat_at = sluice.clock()
           from lk where a.task_instance_id = lk.task_instance_id and a.id = lk.id and a.state = 'running'
         returning a.token)
       select (select state from w) as state, array(select token::text from renewed) as held,

@@ -17,15 +17,15 @@ beforeAll(async () => {
 const task = (set: string, state: string): string => `update sluice.task_instance set ${set} where state = '${state}'`;
 const live = (set: string, state: string): string => `update sluice.live_attempt set ${set} where state = '${state}'`;
 const attempt = (state: string): string =>
-  `insert into sluice.attempt (task_instance_id, number, id, state, reason, queued_at)
-   select task_instance_id, number, id, '${state}', 'EXIT', queued_at from sluice.live_attempt`;
+  `insert into sluice.attempt (task_instance_id, number, id, state, reason, ready_at, queued_at)
+   select task_instance_id, number, id, '${state}', 'EXIT', queued_at, queued_at from sluice.live_attempt`;
 const born = (columns: string, values: string): string =>
   `insert into sluice.live_attempt (task_instance_id, number, id, workload_id, lane_id, ready_at, ${columns})
    select t.id, 1, gen_random_uuid(), t.workload_id, t.lane_id, sluice.clock(), ${values} from sluice.task_instance t where t.state = 'waiting'`;
 
 const deferral = (times: string): string =>
-  `insert into sluice.deferral (task_instance_id, number, id, times, reason, worker_id, queued_at, started_at, log_bytes)
-   select task_instance_id, number, id, ${times}, 'no file', 'w', queued_at, queued_at, 0 from sluice.live_attempt`;
+  `insert into sluice.deferral (task_instance_id, number, id, times, reason, worker_id, ready_at, queued_at, started_at, log_bytes)
+   select task_instance_id, number, id, ${times}, 'no file', 'w', queued_at, queued_at, queued_at, 0 from sluice.live_attempt`;
 
 /** By the constraint that refuses it. */
 const REFUSED: Record<string, Record<string, string>> = {

@@ -20,6 +20,8 @@ export async function finish(deps: EngineDeps, batch: readonly Finish[], actor: 
 
 export type Ended = {
   accepted: ReadonlySet<string>;
+  /** Nothing was done with these: their runs were locked. The caller sends them again after a while. */
+  busy: ReadonlySet<string>;
   /** What the worker continues with, claimed already, by the task instance whose slot it has. */
   continued: ReadonlyMap<string, Continued>;
 };
@@ -33,7 +35,8 @@ export async function finishAndContinue(deps: EngineDeps, batch: readonly Finish
   followUp(deps, effectsOf(finished)).catch((error: unknown) => {
     deps.log.warn({ error: messageOf(error) }, "follow-up of completed attempts failed; a scheduler will retry");
   });
-  return { accepted: new Set(finished.accepted), continued: finished.continued };
+  const { accepted, busy, continued } = finished;
+  return { accepted: new Set(accepted), busy: new Set(busy), continued };
 }
 
 function end(deps: EngineDeps, batch: readonly Finish[], actor: string): Promise<Finished> {

@@ -1,13 +1,16 @@
 import { runVerdict, settle } from "#lib/domain/settle.ts";
+import { countParents } from "#lib/domain/trigger-rules.ts";
 import { isFinalRunState, isFinalTaskState, type RunState, type TaskState } from "#lib/domain/states.ts";
 import {
   lockBackfillOf,
   type LockedRun,
   lockRun,
+  type ParentEnds,
   readStates,
   readVersionGraph,
   type StateChange,
   type VersionGraph,
+  writeParentEnds,
   writeRunState,
   writeStates,
   writeTotals,
@@ -94,14 +97,19 @@ async function write(
   await writeTotals(tx, run.id, {
     open,
     failedLeaves: after.filter((state, ord) => graph.isLeaf[ord]! && runVerdict([true], [state]) === "failed").length,
-    settlesEach: after.some(
-      (state, ord) => state === "waiting" && graph.parents[ord]!.some((p) => isUnlucky(after[p]!)),
-    ),
   });
+  if (graph.rules.some((rule) => rule !== "all_success")) await writeParentEnds(tx, run.id, parentEnds(graph, after));
   return to;
 }
 
-const isUnlucky = (state: TaskState): boolean => isFinalTaskState(state) && state !== "success";
+/** Of waiting tasks whose rule counts them: the parents that ended other than well. */
+function parentEnds({ parents, rules }: VersionGraph, states: readonly TaskState[]): ParentEnds[] {
+  return states.flatMap((state, ord): ParentEnds[] => {
+    if (state !== "waiting" || rules[ord] === "all_success") return [];
+    const { failed, upstreamFailed, skipped } = countParents(parents[ord]!.map((parent) => states[parent]!));
+    return failed + upstreamFailed + skipped === 0 ? [] : [{ ord, failed, upstreamFailed, skipped }];
+  });
+}
 
 function openParents(graph: VersionGraph, states: readonly TaskState[], ord: number): number {
   return graph.gates[ord]! - graph.parents[ord]!.filter((parent) => states[parent] === "success").length;

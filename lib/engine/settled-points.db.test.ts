@@ -25,7 +25,6 @@ import {
   forgetRuns,
 } from "#lib/testing/engine.ts";
 import { admission, finishing, held, waitsForLock } from "#lib/testing/races.ts";
-import { admit } from "./admit.ts";
 import { LEASE_MS } from "./lease.ts";
 import { pauseDag } from "./pause.ts";
 import { cancelRun, clearRun, clearTask } from "./run-actions.ts";
@@ -53,13 +52,13 @@ describe("a clear", () => {
     const lock = await held(deps, (tx) => tx.query("select from sluice.task_instance order by id for update"));
     const clear = clearTask(deps, taskInstanceId(runId, 0), anna);
     await waitsForLock(deps);
-    // Its end waits for the run, which the clear has.
-    const ended = inTx(pool, finishing(success(a!)));
-    await waitsForLock(deps, 2);
+    // Its end does not wait for the run, which the clear has: it is to come again.
+    const early = await finishRunning(pool, [success(a!)], "worker:w", LEASE_MS);
+    expect([early.accepted, early.busy]).toEqual([[], [a!.taskInstanceId]]);
     await lock.commit();
-    expect([await clear, await ended]).toEqual([true, []]);
-    // The end held the task until it knew that it is fenced, and the clear's own admission passed over it.
-    await admit(deps);
+    expect(await clear).toBe(true);
+    const late = await finishRunning(pool, [success(a!)], "worker:w", LEASE_MS);
+    expect([late.accepted, late.busy]).toEqual([[], []]);
     expect(await states(deps, runId)).toEqual(["queued", "waiting"]);
   });
 
@@ -247,19 +246,19 @@ describe("an end", () => {
     ]);
   });
 
-  test("of tasks of several runs takes these in the order in which a pause of their DAG does", async () => {
+  test("of tasks of several runs waits for none of them, and those of the locked one come again", async () => {
     const { deps, pool } = database;
     await publish(deps, "several", { a: [], b: ["a"] });
     const w = await worker(deps, "w");
     const runs = [await start(deps, "several"), await start(deps, "several"), await start(deps, "several")];
     const claimed = await claimAll(deps, w);
-    // Whoever does not begin with the first run has the last one already, and waits for the other for ever.
+    // A pause that has the first run keeps only the end of that run from being accepted, and gets the others.
     const first = await held(deps, (tx) => lockRun(tx, runs[0]!));
-    const ended = finishRunning(pool, claimed.toReversed().map(success), "worker:w", LEASE_MS);
-    await waitsForLock(deps);
+    const ended = await finishRunning(pool, claimed.toReversed().map(success), "worker:w", LEASE_MS);
     await lockRun(first.tx, runs[2]!);
     await first.commit();
-    expect((await ended).accepted).toHaveLength(3);
+    expect([ended.accepted.length, ended.busy]).toEqual([2, [taskInstanceId(runs[0]!, 0)]]);
+    expect((await finishRunning(pool, claimed.map(success), "worker:w", LEASE_MS)).accepted).toEqual(ended.busy);
     expect(await Promise.all(runs.map((runId) => states(deps, runId)))).toEqual(runs.map(() => ["success", "ready"]));
   });
 
@@ -273,8 +272,8 @@ describe("an end", () => {
       const claimed = await claimAll(deps, w);
       const ended = inTx(pool, finishing(...claimed.map(success)));
       const cancelled = await Promise.all(runs.toReversed().map((runId) => cancelRun(deps, runId, anna)));
+      const accepted = [...(await ended), ...(await inTx(pool, finishing(...claimed.map(success))))];
       // Each run has one end: its task's, or the cancel's.
-      const accepted = await ended;
       expect(accepted.length + cancelled.filter(Boolean).length).toBe(runs.length);
     }
   });

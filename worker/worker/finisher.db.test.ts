@@ -1,8 +1,11 @@
 import { randomUUID } from "node:crypto";
 import { beforeEach, expect, test } from "vitest";
+import { lockRun } from "#lib/db/run-states.ts";
+import { runIdOf } from "#lib/domain/ids.ts";
 import { handBack } from "#lib/engine/sweep.ts";
 import { testDatabase } from "#lib/testing/database.ts";
-import { claimAll, publish, start, states, success, worker, forgetRuns } from "#lib/testing/engine.ts";
+import { claimAll, publish, runState, start, states, success, worker, forgetRuns } from "#lib/testing/engine.ts";
+import { held } from "#lib/testing/races.ts";
 import { createFinisher } from "./finisher.ts";
 
 const database = testDatabase();
@@ -45,4 +48,24 @@ test("an end that the database refuses ends as such, and keeps no other from its
   expect(rows).toEqual([
     { reason: "RESULT_UNSTORABLE", error: expect.stringContaining("refuses what the task left: invalid input syntax") },
   ]);
+});
+
+test("an end of a locked run keeps no other from its end, and is accepted when the lock is gone", async () => {
+  const { deps } = database;
+  await publish(deps, "locked", { a: [] });
+  await publish(deps, "innocent", { a: [] });
+  const w = await worker(deps, "w");
+  const locked = await start(deps, "locked");
+  const innocent = await start(deps, "innocent");
+  const claimed = await claimAll(deps, w);
+  const of = (runId: string) => claimed.find(({ taskInstanceId }) => runIdOf(taskInstanceId) === runId)!;
+  const lock = await held(deps, (tx) => lockRun(tx, locked));
+  const finisher = createFinisher(deps, "worker:w", []);
+  let isSettled = false;
+  const late = finisher.submit(success(of(locked)), true).finally(() => (isSettled = true));
+  expect(await finisher.submit(success(of(innocent)), true)).toMatchObject({ accepted: true });
+  expect([await runState(deps, innocent), isSettled]).toEqual(["success", false]);
+  await lock.commit();
+  expect(await late).toMatchObject({ accepted: true });
+  expect(await runState(deps, locked)).toBe("success");
 });

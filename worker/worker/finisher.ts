@@ -19,14 +19,19 @@ export type Finisher = {
   submit(end: Finish, isAwaited: boolean): Promise<Answer>;
 };
 
-type Waiting = { end: Finish; isAwaited: boolean; settled: (answer: Answer) => void };
+type Waiting = { end: Finish; isAwaited: boolean; busyMs: number; settled: (answer: Answer) => void };
+
+/** An end whose run was locked comes again after this, doubled each time. */
+const FIRST_BUSY_MS = 50;
+const MAX_BUSY_MS = 1_000;
 
 /** Much less than a round from end to start, and much more than a short task takes. */
 const GATHER_MS = 3;
 
 /**
  * Hands ends in: at once when nothing is under way, else together with all that came meanwhile. Ends whose slots went on
- * without them gather for a moment: while tasks are short, many ends cost little more than one. A database that
+ * without them gather for a moment: while tasks are short, many ends cost little more than one. An end whose run is
+ * locked waits by itself and is sent again; the others do not wait for it. A database that
  * is away is waited for; the lease may run out, and then the end is refused. Tokens of children that an unanswered
  * call may have claimed are added to `unheard`.
  */
@@ -43,12 +48,28 @@ export function createFinisher(deps: EngineDeps, actor: string, unheard: string[
       if (!waiting.some((item) => item.isAwaited)) await gather();
       const batch = nextBatch(waiting);
       waiting = waiting.filter((item) => !batch.has(item));
-      const { accepted, continued } = await persist([...batch].map((item) => item.end));
-      for (const { end, settled } of batch) {
-        settled({ accepted: accepted.has(end.taskInstanceId), next: continued.get(end.taskInstanceId) });
+      const { accepted, busy, continued } = await persist([...batch].map((item) => item.end));
+      for (const item of batch) {
+        const id = item.end.taskInstanceId;
+        if (busy.has(id)) sendAgain(item);
+        else item.settled({ accepted: accepted.has(id), next: continued.get(id) });
       }
     }
     working = false;
+  };
+
+  const sendAgain = (item: Waiting): void => {
+    const busyMs = Math.min(MAX_BUSY_MS, item.busyMs * 2);
+    // A call without an answer may have accepted it and claimed a child by this token, which is handed back.
+    const { next, ...end } = item.end;
+    const mayContinue = next !== undefined && !unheard.includes(next.token);
+    setTimeout(() => add({ ...item, end: mayContinue ? item.end : end, busyMs }), item.busyMs);
+  };
+
+  const add = (item: Waiting): void => {
+    waiting.push(item);
+    if (item.isAwaited) hurry();
+    if (!working) void work();
   };
 
   const gather = (): Promise<void> =>
@@ -81,22 +102,19 @@ export function createFinisher(deps: EngineDeps, actor: string, unheard: string[
       const [first, second] = [await persist(ends.slice(0, half)), await persist(ends.slice(half))];
       return {
         accepted: new Set([...first.accepted, ...second.accepted]),
+        busy: new Set([...first.busy, ...second.busy]),
         continued: new Map([...first.continued, ...second.continued]),
       };
     }
     const [end] = ends;
     if (end !== undefined && end.reason !== UNSTORABLE) return persist([withoutResult(end, error)]);
     deps.log.error({ error, task: end?.taskInstanceId }, "an end was refused by the database; its lease will run out");
-    return { accepted: new Set(), continued: new Map() };
+    return { accepted: new Set(), busy: new Set(), continued: new Map() };
   };
 
   return {
     submit(end, isAwaited) {
-      return new Promise((settled) => {
-        waiting.push({ end, isAwaited, settled });
-        if (isAwaited) hurry();
-        if (!working) void work();
-      });
+      return new Promise((settled) => add({ end, isAwaited, busyMs: FIRST_BUSY_MS, settled }));
     },
   };
 }

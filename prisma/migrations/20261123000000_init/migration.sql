@@ -184,8 +184,10 @@ create table sluice.dag_task (
   children int[] not null,
   starts_ready boolean not null,
   is_leaf boolean not null,
-  -- A child's rule looks at more than successes: every end of this task calls for settling the run.
-  wakes_settling boolean not null,
+  trigger_rule text not null,
+  -- The children whose rule is other than all_success, ascending: how this task ends is counted for them.
+  -- A child under all_success is decided by the first parent that ends other than well.
+  counted_children int[] not null,
   -- Ends of an attempt that call somebody: success, failed, retry.
   calls text[] not null default '{}',
   -- The whole task in its compact form: what a worker needs to run it.
@@ -272,9 +274,7 @@ create table sluice.run_progress (
   open int not null check (open >= 0),
   failed_leaves int not null default 0,
   -- A task ended in a way that counting successes does not cover, and nobody has looked at the others' rules yet.
-  unsettled boolean not null default false,
-  -- A waiting task has such a parent: every further end calls for settling.
-  settles_each boolean not null default false
+  unsettled boolean not null default false
 ) with (fillfactor = 50);
 create index run_progress_unsettled_idx on sluice.run_progress (run_id) where unsettled;
 
@@ -388,6 +388,8 @@ create table sluice.live_attempt (
   token uuid,
   started_at timestamptz,
   lease_until timestamptz,
+  -- When its worker last renewed the lease; null before the first time.
+  heartbeat_at timestamptz,
   constraint running_is_leased check ((state = 'running') =
     (worker_id is not null and worker_epoch is not null and token is not null
       and started_at is not null and lease_until is not null))
@@ -412,6 +414,7 @@ create table sluice.deferral (
   -- Of the last look.
   worker_id text not null,
   -- Of the first look.
+  ready_at timestamptz not null,
   queued_at timestamptz not null,
   started_at timestamptz not null,
   -- Of all looks: the most memory, and the sums.
@@ -435,10 +438,14 @@ create table sluice.attempt (
   cpu_ms bigint,
   -- How often it said "not yet"; null when it never did.
   deferrals int,
-  -- Null when it was cancelled before a worker took it.
+  -- Null when it was cancelled before a worker took it; the version is that of the worker's release.
   worker_id text,
+  worker_version text,
+  ready_at timestamptz not null,
   queued_at timestamptz not null,
   started_at timestamptz,
+  -- Of a lost attempt: when its worker last renewed the lease.
+  heartbeat_at timestamptz,
   ended_at timestamptz not null default sluice.clock(),
   primary key (task_instance_id, number)
 ) partition by range (task_instance_id);
@@ -1212,17 +1219,22 @@ $$;
 
 ------------------------------------------------------------------------------------------------ children
 
--- The children of those of the given tasks that end well, and how many of these each waits for. `offset 0` keeps the look at a
--- task's row a search by its whole key, whatever the planner believes of the number of runs.
-create function sluice.children_of(ids bigint[], ends text[]) returns table (id bigint, n int)
+-- The children for which the ends of the given tasks count, and how many of their parents end in which
+-- way: all children of a success; of a failed or skipped task those whose rule counts such ends.
+-- `has_rule`: a child of the same parent has a rule other than all_success. `offset 0` keeps the read of
+-- a task's row a search by its whole key, whatever the planner believes of the number of runs.
+create function sluice.children_of(ids bigint[], becomes text[])
+returns table (id bigint, succeeded int, failed int, skipped int, has_rule boolean)
 language sql stable rows 10 as $$
-  select (f.id >> 20) << 20 | c.ord, count(*)::int
-    from unnest(ids, ends) f(id, state)
+  select (f.id >> 20) << 20 | c.ord, count(*) filter (where f.state = 'success')::int,
+         count(*) filter (where f.state = 'failed')::int, count(*) filter (where f.state = 'skipped')::int,
+         bool_or(t.counted_children <> '{}')
+    from unnest(ids, becomes) f(id, state)
     join sluice.dag_run r on r.id = f.id >> 20
-    cross join lateral (select t.children from sluice.dag_task t
+    cross join lateral (select t.children, t.counted_children from sluice.dag_task t
                          where t.version_id = r.version_id and t.ord = (f.id & 1048575)::int offset 0) t
-    cross join unnest(t.children) c(ord)
-   where f.state = 'success' group by 1
+    cross join unnest(case f.state when 'success' then t.children else t.counted_children end) c(ord)
+   where f.state in ('success', 'failed', 'skipped') group by 1
 $$;
 
 ------------------------------------------------------------------------------------------------ claims
@@ -1402,9 +1414,11 @@ $$;
 
 ------------------------------------------------------------------------------------------------ the end of attempts
 
--- `running` → its end, for every attempt whose token is still the live one; children of successes are counted down and made
--- `ready`, or go on in the slot that fell free, and a run with nothing open is closed. An attempt that says "not yet" ends only
--- this look: its task is `deferred`, and the attempt goes on. Called by lib/db/finishes.ts, which says what goes in and comes
+-- `running` → its outcome, for every attempt whose token is still the live one; children of successes are
+-- counted down and made `ready`, or continue in the slot that fell free, and a run with nothing open is
+-- closed. An attempt that says "not yet" ends only this look: its task is `deferred`, and the attempt
+-- stays. An end of a run that another transaction has locked is left as it is and returned in `busy`: it
+-- must not hold up the ends of other runs. Called by lib/db/finishes.ts, which says what goes in and comes
 -- out; arrays of one length are one set.
 --
 -- A function and not a statement, because most of it is needed only now and then: as one statement, a step of a chain paid
@@ -1412,22 +1426,29 @@ $$;
 --
 -- Lock order: runs (FOR KEY SHARE: against user actions, which take FOR UPDATE, but not against another finisher's closing
 -- update) → task instances by id, finishers and children together → live attempts by task instance, as heartbeats take
--- them, which lock nothing else → progress by run id.
-create function sluice.finish(
+-- them, which lock nothing else → parent ends by task instance → progress by run id.
+--
+-- The name carries its version, since workers of an older release call it during an upgrade: see CONTRIBUTING.
+create function sluice.finish_1(
   ids bigint[], tokens uuid[], ends text[], reasons text[], exit_codes int[], error_texts text[], peaks bigint[], cpus_ms bigint[],
   xcoms jsonb[], xcom_ttls_ms bigint[], delays_ms bigint[], logs_bytes bigint[], next_ids uuid[], next_tokens uuid[], who text,
   lease_ms int,
-  out accepted bigint[], out unsettled bigint[], out dags_with_room text[], out backfills bigint[], out calls_for_admission boolean,
-  out has_callbacks boolean, out continued jsonb)
+  out accepted bigint[], out busy bigint[], out unsettled bigint[], out dags_with_room text[], out backfills bigint[],
+  out calls_for_admission boolean, out has_callbacks boolean, out continued jsonb)
 language plpgsql as $$
 declare
-  runs bigint[] := array(select distinct i >> 20 from unnest(ids) i);
+  runs bigint[];
+  -- What a task becomes is its end, or `retrying` or `ready` when it is tried again, in the order given.
+  fates text[] := array(
+    select case when e.state = 'deferred' then 'deferred' when e.delay_ms > 0 then 'retrying'
+                when e.delay_ms = 0 then 'ready' else e.state end
+      from unnest(ends, delays_ms) with ordinality e(state, delay_ms, at) order by e.at);
   -- Among the tasks are some whose attempt said "not yet" before.
   has_looked boolean;
-  -- The live attempts of a batch in which one says it.
+  -- The live attempts of a batch in which one says it, and what earlier looks have left.
   lookers jsonb;
-  -- The accepted ends. What a task becomes is its end, or `retrying` or `ready` when it is tried again. A `deferred` one has
-  -- not ended at all.
+  looked jsonb := '[]';
+  -- The accepted ends. A `deferred` one has not ended at all.
   done_ends text[];
   done_becomes text[];
   done_delays_ms bigint[];
@@ -1441,12 +1462,18 @@ declare
   slot_tokens uuid[];
   slot_workers text[];
   slot_epochs bigint[];
-  -- Waiting children and how many of their parents have succeeded here; with the last of them a child is unlocked.
+  slot_versions text[];
+  -- Waiting children, and how many of their parents ended here in which way; with the last success a child is unlocked.
   kids bigint[];
-  kid_counts int[];
+  kid_successes int[];
+  kid_failures int[];
+  kid_skips int[];
+  have_rules boolean;
   unlocked bigint[];
   unlocked_workloads int[];
-  -- Children that go on, in which of the slots above.
+  -- Runs in which the rule of a waiting child is decided by what was counted here.
+  decided bigint[] := '{}';
+  -- Children that continue, in which of the slots above.
   going bigint[] := '{}';
   going_slots int[];
   limited boolean;
@@ -1454,59 +1481,77 @@ declare
   calls boolean;
   closing bigint[];
 begin
-  perform from sluice.dag_run where id = any (runs) order by id for key share;
+  accepted := '{}';
+  busy := '{}';
+  unsettled := '{}';
+  dags_with_room := '{}';
+  backfills := '{}';
+  calls_for_admission := false;
+  has_callbacks := false;
+  runs := array(select r.id from sluice.dag_run r where r.id = any (array(select distinct i >> 20 from unnest(ids) i))
+                 order by r.id for key share skip locked);
+  if exists (select from unnest(ids) i where i >> 20 <> all (runs)) then
+    -- Of a run that is gone there is no live attempt: its ends are refused with the others.
+    busy := array(select i from unnest(ids) i
+                   where i >> 20 <> all (runs) and exists (select from sluice.dag_run r where r.id = i >> 20));
+  end if;
 
   select coalesce(bool_or(t.deferred_id is not null), false) into has_looked
     from (select deferred_id from sluice.task_instance
-           where id = any (ids || array(select k.id from sluice.children_of(ids, ends) k)) order by id for update) t;
+           where id = any (ids || array(select k.id from sluice.children_of(ids, fates) k)) and run_id = any (runs)
+           order by id for update) t;
 
   if 'deferred' = any (ends) then
     select jsonb_agg(a) into lookers from sluice.live_attempt a where a.task_instance_id = any (ids);
+  end if;
+  if has_looked then
+    select coalesce(jsonb_agg(d), '[]') into looked from sluice.deferral d where d.task_instance_id = any (ids);
   end if;
 
   with done as (
     delete from sluice.live_attempt a
      using (select *
-              from unnest(ids, tokens, ends, reasons, exit_codes, error_texts, delays_ms, next_ids, next_tokens) with ordinality
-                   f(id, token, end_state, reason, exit_code, error, delay_ms, next_id, next_token, at)
-             order by f.id) f
+              from unnest(ids, tokens, ends, fates, reasons, exit_codes, error_texts, delays_ms, next_ids, next_tokens)
+                     with ordinality
+                   f(id, token, end_state, becomes, reason, exit_code, error, delay_ms, next_id, next_token, at)
+             where f.id >> 20 = any (runs) order by f.id) f
      where a.task_instance_id = f.id and a.token = f.token and a.state = 'running'
-    returning a.*, f.at, f.end_state, f.reason, f.exit_code, f.error, f.delay_ms, f.next_id, f.next_token,
-      case when f.end_state = 'deferred' then 'deferred' when f.delay_ms > 0 then 'retrying' when f.delay_ms = 0 then 'ready'
-           else f.end_state end as becomes),
+    returning a.*, f.at, f.end_state, f.becomes, f.reason, f.exit_code, f.error, f.delay_ms, f.next_id, f.next_token),
   history as (
+    -- An attempt is the sum of its looks.
     insert into sluice.attempt
-      (task_instance_id, number, id, state, reason, exit_code, error, worker_id, queued_at, started_at, peak_memory, cpu_ms)
-    select task_instance_id, number, id, end_state, reason, exit_code, error, worker_id, queued_at, started_at, peaks[at],
-           cpus_ms[at] from done where end_state <> 'deferred'),
+      (task_instance_id, number, id, state, reason, exit_code, error, worker_id, worker_version, ready_at, queued_at,
+       started_at, deferrals, peak_memory, cpu_ms)
+    select a.task_instance_id, a.number, a.id, a.end_state, a.reason, a.exit_code, a.error, a.worker_id,
+           a.worker_version, coalesce(d.ready_at, a.ready_at), coalesce(d.queued_at, a.queued_at),
+           coalesce(d.started_at, a.started_at), d.times, greatest(d.peak_memory, peaks[a.at]),
+           coalesce(d.cpu_ms + cpus_ms[a.at], d.cpu_ms, cpus_ms[a.at])
+      from done a left join jsonb_populate_recordset(null::sluice.deferral, looked) d using (task_instance_id)
+     where a.end_state <> 'deferred'),
   e as (
     insert into sluice.event (run_id, task_instance_id, attempt, from_state, to_state, reason, actor)
     select task_instance_id >> 20, task_instance_id, number, 'running', becomes, reason, who from done
      where end_state <> 'deferred')
-  select array_agg(task_instance_id), array_agg(end_state), array_agg(becomes), array_agg(delay_ms),
+  select array_agg(task_instance_id), array_agg(end_state), array_agg(d.becomes), array_agg(delay_ms),
          array_agg(number), array_agg(at::int),
          array_agg(task_instance_id) filter (where has_slot), array_agg(workload_id) filter (where has_slot),
          array_agg(next_id) filter (where has_slot), array_agg(next_token) filter (where has_slot),
-         array_agg(worker_id) filter (where has_slot), array_agg(worker_epoch) filter (where has_slot)
+         array_agg(worker_id) filter (where has_slot), array_agg(worker_epoch) filter (where has_slot),
+         array_agg(worker_version) filter (where has_slot)
     into accepted, done_ends, done_becomes, done_delays_ms, done_numbers, done_at, slot_of, slot_workloads,
-         slot_attempts, slot_tokens, slot_workers, slot_epochs
+         slot_attempts, slot_tokens, slot_workers, slot_epochs, slot_versions
     from (select *, end_state = 'success' and next_id is not null as has_slot from done) d;
   if accepted is null then
     accepted := '{}';
-    unsettled := '{}';
-    dags_with_room := '{}';
-    backfills := '{}';
-    calls_for_admission := false;
-    has_callbacks := false;
     return;
   end if;
 
   if 'deferred' = any (done_ends) then
     with d as (
-      insert into sluice.deferral as d (task_instance_id, number, id, times, reason, worker_id, queued_at, started_at,
+      insert into sluice.deferral as d (task_instance_id, number, id, times, reason, worker_id, ready_at, queued_at, started_at,
                                         peak_memory, cpu_ms, log_bytes)
-      select a.task_instance_id, a.number, a.id, 1, reasons[x.at], a.worker_id, a.queued_at, a.started_at, peaks[x.at],
-             cpus_ms[x.at], coalesce(logs_bytes[x.at], 0)
+      select a.task_instance_id, a.number, a.id, 1, reasons[x.at], a.worker_id, a.ready_at, a.queued_at, a.started_at,
+             peaks[x.at], cpus_ms[x.at], coalesce(logs_bytes[x.at], 0)
         from unnest(accepted, done_ends, done_at) x(id, end_state, at)
         join jsonb_populate_recordset(null::sluice.live_attempt, lookers) a on a.task_instance_id = x.id
        where x.end_state = 'deferred'
@@ -1523,26 +1568,20 @@ begin
     update sluice.task_instance t set deferred_id = d.id from d where t.id = d.task_instance_id and d.times = 1;
   end if;
   if has_looked then
-    -- The attempt is the sum of its looks.
-    with over as (
-      delete from sluice.deferral d using unnest(accepted, done_ends) e(id, end_state)
-       where d.task_instance_id = e.id and e.end_state <> 'deferred' returning d.*)
-    update sluice.attempt a
-       set queued_at = o.queued_at, started_at = o.started_at, deferrals = o.times,
-           peak_memory = greatest(o.peak_memory, a.peak_memory),
-           cpu_ms = coalesce(o.cpu_ms + a.cpu_ms, o.cpu_ms, a.cpu_ms)
-      from over o where a.task_instance_id = o.task_instance_id and a.number = o.number;
+    delete from sluice.deferral d using unnest(accepted, done_ends) e(id, end_state)
+     where d.task_instance_id = e.id and e.end_state <> 'deferred';
   end if;
 
-  -- Only what waits is counted down: a child that has started may see its parent succeed once more.
-  if 'success' = any (done_ends) then
-    select array_agg(t.id), array_agg(k.n), array_agg(t.id) filter (where t.open_parents = k.n and not t.held),
-           array_agg(t.workload_id) filter (where t.open_parents = k.n and not t.held)
-      into kids, kid_counts, unlocked, unlocked_workloads
-      from sluice.children_of(accepted, done_ends) k join sluice.task_instance t on t.id = k.id and t.state = 'waiting';
+  -- Only what waits is counted for: a child that has started may see its parent succeed once more.
+  if done_becomes && array['success', 'failed', 'skipped'] then
+    select array_agg(t.id), array_agg(k.succeeded), array_agg(k.failed), array_agg(k.skipped), bool_or(k.has_rule),
+           array_agg(t.id) filter (where t.open_parents = k.succeeded and not t.held),
+           array_agg(t.workload_id) filter (where t.open_parents = k.succeeded and not t.held)
+      into kids, kid_successes, kid_failures, kid_skips, have_rules, unlocked, unlocked_workloads
+      from sluice.children_of(accepted, done_becomes) k join sluice.task_instance t on t.id = k.id and t.state = 'waiting';
   end if;
 
-  -- What goes on: one unlocked child of the same workload in each slot, so that no count of any limit changes, and only where
+  -- What continues: one unlocked child of the same workload in each slot, so that no count of any limit changes, and only where
   -- admission would give it that very slot.
   if unlocked is not null and slot_of is not null then
     select coalesce(array_agg(u.id), '{}'), array_agg(s.slot::int),
@@ -1559,7 +1598,7 @@ begin
         on s.id >> 20 = u.id >> 20 and s.workload_id = u.workload_id and s.place = u.place
       join sluice.worker k on k.id = s.worker_id and k.epoch = s.epoch and k.state = 'active'
       join sluice.dag d on d.id = u.dag_id
-     where u.rank = 1;
+     where u.rank = 1 and not exists (select from sluice.run_action a where a.run_id = u.id >> 20);
     -- Mostly nothing else waits at all.
     if going <> '{}' and (exists (select from sluice.task_instance where admissible)
                           or exists (select from sluice.live_attempt where state = 'queued')) then
@@ -1588,14 +1627,14 @@ begin
       from (select d.*, 0 as n from unnest(accepted, done_ends, done_becomes, done_delays_ms)
                                       d(id, end_state, becomes, delay_ms)
             union all
-            select k.id, null, null, null, k.n from unnest(kids, kid_counts) k(id, n)) x
+            select k.id, null, null, null, k.n from unnest(kids, kid_successes) k(id, n)) x
      where t.id = x.id
     returning t.id, t.run_id, t.state, t.attempts, t.failures, t.started_at, t.workload_id, t.lane_id, x.becomes),
   born as (
     insert into sluice.live_attempt (task_instance_id, number, id, state, workload_id, lane_id, ready_at, queued_at, worker_id,
-                                     worker_epoch, token, started_at, lease_until)
+                                     worker_epoch, worker_version, token, started_at, lease_until)
     select m.id, m.attempts, slot_attempts[g.slot], 'running', m.workload_id, m.lane_id, m.started_at, m.started_at, slot_workers[g.slot],
-           slot_epochs[g.slot], slot_tokens[g.slot], m.started_at, sluice.clock() + lease_ms * interval '1 ms'
+           slot_epochs[g.slot], slot_versions[g.slot], slot_tokens[g.slot], m.started_at, sluice.clock() + lease_ms * interval '1 ms'
       from unnest(going, going_slots) g(id, slot) join moved m on m.id = g.id),
   e as (
     insert into sluice.event (run_id, task_instance_id, attempt, from_state, to_state, reason, actor)
@@ -1614,6 +1653,26 @@ begin
                                  where t.version_id = r.version_id and t.ord = (m.id & 1048575)::int offset 0) t)
     into made_ready, continued;
 
+  if 0 < any (kid_failures) or 0 < any (kid_skips) then
+    insert into sluice.parent_ends as p (task_instance_id, failed, skipped)
+    select k.id, k.failed, k.skipped from unnest(kids, kid_failures, kid_skips) k(id, failed, skipped)
+     where k.failed + k.skipped > 0 order by k.id
+    on conflict (task_instance_id) do update
+      set failed = p.failed + excluded.failed, skipped = p.skipped + excluded.skipped;
+  end if;
+  if have_rules then
+    decided := array(
+      select distinct t.run_id
+        from sluice.task_instance t
+        join sluice.dag_run r on r.id = t.run_id
+        cross join lateral (select k.trigger_rule, k.gate, cardinality(k.parents) as parents from sluice.dag_task k
+                             where k.version_id = r.version_id and k.ord = (t.id & 1048575)::int offset 0) k
+        left join sluice.parent_ends e on e.task_instance_id = t.id
+       where t.id = any (kids) and t.state = 'waiting' and k.trigger_rule <> 'all_success'
+         and sluice.rule_verdict(k.trigger_rule, k.parents, k.gate - t.open_parents, coalesce(e.failed, 0),
+                                 coalesce(e.upstream_failed, 0), coalesce(e.skipped, 0)) <> 'waiting');
+  end if;
+
   if xcoms is not null then
     insert into sluice.xcom (task_instance_id, key, value, bytes, expires_at)
     select d.id, x.key, x.value, octet_length(x.value::text), sluice.clock() + xcom_ttls_ms[d.at] * interval '1 ms'
@@ -1622,25 +1681,30 @@ begin
       set value = excluded.value, bytes = excluded.bytes, created_at = sluice.clock(), expires_at = excluded.expires_at;
   end if;
 
+  runs := array(select distinct i >> 20 from unnest(accepted) i);
   if cardinality(runs) > 1 then
     perform from sluice.run_progress where run_id = any (runs) order by run_id for update;
   end if;
   with tally as (
     select d.id >> 20 as run_id, count(*) filter (where d.becomes = d.end_state and d.becomes <> 'deferred')::int as n,
            count(*) filter (where d.becomes = 'failed' and t.is_leaf)::int as failed_leaves,
-           bool_or(d.becomes = d.end_state and d.becomes <> 'deferred'
-                   and (t.wakes_settling or d.end_state <> 'success' and not t.is_leaf)) as unsettled,
+           -- A child under all_success is decided by it, if one still waits.
+           coalesce(bool_or(d.becomes in ('failed', 'skipped')
+             and cardinality(t.children) > cardinality(t.counted_children)
+             and exists (select from unnest(t.children) c(ord)
+                           join sluice.task_instance k on k.id = (d.id >> 20) << 20 | c.ord and k.state = 'waiting'
+                          where c.ord <> all (t.counted_children))), false) as decides,
            bool_or(t.calls <> '{}') as calls
       from unnest(accepted, done_ends, done_becomes) d(id, end_state, becomes)
       join sluice.dag_run r on r.id = d.id >> 20
-      cross join lateral (select t.is_leaf, t.wakes_settling, t.calls from sluice.dag_task t
+      cross join lateral (select t.is_leaf, t.children, t.counted_children, t.calls from sluice.dag_task t
                            where t.version_id = r.version_id and t.ord = (d.id & 1048575)::int offset 0) t
      group by 1),
   progress as (
     update sluice.run_progress p
        set open = p.open - t.n, failed_leaves = p.failed_leaves + t.failed_leaves,
            -- With nothing open there is nothing left to settle.
-           unsettled = (p.unsettled or p.settles_each or t.unsettled) and p.open > t.n
+           unsettled = (p.unsettled or t.decides or p.run_id = any (decided)) and p.open > t.n
       from tally t where p.run_id = t.run_id and t.n > 0
     returning p.run_id, p.open, p.unsettled)
   select (select bool_or(t.calls) from tally t), array(select p.run_id from progress p where p.unsettled),
@@ -1659,7 +1723,6 @@ begin
       error = excluded.error, failed_at = sluice.clock(), dismissed_at = null, dismissed_by = null;
   end if;
 
-  has_callbacks := false;
   if calls then
     insert into sluice.callback (run_id, task_instance_id, attempt, event)
     select d.id >> 20, d.id, d.number, d.event
@@ -1672,8 +1735,6 @@ begin
     has_callbacks := found;
   end if;
 
-  dags_with_room := '{}';
-  backfills := '{}';
   if closing <> '{}' then
     with closed as (
       update sluice.dag_run r
@@ -1688,10 +1749,15 @@ begin
       select c.id, c.state from closed c join sluice.dag_version v on v.id = c.version_id where c.state = any (v.calls)
       returning 1)
     select has_callbacks or exists (select from call),
-           array(select distinct c.dag_id from closed c
-                  where c.backfill_id is null and exists (select from sluice.dag_run q
-                                                           where q.dag_id = c.dag_id and q.state = 'queued' and q.backfill_id is null)),
-           array(select distinct c.backfill_id from closed c where c.backfill_id is not null)
+           -- Where a DAG may have one active run, its own runs and those of its backfills wait for each other.
+           array(select distinct c.dag_id from closed c join sluice.dag d on d.id = c.dag_id
+                  where (c.backfill_id is null or d.max_active_runs = 1)
+                    and exists (select from sluice.dag_run q
+                                 where q.dag_id = c.dag_id and q.state = 'queued' and q.backfill_id is null)),
+           array(select c.backfill_id from closed c where c.backfill_id is not null
+                 union
+                 select b.id from closed c join sluice.dag d on d.id = c.dag_id and d.max_active_runs = 1
+                   join sluice.backfill b on b.dag_id = c.dag_id and b.ended_at is null)
       into has_callbacks, dags_with_room, backfills;
   end if;
 
