@@ -17,6 +17,7 @@ import { memory } from "./measures/memory.ts";
 import type { Measure } from "./measures/measure.ts";
 import { processes } from "./measures/processes.ts";
 import { schedules } from "./measures/schedules.ts";
+import { retention } from "./measures/retention.ts";
 import { denseLayers, randomDag } from "./measures/shapes.ts";
 import { steady } from "./measures/steady.ts";
 import { type Figure, tableLine } from "./report.ts";
@@ -38,6 +39,7 @@ const MEASURES: Record<string, Measure> = {
   failover,
   kills,
   memory,
+  retention,
 };
 
 const { values, positionals } = parseArgs({
@@ -46,6 +48,7 @@ const { values, positionals } = parseArgs({
     json: { type: "boolean", default: false },
     runs: { type: "string", default: "5" },
     minutes: { type: "string", default: "2" },
+    rows: { type: "string", default: "1000000" },
   },
 });
 const names = positionals.length === 0 ? Object.keys(MEASURES) : positionals;
@@ -77,7 +80,14 @@ for (const name of names) {
       limits = await measureLimits(system);
       limits.figures.forEach(say);
     }
-    const figures = await MEASURES[name]!({ system, limits, times, minutes: Number(values.minutes) });
+    const figures = await MEASURES[name]!({
+      system,
+      limits,
+      times,
+      pairs: Number(values.runs),
+      minutes: Number(values.minutes),
+      rows: Number(values.rows),
+    });
     figures.forEach(say);
   } finally {
     await system.stop();

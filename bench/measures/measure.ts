@@ -9,6 +9,10 @@ export type MeasureContext = {
   times(run: () => Promise<number>): Promise<number[]>;
   /** Length of a measure that goes on for a time. */
   minutes: number;
+  /** How often what is compared with something else is measured, each beside the other. */
+  pairs: number;
+  /** Of a measure whose tables are filled first. */
+  rows: number;
 };
 
 export type Measure = (context: MeasureContext) => Promise<Figure[]>;

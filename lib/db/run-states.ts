@@ -138,11 +138,14 @@ export async function writeStates(
         returning t.id),
       x as (
         delete from sluice.xcom
-         where task_instance_id = any (array(select id from lk where open_parents is not null))),
+         -- The range of the run, by which its partition is found; an array finds none.
+         where task_instance_id >= $1::bigint << 20 and task_instance_id < ($1::bigint + 1) << 20
+           and task_instance_id = any (array(select id from lk where open_parents is not null))),
       dead as (
         update sluice.dead_letter set dismissed_at = sluice.clock(), dismissed_by = $5
          -- By ids and not by a join, which would read all open letters of everybody. Only a failed task has one.
-         where task_instance_id = any (array(select id from lk where before = 'failed')) and dismissed_at is null),
+         where task_instance_id >= $1::bigint << 20 and task_instance_id < ($1::bigint + 1) << 20
+           and task_instance_id = any (array(select id from lk where before = 'failed')) and dismissed_at is null),
       call as (
         insert into sluice.callback (run_id, task_instance_id, attempt, event)
         select $1::bigint, c.id, nullif(c.attempts, 0), c.state

@@ -200,15 +200,23 @@ describe("what is much is deleted in slices", () => {
   });
 
   test("and several schedulers together at the pace of one", async () => {
-    const { pool } = database;
+    const { deps, pool } = database;
     await wide("paced");
-    await slice();
-    const [first, second] = await Promise.all([deleteSlice(pool, 12), deleteSlice(pool, 12)]);
-    expect([first.deleted, second.deleted]).toEqual([0, 0]);
-    await pool.query("update sluice.retention set next_slice_at = null");
-    const both = await Promise.all([deleteSlice(pool, 12), deleteSlice(pool, 12)]);
-    expect(both.filter(({ deleted }) => deleted > 0)).toHaveLength(1);
-    expect(both.every(({ waitMs }) => waitMs! > 0)).toBe(true);
+    const first = await held(deps, (tx) => deleteSlice(tx, 12));
+    expect(first.result.deleted).toBe(4);
+    expect(first.result.waitMs).toBeGreaterThan(0);
+    // Beside a slice that is under way, and before the time that it asked for.
+    expect(await deleteSlice(pool, 12)).toEqual({ deleted: 0, waitMs: 1_000 });
+    await first.commit();
+    const { rows } = await pool.query("select next_slice_at is not null as paced from sluice.retention");
+    expect(rows).toEqual([{ paced: true }]);
+    await pool.query("update sluice.retention set next_slice_at = sluice.clock() + interval '50 s'");
+    const early = await deleteSlice(pool, 12);
+    expect(early.deleted).toBe(0);
+    expect(early.waitMs).toBeGreaterThan(10_000);
+    // A time that a clock which was wrong has left is none.
+    await pool.query("update sluice.retention set next_slice_at = sluice.clock() + interval '1 day'");
+    expect((await deleteSlice(pool, 12)).deleted).toBe(12);
   });
 
   test("a run that a pass could not take is taken by the next one, also when later runs are gone", async () => {

@@ -119,3 +119,18 @@ test("sizes are told by table, with the growth since the oldest sample of a week
   expect(tables.filter(({ name }) => /_g\d+$/.test(name))).toEqual([]);
   expect(total).toBe(tables.reduce((sum, table) => sum + table.total, 0));
 });
+
+test("tables that change all the time are vacuumed early, and history is frozen at once", async () => {
+  const { rows } = await database.pool.query<{ name: string; options: string[] | null }>(
+    `select c.relname as name, c.reloptions as options from pg_class c
+      where c.relnamespace = 'sluice'::regnamespace and c.relkind = 'r'`,
+  );
+  const options = new Map(rows.map(({ name, options: set }) => [name, set?.join(" ") ?? ""]));
+  for (const name of ["dag_run", "run_progress", "task_instance", "run_key"])
+    expect([name, options.get(name)]).toEqual([name, expect.stringContaining("autovacuum_vacuum_scale_factor=0.02")]);
+  for (const name of ["live_attempt", "deferral", "parent_ends", "callback", "run_deletion", "workload_wait"])
+    expect([name, options.get(name)]).toEqual([name, expect.stringContaining("autovacuum_vacuum_threshold=1000")]);
+  const partitions = [...options].filter(([name]) => /_g\d+$/.test(name));
+  expect(partitions.length).toBeGreaterThanOrEqual(5);
+  for (const [, set] of partitions) expect(set).toContain("autovacuum_freeze_min_age=0");
+});

@@ -725,7 +725,10 @@ begin
   values (fresh, of_days, begins, (begins / size + 1) * size);
   for t in select name, name || '_g' || fresh as part, case when by_task then 20 else 0 end as shift
              from sluice.history_tables() loop
-    execute format('create table sluice.%I (like sluice.%I including all excluding identity)', t.part, t.name);
+    -- What is written is hardly changed: the first vacuum freezes it, and none before its drop reads it again. At thousands of
+    -- transactions a second every table is vacuumed against wraparound about once a day.
+    execute format('create table sluice.%I (like sluice.%I including all excluding identity) with (autovacuum_freeze_min_age = 0)',
+                   t.part, t.name);
     execute format('alter table sluice.%I attach partition sluice.%I for values from (%s) to (%s)', t.name, t.part,
                    begins << t.shift, ((begins / size + 1) * size) << t.shift);
   end loop;
@@ -822,6 +825,7 @@ begin
       update sluice.run_deletion set next_ord = (last & 1048575) + 1 where run_id = d.run_id;
       exit;
     end if;
+    delete from sluice.log_loss where task_instance_id >= d.run_id << 20 and task_instance_id < (d.run_id + 1) << 20;
     delete from sluice.run_deletion where run_id = d.run_id;
     deleted := deleted + 1;
     up_to := d.run_id;
@@ -922,6 +926,32 @@ create table sluice.sign_in_failure (
   failures int not null,
   window_ends_at timestamptz not null
 );
+
+------------------------------------------------------------------------------------------------ vacuum
+
+-- Partitions have theirs from `open_generation`; tables that are not named here are small and change seldom.
+
+-- Ended rows stay for weeks. The default would leave a fifth of all of them dead before a vacuum: millions of index entries that
+-- admission, the pages and retention pass over.
+alter table sluice.dag_run set (autovacuum_vacuum_scale_factor = 0.02, autovacuum_analyze_scale_factor = 0.02);
+alter table sluice.run_progress set (autovacuum_vacuum_scale_factor = 0.02, autovacuum_analyze_scale_factor = 0.02);
+alter table sluice.task_instance set (autovacuum_vacuum_scale_factor = 0.02, autovacuum_analyze_scale_factor = 0.02);
+alter table sluice.run_key set (autovacuum_vacuum_scale_factor = 0.02);
+
+-- Few rows, each inserted, updated and deleted within moments: a share of them says nothing, and their vacuum takes milliseconds, so it
+-- need not be slowed down.
+alter table sluice.live_attempt set (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 1000,
+                                     autovacuum_vacuum_cost_delay = 0);
+alter table sluice.deferral set (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 1000,
+                                 autovacuum_vacuum_cost_delay = 0);
+alter table sluice.parent_ends set (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 1000,
+                                    autovacuum_vacuum_cost_delay = 0);
+alter table sluice.callback set (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 1000,
+                                 autovacuum_vacuum_cost_delay = 0);
+alter table sluice.run_deletion set (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 1000,
+                                     autovacuum_vacuum_cost_delay = 0);
+alter table sluice.workload_wait set (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 1000,
+                                      autovacuum_vacuum_cost_delay = 0);
 
 ------------------------------------------------------------------------------------------------ the start of runs
 
