@@ -6,6 +6,7 @@ import path from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import type pg from "pg";
 import { engineDeps } from "#lib/boot.ts";
+import { announceRequest } from "#lib/engine/lead-admission.ts";
 import { type EmbeddedPostgres, startEmbeddedPostgres } from "#lib/embedded/start.ts";
 import type { EngineDeps } from "#lib/engine/deps.ts";
 import { install } from "#lib/engine/install.ts";
@@ -57,7 +58,7 @@ export async function startSystem(options: SystemOptions = {}): Promise<System> 
   });
   const children: ChildProcess[] = [];
   try {
-    const deps = engineDeps(server.url, "bench", createLogger({ level: "error", component: "bench" }));
+    const deps = engineDeps(server.url, "bench", createLogger({ level: "error", component: "bench" }), announceRequest);
     await install(deps.pool);
     await deps.queue.start();
     const start = (kind: string): Promise<ChildProcess> => startProcess(kind, server, folder, dagsDir, options.env);

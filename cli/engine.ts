@@ -10,8 +10,12 @@ import { EXIT, trouble } from "./exit.ts";
  */
 export async function withEngine<T>(name: string, work: (deps: EngineDeps, actor: string) => Promise<T>): Promise<T> {
   const url = await databaseOrExit();
-  const [{ engineDeps }, { createLogger }] = await Promise.all([import("#lib/boot.ts"), import("#lib/obs/log.ts")]);
-  const deps = engineDeps(url, name, createLogger({ level: "warn", component: "cli" }));
+  const [{ engineDeps }, { announceRequest }, { createLogger }] = await Promise.all([
+    import("#lib/boot.ts"),
+    import("#lib/engine/lead-admission.ts"),
+    import("#lib/obs/log.ts"),
+  ]);
+  const deps = engineDeps(url, name, createLogger({ level: "warn", component: "cli" }), announceRequest);
   try {
     await deps.queue.start();
     return await work(deps, `cli:${os.userInfo().username}`);

@@ -36,12 +36,9 @@ function set(): Command {
     .argument("<value>", "a whole number, or none", parseValue)
     .action((name: Name, value: number | "none") =>
       withEngine("limits-set", async (deps) => {
-        const [{ setSystemLimit }, { admit }] = await Promise.all([
-          import("#lib/db/system-limits.ts"),
-          import("#lib/engine/admit.ts"),
-        ]);
+        const { setSystemLimit } = await import("#lib/db/system-limits.ts");
         await setSystemLimit(deps.pool, NAMES[name], value === "none" ? null : value);
-        await admit(deps);
+        await deps.requestAdmission();
         printLine(`${name}  ${value}`);
       }),
     );

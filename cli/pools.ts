@@ -36,12 +36,9 @@ function set(): Command {
     .option("--description <text>", "what it stands for")
     .action((name: string, slots: number, options: { description?: string }) =>
       withEngine("pools-set", async (deps) => {
-        const [{ upsertPool }, { admit }] = await Promise.all([
-          import("#lib/db/pools.ts"),
-          import("#lib/engine/admit.ts"),
-        ]);
+        const { upsertPool } = await import("#lib/db/pools.ts");
         await upsertPool(deps.pool, name, slots, options.description);
-        await admit(deps);
+        await deps.requestAdmission();
         printLine(`pool ${name} has ${slots} slots`);
       }),
     );

@@ -6,8 +6,8 @@ import { createPool } from "#lib/db/pool.ts";
 import type { PrismaClient } from "#lib/db/prisma.ts";
 import { createLogStore } from "#lib/db/task-logs.ts";
 import { messageOf } from "#lib/domain/errors.ts";
-import { admit } from "#lib/engine/admit.ts";
 import { createEngineDeps, type EngineDeps } from "#lib/engine/deps.ts";
+import { announceRequest } from "#lib/engine/lead-admission.ts";
 import { processSettings, type Settings } from "#lib/env.ts";
 import { createLogger } from "#lib/obs/log.ts";
 import { createJobQueue } from "#lib/queue/job-queue.ts";
@@ -21,7 +21,12 @@ const POOL_SIZE = 10;
 const QUERY_TIMEOUT_MS = 17_000;
 
 /** The engine on `url`. The caller starts `queue` before its first use and ends `pool` last. */
-export function engineDeps(url: string, name: string, log: Logger): EngineDeps {
+export function engineDeps(
+  url: string,
+  name: string,
+  log: Logger,
+  requestPass: (deps: EngineDeps) => Promise<unknown>,
+): EngineDeps {
   const pool = createPool({ url, max: POOL_SIZE, name, queryTimeoutMs: QUERY_TIMEOUT_MS });
   const onError = (error: unknown): void =>
     log.warn({ error: messageOf(error) }, "a database call in the background failed");
@@ -33,7 +38,7 @@ export function engineDeps(url: string, name: string, log: Logger): EngineDeps {
     logs: createLogStore(pool),
     log,
     newToken: randomUUID,
-    requestPass: admit,
+    requestPass,
   });
 }
 
@@ -77,7 +82,7 @@ async function buildWebDeps(): Promise<WebDeps> {
     throw new Error("the web process needs DATABASE_URL, SLUICE_SESSION_SECRET and SLUICE_API_TOKEN");
   }
   const log = createLogger({ level: read.settings.logLevel, component: "web" });
-  const engine = engineDeps(databaseUrl, "web", log);
+  const engine = engineDeps(databaseUrl, "web", log, announceRequest);
   await engine.queue.start();
   // Here and not above: worker and scheduler load this module too and have no use for Prisma.
   const { createPrisma } = await import("#lib/db/prisma.ts");

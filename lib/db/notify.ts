@@ -2,18 +2,23 @@ import type pg from "pg";
 
 /**
  * `sluice_tasks`: names of lanes with new work. `sluice_runs`: ids of runs whose state or logs changed. `sluice_schedules`: DAGs
- * whose schedules a scheduler is to look at.
+ * whose schedules a scheduler is to look at. `sluice_admission`: a full pass of admission is wanted.
  */
-export type Channel = "sluice_tasks" | "sluice_runs" | "sluice_schedules";
+export type Channel = "sluice_tasks" | "sluice_runs" | "sluice_schedules" | "sluice_admission";
 
 /** Postgres refuses a payload of 8,000 bytes or more. */
 const MAX_PAYLOAD = 7_900;
 
 /**
  * How often a channel is announced on at most. Tasks: at once, somebody waits to run them. Runs: people look at
- * them, and one transaction a step would cost a chain as much as the step.
+ * them, and one transaction a step would cost a chain as much as the step. Admission: the leader takes no more passes than that.
  */
-const EVERY_MS: Record<Channel, number> = { sluice_tasks: 0, sluice_runs: 100, sluice_schedules: 0 };
+const EVERY_MS: Record<Channel, number> = {
+  sluice_tasks: 0,
+  sluice_runs: 100,
+  sluice_schedules: 0,
+  sluice_admission: 10,
+};
 
 /**
  * Collects what to announce and sends it in one small transaction of its own, after the commit it speaks of; announcements

@@ -1,132 +1,227 @@
-import { type Demand, isParticular, type WorkerRoom, type Workload } from "./demand.ts";
+import {
+  type Demand,
+  isParticular,
+  type LaneRoom,
+  type ReadyClass,
+  type ReadyRun,
+  type TaskClass,
+  type WorkerRoom,
+} from "./demand.ts";
 import type { ResourceAmount } from "./model/resources.ts";
 import { isOffered } from "./needs.ts";
 import { laneParts, type WaitReason } from "./wait-reason.ts";
 
+/** The one judge of every limit: run, DAG, pool, system, lane and the resources of workers. */
 export type Ledger = {
-  /** Tasks that the workload's DAG has going. */
-  share(workload: Workload): number;
-  /** Why no task of the workload can be admitted now. */
-  blocks(workload: Workload): WaitReason | undefined;
-  /** Counts one more task of it; answers the worker that must take it, if not any will do. */
-  take(workload: Workload): string | undefined;
-  /** Keeps what would be the next to fit for it free for the rest of the pass. */
-  reserve(workload: Workload): void;
-  whenNoCandidate(workload: Workload): WaitReason;
+  /** Live attempts that the class's DAG has in the class's lane. */
+  share(of: TaskClass): number;
+  /** The lane has no room left, whatever waits in it; undefined while it has. */
+  laneBlocks(lane: LaneRoom): WaitReason | undefined;
+  /** Why no task of the class can ever be admitted, as things are set up now. */
+  neverFits(of: TaskClass): WaitReason | undefined;
+  /** Why no task of the class can be admitted now, into this run where its DAG limits the tasks of one. */
+  blocks(of: ReadyClass, run: ReadyRun | undefined): WaitReason | undefined;
+  /** The run has as many live tasks as its DAG allows for one. */
+  isFull(of: TaskClass, run: ReadyRun): boolean;
+  /** Counts one more task of it; returns the worker that must take it, if not any will do. */
+  take(of: ReadyClass, run: ReadyRun | undefined): string | undefined;
+  /**
+   * Keeps the amount that the class lacks free for it for the rest of the pass, when nothing else is in its way. A pool or a
+   * worker is kept for one class only.
+   */
+  reserve(of: ReadyClass, reason: WaitReason): void;
 };
 
-type Room = { worker: WorkerRoom; slots: Map<string, number>; free: ResourceAmount };
+type Room = { worker: WorkerRoom; slots: Map<string, number>; free: ResourceAmount; isKept: boolean };
+type Pool = { size: number; taken: number; reserved: number };
 
 const holds = (size: ResourceAmount, wanted: ResourceAmount): boolean =>
   size.cpu >= wanted.cpu && size.memory >= wanted.memory;
 
-/** What is taken, counting what this pass has admitted already. */
-export function createLedger({ workloads, workers, system }: Demand): Ledger {
-  const dags = new Map(workloads.map((workload) => [workload.dagId, workload.dag.taken]));
-  const lanes = new Map(workloads.map((workload) => [workload.lane, workload.laneFree]));
-  const pools = new Map(workloads.flatMap(({ pool }) => (pool === null ? [] : [[pool.name, pool.taken] as const])));
+const minus = (a: ResourceAmount, b: ResourceAmount): ResourceAmount => ({
+  cpu: a.cpu - b.cpu,
+  memory: a.memory - b.memory,
+});
+
+const shareKey = ({ laneId, dagId }: TaskClass): string => `${laneId} ${dagId}`;
+
+const add = <Key>(map: Map<Key, number>, key: Key, more: number): void => {
+  map.set(key, (map.get(key) ?? 0) + more);
+};
+
+/** What is taken before the pass, by what limits it. */
+function countsOf({ live, pools, lanes }: Demand) {
+  const poolsNow = new Map<string, Pool>();
+  for (const [name, size] of pools) poolsNow.set(name, { size, taken: 0, reserved: 0 });
+  const groupOf = new Map(lanes.map(({ id, groupId }) => [id, groupId]));
+  const counts = {
+    total: 0,
+    pools: poolsNow,
+    byLane: new Map<number, number>(),
+    byGroup: new Map<number, number>(),
+    byDag: new Map<string, number>(),
+    shares: new Map<string, number>(),
+    add(of: TaskClass, more: number) {
+      counts.total += more;
+      add(counts.byLane, of.laneId, more);
+      add(counts.byGroup, groupOf.get(of.laneId) ?? -1, more);
+      add(counts.byDag, of.dagId, more);
+      add(counts.shares, shareKey(of), more);
+      const pool = of.pool === null ? undefined : poolsNow.get(of.pool);
+      if (pool !== undefined) pool.taken += more * of.slots;
+    },
+  };
+  for (const { of, live: n } of live) counts.add(of, n);
+  return counts;
+}
+
+/** A ledger of what is taken, counting what this pass has admitted already. */
+export function createLedger(demand: Demand): Ledger {
+  const { dags, systemLimit, workers } = demand;
+  const counts = countsOf(demand);
+  const lanes = new Map(demand.lanes.map((lane) => [lane.id, lane]));
+  const groups = new Map(demand.groups.map((group) => [group.id, group]));
+  const ofRuns = new Map(demand.liveOfRuns);
   const rooms = workers.map((worker): Room => ({
     worker,
     slots: new Map(Object.entries(worker.slots)),
     free: { ...worker.free },
+    isKept: false,
   }));
-  let total = system.taken;
-  /** Pools whose free slots wait for a large task. */
-  const kept = new Set<string>();
+  const servingRooms = createServing(rooms);
 
-  const poolBlocks = ({ pool, slots }: Workload): WaitReason | undefined => {
-    if (pool === null) return undefined;
-    if (pool.size === null) return { code: "POOL_MISSING", pool: pool.name };
-    const taken = pools.get(pool.name)!;
-    const fits = taken + slots <= pool.size;
-    if (fits && !kept.has(pool.name)) return undefined;
-    return {
-      code: "POOL_FULL",
-      pool: pool.name,
-      taken,
-      size: pool.size,
-      wanted: slots,
-      ...(fits ? { kept: true } : {}),
-    };
+  const laneBlocks = (lane: LaneRoom): WaitReason | undefined => {
+    if (lane.slots === 0) return { code: "NO_WORKER", lane: lane.lane };
+    const group = groups.get(lane.groupId)!;
+    const isFull = (counts.byLane.get(lane.id) ?? 0) >= lane.room;
+    if (isFull) return { code: "SLOTS_TAKEN", lane: lane.lane, slots: lane.slots };
+    if ((counts.byGroup.get(group.id) ?? 0) < group.room) return undefined;
+    return { code: "SLOTS_TAKEN", lane: lane.lane, slots: group.slots, shared: true };
   };
 
-  const ofQueue = ({ lane }: Workload): Room[] =>
-    rooms.filter(({ worker }) => worker.queues.includes(laneParts(lane).queue));
+  const runLimitOf = ({ dagId }: TaskClass): number | null => dags.get(dagId)?.runLimit ?? null;
 
-  const serving = (workload: Workload): Room[] =>
-    ofQueue(workload).filter(({ worker }) => isOffered(workload.needs, worker.offers));
-
-  /** The worker of which least is left, so that large holes stay for large tasks. */
-  const fit = (workload: Workload): Room | undefined => {
-    const { slotClass } = laneParts(workload.lane);
-    const fitting = serving(workload).filter(
-      (room) => (room.slots.get(slotClass) ?? 0) > 0 && holds(room.free, workload.asks),
-    );
-    const left = ({ free }: Room): number => free.memory + free.cpu;
-    return fitting.toSorted((a, b) => left(a) - left(b) || (a.worker.id < b.worker.id ? -1 : 1))[0];
+  const isFull = (of: TaskClass, { runId }: ReadyRun): boolean => {
+    const limit = runLimitOf(of);
+    return limit !== null && (ofRuns.get(runId) ?? 0) >= limit;
   };
 
-  const workerBlock = (workload: Workload): WaitReason | undefined => {
-    if (!isParticular(workload) || fit(workload) !== undefined) return undefined;
-    const { lane, asks: wanted, needs } = workload;
-    const sizes = serving(workload).map(({ worker }) => worker.size);
-    if (sizes.length === 0) {
-      const versions = [...new Set(ofQueue(workload).map(({ worker }) => worker.version))].toSorted();
-      return { code: "NO_WORKER_OFFERS", lane, needs, versions };
+  /** What will not change by waiting: nothing is kept for it, and it stands in nobody's way. */
+  const neverFits = (of: TaskClass): WaitReason | undefined => {
+    if (of.pool !== null) {
+      const pool = counts.pools.get(of.pool);
+      if (pool === undefined) return { code: "POOL_MISSING", pool: of.pool };
+      if (of.slots > pool.size) return { code: "POOL_TOO_SMALL", pool: of.pool, size: pool.size, wanted: of.slots };
     }
-    if (sizes.some((size) => holds(size, wanted)))
-      return { code: "RESOURCES_TAKEN", lane, wanted, ...(needs.length > 0 ? { needs } : {}) };
-    const most = (of: keyof ResourceAmount): number => Math.max(0, ...sizes.map((size) => size[of]));
-    return { code: "NO_WORKER_LARGE_ENOUGH", lane, wanted, largest: { cpu: most("cpu"), memory: most("memory") } };
+    return isParticular(of) ? noSuchWorker(of, servingRooms) : undefined;
   };
 
-  const laneBlocks = (workload: Workload): WaitReason | undefined => {
-    const free = lanes.get(workload.lane)!;
-    if (free === null) return { code: "NO_WORKER", lane: workload.lane };
-    return free > 0 ? undefined : { code: "SLOTS_TAKEN", lane: workload.lane, slots: workload.laneSlots };
-  };
-
-  const limitBlocks = ({ dagId, dag: { limit } }: Workload): WaitReason | undefined => {
-    const taken = dags.get(dagId)!;
+  const limitBlocks = (of: TaskClass, run: ReadyRun | undefined): WaitReason | undefined => {
+    const { dagId } = of;
+    const runLimit = runLimitOf(of);
+    if (run !== undefined && runLimit !== null && isFull(of, run)) return { code: "RUN_LIMIT", limit: runLimit };
+    const limit = dags.get(dagId)?.limit ?? null;
+    const taken = counts.byDag.get(dagId) ?? 0;
     if (limit !== null && taken >= limit) return { code: "DAG_LIMIT", dagId, taken, limit };
-    if (system.limit !== null && total >= system.limit) {
-      return { code: "SYSTEM_LIMIT", taken: total, limit: system.limit };
-    }
+    if (systemLimit !== null && counts.total >= systemLimit)
+      return { code: "SYSTEM_LIMIT", taken: counts.total, limit: systemLimit };
     return undefined;
   };
 
+  const poolBlocks = (of: TaskClass): WaitReason | undefined => {
+    if (of.pool === null) return undefined;
+    const { size, taken, reserved } = counts.pools.get(of.pool)!;
+    if (taken + reserved + of.slots <= size) return undefined;
+    const isKept = taken + of.slots <= size;
+    return { code: "POOL_FULL", pool: of.pool, taken, size, wanted: of.slots, ...(isKept ? { kept: true } : {}) };
+  };
+
+  const workerBlocks = (of: TaskClass): WaitReason | undefined => {
+    if (!isParticular(of) || fit(of, servingRooms) !== undefined) return undefined;
+    const needs = of.needs.length > 0 ? { needs: of.needs } : {};
+    return { code: "RESOURCES_TAKEN", lane: of.lane, wanted: of.asks, ...needs };
+  };
+
   return {
-    share: (workload) => dags.get(workload.dagId)!,
-    blocks: (workload) =>
-      // A lane that nobody serves is the reason, whatever else there is too little of.
-      (workload.laneFree === null ? laneBlocks(workload) : undefined) ??
-      limitBlocks(workload) ??
-      poolBlocks(workload) ??
-      workerBlock(workload) ??
-      laneBlocks(workload),
-    take(workload) {
-      total++;
-      dags.set(workload.dagId, dags.get(workload.dagId)! + 1);
-      lanes.set(workload.lane, lanes.get(workload.lane)! - 1);
-      if (workload.pool !== null) pools.set(workload.pool.name, pools.get(workload.pool.name)! + workload.slots);
-      if (!isParticular(workload)) return undefined;
-      const room = fit(workload)!;
-      const { slotClass } = laneParts(workload.lane);
+    share: (of) => counts.shares.get(shareKey(of)) ?? 0,
+    laneBlocks,
+    neverFits,
+    isFull,
+    blocks: (of, run) =>
+      neverFits(of) ?? laneBlocks(lanes.get(of.laneId)!) ?? limitBlocks(of, run) ?? poolBlocks(of) ?? workerBlocks(of),
+    take(of, run) {
+      counts.add(of, 1);
+      if (run !== undefined) add(ofRuns, run.runId, 1);
+      if (!isParticular(of)) return undefined;
+      const room = fit(of, servingRooms)!;
+      const { slotClass } = laneParts(of.lane);
       room.slots.set(slotClass, room.slots.get(slotClass)! - 1);
-      room.free = { cpu: room.free.cpu - workload.asks.cpu, memory: room.free.memory - workload.asks.memory };
+      room.free = minus(room.free, of.asks);
       return room.worker.id;
     },
-    reserve(workload) {
-      const blocked = poolBlocks(workload);
-      if (blocked?.code === "POOL_FULL") kept.add(blocked.pool);
-      if (workerBlock(workload)?.code !== "RESOURCES_TAKEN") return;
+    reserve(of, reason) {
+      const pool = of.pool === null ? undefined : counts.pools.get(of.pool)!;
+      if (reason.code === "POOL_FULL" && pool?.reserved === 0 && workerBlocks(of) === undefined)
+        pool.reserved = of.slots;
+      if (reason.code !== "RESOURCES_TAKEN") return;
       // The one on which most is free gets there first.
-      const [room] = serving(workload)
-        .filter(({ worker }) => holds(worker.size, workload.asks))
+      const [room] = servingRooms(of)
+        .filter(({ worker, isKept }) => !isKept && holds(worker.size, of.asks))
         .toSorted((a, b) => b.free.memory - a.free.memory || b.free.cpu - a.free.cpu);
-      if (room) room.free = { cpu: 0, memory: 0 };
+      if (room === undefined) return;
+      room.isKept = true;
+      room.free = minus(room.free, of.asks);
     },
-    whenNoCandidate: ({ runLimit, lane, laneSlots }) =>
-      runLimit === null ? { code: "SLOTS_TAKEN", lane, slots: laneSlots } : { code: "RUN_LIMIT", limit: runLimit },
   };
+}
+
+type Serving = {
+  (of: TaskClass): Room[];
+  /** All workers of the class's queue, whatever they offer. */
+  ofQueue(of: TaskClass): Room[];
+};
+
+function createServing(rooms: readonly Room[]): Serving {
+  const byClass = new Map<number, Room[]>();
+  const ofQueue = ({ lane }: TaskClass): Room[] =>
+    rooms.filter(({ worker }) => worker.queues.includes(laneParts(lane).queue));
+  const serving = (of: TaskClass): Room[] => {
+    const known = byClass.get(of.id) ?? ofQueue(of).filter(({ worker }) => isOffered(of.needs, worker.offers));
+    byClass.set(of.id, known);
+    return known;
+  };
+  return Object.assign(serving, { ofQueue });
+}
+
+function noSuchWorker(of: TaskClass, serving: Serving): WaitReason | undefined {
+  const { lane, asks: wanted, needs } = of;
+  const sizes = serving(of).map(({ worker }) => worker.size);
+  if (sizes.length === 0) {
+    const versions = [...new Set(serving.ofQueue(of).map(({ worker }) => worker.version))].toSorted();
+    return { code: "NO_WORKER_OFFERS", lane, needs, versions };
+  }
+  if (sizes.some((size) => holds(size, wanted))) return undefined;
+  const most = (what: keyof ResourceAmount): number => Math.max(0, ...sizes.map((size) => size[what]));
+  return { code: "NO_WORKER_LARGE_ENOUGH", lane, wanted, largest: { cpu: most("cpu"), memory: most("memory") } };
+}
+
+/**
+ * The worker that takes a task of the class: one with a free slot before one that would take it next, and of these the one
+ * of which least is left, so that large holes stay for large tasks.
+ */
+function fit(of: TaskClass, serving: Serving): Room | undefined {
+  const { slotClass } = laneParts(of.lane);
+  const isFree = ({ slots, worker }: Room): boolean => slots.get(slotClass)! > (worker.ahead[slotClass] ?? 0);
+  const left = ({ free }: Room): number => free.memory + free.cpu;
+  const goesFirst = (a: Room, b: Room): boolean => {
+    if (isFree(a) !== isFree(b)) return isFree(a);
+    if (left(a) !== left(b)) return left(a) < left(b);
+    return a.worker.id < b.worker.id;
+  };
+  let best: Room | undefined;
+  for (const room of serving(of)) {
+    if ((room.slots.get(slotClass) ?? 0) <= 0 || !holds(room.free, of.asks)) continue;
+    if (best === undefined || goesFirst(room, best)) best = room;
+  }
+  return best;
 }

@@ -1,67 +1,163 @@
 import { createLedger, type Ledger } from "./admission-ledger.ts";
-import type { Demand, Workload } from "./demand.ts";
+import type { Demand, LaneRoom, ReadyClass, ReadyRun } from "./demand.ts";
+import { createHeap, type Heap } from "./heap.ts";
+import { advanceClock, type LaneClock, nextPriority, PRIORITY_ORDER } from "./lane-clock.ts";
 import type { Priority } from "./model/task.ts";
 import type { WaitReason } from "./wait-reason.ts";
 
 /**
- * Who goes next. Admission reads what is ready and what is taken, this decides, one guarded UPDATE applies it:
- * no limit is ever exceeded, because the decision is made and written under one lock.
+ * Who goes next: a pure decision over what was read without a lock. The database counts again under the lock when it
+ * applies the decision, so a limit is never exceeded, whatever happened in between. docs/fairness.md declares the rule.
  */
 
+/** One task to admit: the oldest ready one of a class, in one run where the DAG limits the tasks of a run. */
+export type Grant = { classId: number; runId: string | null; workerId: string | null };
+
 export type Admission = {
-  /** Task instances to admit, in the order in which they go. */
-  admitted: string[];
-  /** Which worker must take it, for those that ask for processors or memory. */
-  assigned: Map<string, string>;
-  /** Why what is left of a workload waits. */
+  /** In the order in which they go. */
+  grants: Grant[];
+  /** Why what is left of a class waits. */
   waits: Map<number, WaitReason>;
+  /** The clocks of lanes that admit something, as they are after it. */
+  clocks: Map<number, LaneClock>;
+  /** More tasks of a class may be ready than were known of, and there was room for them: another pass is wanted. */
+  again: boolean;
 };
 
-const RANK: Record<Priority, number> = { high: 2, medium: 1, low: 0 };
+/** From this time on what others could overtake for ever has the room that it lacks kept free. */
+export const RESERVE_AFTER_MS = 60_000;
 
-/** A workload that got nothing for so long counts as one priority higher, again and again: nobody starves. */
-const AGEING_MS = 600_000;
+type Entry = {
+  of: ReadyClass;
+  /** The share it was put into its heap with, and the place in the order of those with the same. */
+  share: number;
+  turn: number;
+  left: number;
+  runs: { run: ReadyRun; left: number }[] | null;
+};
 
-type Entry = { workload: Workload; level: number; next: number };
+type Lane = { room: LaneRoom; clock: LaneClock; heaps: Record<Priority, Heap<Entry>>; turn: number };
 
 /**
- * The highest priority first; within it the DAG that occupies least, so that ten thousand ready tasks of one DAG do
- * not keep another's first task waiting; within a DAG the oldest task. What has waited for long for more than is
- * free at once has the next of it kept free: a large task is not overtaken by small ones for ever.
+ * Lanes take turns, the one whose next class was admitted longest ago first. In a lane the priorities share what there is room for
+ * (lane-clock.ts); within one, the DAG with the smallest share of the lane goes first, then the class that was admitted
+ * longest ago, then the oldest task. What a class's turn finds blocked is out for the rest of the pass.
  */
 export function decideAdmission(demand: Demand): Admission {
   const ledger = createLedger(demand);
-  const waits = new Map<number, WaitReason>();
-  const assigned = new Map<string, string>();
-  const admitted: string[] = [];
-  let open: Entry[] = demand.workloads.map((workload) => ({
-    workload,
-    level: RANK[workload.priority] + Math.floor(workload.starvedMs / AGEING_MS),
-    next: 0,
-  }));
-  while (open.length > 0) {
-    const best = open.reduce((a, b) => (goesBefore(b, a, ledger) ? b : a));
-    const reason = ledger.blocks(best.workload);
-    const id = best.workload.candidates[best.next];
-    if (reason === undefined && id !== undefined) {
-      const workerId = ledger.take(best.workload);
-      if (workerId !== undefined) assigned.set(id, workerId);
-      admitted.push(id);
-      best.next++;
-      continue;
-    }
-    const left = best.next < best.workload.candidates.length || best.workload.hasMore;
-    if (left) waits.set(best.workload.id, reason ?? ledger.whenNoCandidate(best.workload));
-    if (left && best.workload.starvedMs >= AGEING_MS) ledger.reserve(best.workload);
-    open = open.filter((entry) => entry !== best);
+  const pass = createPass(ledger);
+  const byLane = Map.groupBy(demand.ready, ({ laneId }) => laneId);
+  const open = demand.lanes.flatMap((room): Lane[] => {
+    const ready = byLane.get(room.id);
+    return ready === undefined ? [] : [pass.open(room, ready)];
+  });
+  const lanes = createHeap<Lane>((a, b) => a.turn - b.turn < 0 || (a.turn === b.turn && a.room.id < b.room.id), open);
+  for (let lane = lanes.pop(); lane !== undefined; lane = lanes.pop()) {
+    if (pass.step(lane)) lanes.push(lane);
   }
-  return { admitted, assigned, waits };
+  return pass.result();
 }
 
-function goesBefore(a: Entry, b: Entry, ledger: Ledger): boolean {
-  if (a.level !== b.level) return a.level > b.level;
-  const share = ledger.share(a.workload) - ledger.share(b.workload);
-  if (share !== 0) return share < 0;
-  if (a.workload.starvedMs !== b.workload.starvedMs) return a.workload.starvedMs > b.workload.starvedMs;
-  return a.workload.id < b.workload.id;
+/** What a pass has decided so far. */
+function createPass(ledger: Ledger) {
+  const admission: Admission = { grants: [], waits: new Map(), clocks: new Map(), again: false };
+  let now = Number.MAX_SAFE_INTEGER / 2;
+
+  const entryOf = (of: ReadyClass): Entry => ({
+    of,
+    share: ledger.share(of),
+    turn: of.lastAdmittedAt,
+    left: of.ready,
+    runs: of.runs === null ? null : of.runs.map((run) => ({ run, left: run.ready })),
+  });
+
+  const before = (a: Entry, b: Entry): boolean => {
+    if (a.share !== b.share) return a.share < b.share;
+    return a.turn !== b.turn ? a.turn < b.turn : a.of.id < b.of.id;
+  };
+
+  /** The heap's first entry by the shares of now: they only grow, so an entry may lie too far up, never too far down. */
+  const first = (heap: Heap<Entry>): Entry | undefined => {
+    for (;;) {
+      const entry = heap.peek();
+      if (entry === undefined) return undefined;
+      const share = ledger.share(entry.of);
+      if (share === entry.share) return entry;
+      heap.pop();
+      heap.push({ ...entry, share });
+    }
+  };
+
+  /** Which run the class's next task is of: the oldest that has one and room for it. */
+  const nextRun = ({ runs, of }: Entry): { run: ReadyRun; left: number } | undefined => {
+    while (runs !== null && runs.length > 0 && (runs[0]!.left === 0 || ledger.isFull(of, runs[0]!.run))) runs.shift();
+    return runs?.[0];
+  };
+
+  const wait = (entry: Entry, reason: WaitReason): void => {
+    admission.waits.set(entry.of.id, reason);
+    const gotNothing = entry.turn === entry.of.lastAdmittedAt;
+    if (gotNothing && entry.of.waitedMs >= RESERVE_AFTER_MS) ledger.reserve(entry.of, reason);
+  };
+
+  const close = (lane: Lane, reason: WaitReason): void => {
+    for (const priority of PRIORITY_ORDER) {
+      const heap = lane.heaps[priority];
+      for (let entry = heap.pop(); entry !== undefined; entry = heap.pop()) {
+        const { of, left } = entry;
+        const never = reason.code === "NO_WORKER" ? undefined : ledger.neverFits(of);
+        if (left > 0 || of.hasMore) admission.waits.set(of.id, never ?? reason);
+      }
+    }
+  };
+
+  const take = (lane: Lane, entry: Entry, inRun: { run: ReadyRun; left: number } | undefined): void => {
+    const { of } = entry;
+    const workerId = ledger.take(of, inRun?.run) ?? null;
+    admission.grants.push({ classId: of.id, runId: inRun?.run.runId ?? null, workerId });
+    lane.clock = advanceClock(lane.clock, of.priority);
+    admission.clocks.set(lane.room.id, lane.clock);
+    entry.left--;
+    if (inRun !== undefined) inRun.left--;
+    lane.heaps[of.priority].push({ ...entry, turn: now++, share: ledger.share(of) });
+  };
+
+  /** What was known of the class has gone; where there may be more, that is for another pass, or its runs are full. */
+  const end = ({ of, runs }: Entry, left: number): void => {
+    if (runs !== null && (left > 0 || of.hasMore)) {
+      const run = of.runs!.find((each) => ledger.isFull(of, each)) ?? of.runs![0]!;
+      const reason = ledger.blocks(of, run);
+      if (reason !== undefined) admission.waits.set(of.id, reason);
+    }
+    if (of.hasMore) admission.again = true;
+  };
+
+  return {
+    result: () => admission,
+    open(room: LaneRoom, ready: readonly ReadyClass[]): Lane {
+      const heapOf = (wanted: Priority): Heap<Entry> =>
+        createHeap(before, ready.filter(({ priority }) => priority === wanted).map(entryOf));
+      const heaps = { high: heapOf("high"), medium: heapOf("medium"), low: heapOf("low") };
+      return { room, clock: room.clock, heaps, turn: 0 };
+    },
+    /** One more class of the lane has its turn; false when nothing is left to decide in it. */
+    step(lane: Lane): boolean {
+      const blocked = ledger.laneBlocks(lane.room);
+      if (blocked !== undefined) close(lane, blocked);
+      const priority = nextPriority(lane.clock, (each) => lane.heaps[each].size > 0);
+      if (priority === undefined) return false;
+      const heap = lane.heaps[priority];
+      const entry = first(heap)!;
+      heap.pop();
+      const inRun = nextRun(entry);
+      if (entry.left === 0 || (entry.runs !== null && inRun === undefined)) end(entry, entry.left);
+      else {
+        const reason = ledger.blocks(entry.of, inRun?.run);
+        if (reason === undefined) take(lane, entry, inRun);
+        else wait(entry, reason);
+      }
+      lane.turn = Math.min(...PRIORITY_ORDER.map((each) => lane.heaps[each].peek()?.turn ?? Infinity));
+      return true;
+    },
+  };
 }

@@ -4,8 +4,11 @@ import { needsText } from "./needs.ts";
 /** Why a task that could run does not, with the numbers that say so. */
 export type WaitReason =
   | { code: "NO_WORKER"; lane: string }
-  | ({ code: "SLOTS_TAKEN"; lane: string; slots: number } & Held)
+  /** `shared`: the slots are those of workers that serve other queues as well. */
+  | ({ code: "SLOTS_TAKEN"; lane: string; slots: number; shared?: boolean } & Held)
   | { code: "POOL_MISSING"; pool: string }
+  /** The pool has fewer slots in all than one task wants. */
+  | { code: "POOL_TOO_SMALL"; pool: string; size: number; wanted: number }
   | ({ code: "POOL_FULL"; pool: string; taken: number; size: number; wanted: number; kept?: boolean } & Held)
   | { code: "DAG_LIMIT"; dagId: string; taken: number; limit: number }
   | { code: "RUN_LIMIT"; limit: number }
@@ -32,6 +35,31 @@ export type Occupancy = {
   particular: boolean;
 };
 
+/**
+ * What a reason waits for, as a key that `sluice.contention` collects: while a key is there, no child continues in a slot
+ * that takes from it.
+ */
+const KEYS: { readonly [C in WaitReason["code"]]: (of: Waiting, reason: WaitReason & { code: C }) => string | null } = {
+  NO_WORKER: () => null,
+  POOL_MISSING: () => null,
+  POOL_TOO_SMALL: () => null,
+  NO_WORKER_LARGE_ENOUGH: () => null,
+  NO_WORKER_OFFERS: () => null,
+  SLOTS_TAKEN: ({ laneId, groupId }, { shared }) => (shared === true ? `group:${groupId}` : `lane:${laneId}`),
+  POOL_FULL: (_, { pool }) => `pool:${pool}`,
+  DAG_LIMIT: ({ dagId }) => `dag:${dagId}`,
+  RUN_LIMIT: ({ dagId }) => `run:${dagId}`,
+  SYSTEM_LIMIT: () => "system",
+  RESOURCES_TAKEN: () => "resources",
+};
+
+type Waiting = { dagId: string; laneId: number; groupId: number };
+
+/** The key of what a class waits for; null when it waits for nothing that others could leave to it. */
+export function blockedOn(of: Waiting, reason: WaitReason): string | null {
+  return (KEYS[reason.code] as (of: Waiting, reason: WaitReason) => string | null)(of, reason);
+}
+
 /** A lane's name is its queue and its slot class. */
 export function laneParts(lane: string): { queue: string; slotClass: string } {
   const dot = lane.lastIndexOf(".");
@@ -39,7 +67,8 @@ export function laneParts(lane: string): { queue: string; slotClass: string } {
 }
 
 const HELD: { readonly [C in WaitReason["code"]]?: (reason: WaitReason & { code: C }, taken: Occupancy) => boolean } = {
-  SLOTS_TAKEN: (reason, { lane }) => lane === reason.lane,
+  SLOTS_TAKEN: ({ lane: of, shared }, { lane }) =>
+    shared === true ? laneParts(lane).slotClass === laneParts(of).slotClass : lane === of,
   POOL_FULL: (reason, { pool }) => pool === reason.pool,
   SYSTEM_LIMIT: () => true,
   RESOURCES_TAKEN: (_, { particular }) => particular,
@@ -82,9 +111,12 @@ const SENTENCES: { readonly [C in WaitReason["code"]]: (reason: WaitReason & { c
   NO_WORKER: ({ lane }) => `no live worker serves queue "${laneParts(lane).queue}"`,
   SLOTS_TAKEN: (reason) => {
     const { queue, slotClass } = laneParts(reason.lane);
-    return `all ${reason.slots} ${slotClass} slots of queue "${queue}" are taken${heldBy(reason)}`;
+    const others = reason.shared === true ? " and the other queues of its workers" : "";
+    return `all ${reason.slots} ${slotClass} slots of queue "${queue}"${others} are taken${heldBy(reason)}`;
   },
   POOL_MISSING: ({ pool }) => `there is no pool "${pool}"; create it with: sluice pools set ${pool} <slots>`,
+  POOL_TOO_SMALL: ({ pool, size, wanted }) =>
+    `it wants ${wanted} slots of pool "${pool}", which has ${size} in all; enlarge it with: sluice pools set ${pool} ${wanted}`,
   POOL_FULL: (reason) =>
     `pool "${reason.pool}" has ${reason.taken} of ${reason.size} slots taken${heldBy(reason)}, and this task wants ${reason.wanted}${reason.kept ? "; what is free is kept for a larger one that has waited for long" : ""}`,
   DAG_LIMIT: ({ dagId, taken, limit }) => `DAG "${dagId}" has ${taken} of ${limit} tasks going (limits.maxActiveTasks)`,

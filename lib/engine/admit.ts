@@ -1,72 +1,168 @@
-import { messageOf } from "#lib/domain/errors.ts";
+import {
+  type Capacity,
+  overRunLimits,
+  readCapacity,
+  readReadyClasses,
+  readReadyRuns,
+  readWorkers,
+  waitingNoMore,
+} from "#lib/db/admission-reads.ts";
+import { type AdmissionPlan, type Admitted, applyAdmission, readyDue } from "#lib/db/admission.ts";
+import type { Db } from "#lib/db/pool.ts";
+import type { TaskClassCache } from "#lib/db/task-classes.ts";
+import { retried } from "#lib/db/tx.ts";
 import { decideAdmission } from "#lib/domain/admission.ts";
-import { withHolders, type WaitReason } from "#lib/domain/wait-reason.ts";
-import { admitReady, lockAdmission, readDemand, readyDue } from "#lib/db/admission.ts";
-import { inTx, retried } from "#lib/db/tx.ts";
-import { hasWaits, readOccupancy, replaceWaits } from "#lib/db/waits.ts";
+import { createLedger } from "#lib/domain/admission-ledger.ts";
+import { type Demand, isParticular, type LaneRoom, type ReadyClass } from "#lib/domain/demand.ts";
+import { messageOf } from "#lib/domain/errors.ts";
+import { laneRooms } from "#lib/domain/lane-rooms.ts";
+import type { WaitReason } from "#lib/domain/wait-reason.ts";
+import { admissionPlan, isEmptyPlan } from "./admission-plan.ts";
 import type { EngineDeps } from "./deps.ts";
 
 /**
- * Hands ready task instances to the workers, as far as their slots go. Called by whoever made tasks ready or
- * freed a slot, after that commit; a process runs one pass and keeps at most one more waiting. A failed pass is
- * logged, not thrown; the scheduler's regular pass is the net.
+ * A full pass of admission: hands ready task instances to the workers, as far as every limit has room. It reads and decides without
+ * a lock and applies the decision in one call. Calls of one process at the same time share a pass. A failed one is logged, not
+ * thrown: a scheduler's regular pass is the net. Returns how many were admitted.
  */
 export async function admit(deps: EngineDeps): Promise<number> {
-  return sharedPass(deps).catch(() => 0);
+  try {
+    return await deps.coalesce("admission", () => passes(deps, "open lanes"));
+  } catch (error) {
+    deps.log.warn({ error: messageOf(error) }, "an admission pass failed; a scheduler's next regular one covers it");
+    return 0;
+  }
 }
 
-/** Makes what waits for its next attempt or look ready when its time has come, and hands it out. */
+/** Makes all tasks ready whose time for the next attempt or look has come, and has them admitted. */
 export async function admitDue(deps: EngineDeps): Promise<void> {
-  const { moved } = await retried(() => readyDue(deps.pool));
-  if (moved > 0) await admit(deps);
+  if (await readyAllDue(deps)) await admit(deps);
 }
 
 /**
- * A scheduler's regular look: whatever is due or was left behind is handed out. One statement while nothing is ready. Throws when
- * nothing can be handed out: there is no net under this one.
+ * A scheduler's regular pass: admits what is due or was left behind, and writes down why the rest waits, that of full lanes
+ * included. Throws when it fails: there is no net under this one.
  */
 export async function admitLeft(deps: EngineDeps): Promise<void> {
-  const { isReady } = await retried(() => readyDue(deps.pool));
-  if (isReady && decideAdmission(await readDemand(deps.pool)).admitted.length > 0) await sharedPass(deps);
+  await readyAllDue(deps);
+  await deps.coalesce("regular admission", () => passes(deps, "all lanes"));
 }
 
-/** Why what is ready still waits is written down; nothing is written while that stays as it is, and one statement asked while nothing is ready. */
-export async function explainWaits(deps: EngineDeps): Promise<void> {
-  if (!(await hasWaits(deps.pool))) return;
-  await writeWaits(deps, decideAdmission(await readDemand(deps.pool)).waits);
-}
-
-/** Writes down why what is ready is not admitted: what admission would decide now, without deciding it. */
-async function writeWaits(deps: EngineDeps, waits: ReadonlyMap<number, WaitReason>): Promise<void> {
-  const occupancy = waits.size === 0 ? [] : await readOccupancy(deps.pool);
-  const told = new Map([...waits].map(([id, reason]) => [id, withHolders(reason, occupancy)]));
-  await retried(() => replaceWaits(deps.pool, told));
-}
-
-/** Calls of one process at the same time share a pass. */
-function sharedPass(deps: EngineDeps): Promise<number> {
-  return deps.coalesce("admission", () => pass(deps));
-}
-
-async function pass(deps: EngineDeps): Promise<number> {
-  try {
-    const admitted = await inTx(deps.pool, async (tx) => {
-      // Sent together, and still two statements: the second one's snapshot is taken when the lock is held.
-      const [, demand] = await Promise.all([lockAdmission(tx), readDemand(tx)]);
-      const { admitted, assigned } = decideAdmission(demand);
-      return admitted.length === 0 ? [] : await admitReady(tx, admitted, assigned);
-    });
-    deps.notifier.announce(
-      "sluice_tasks",
-      admitted.map((attempt) => attempt.lane),
-    );
-    deps.notifier.announce(
-      "sluice_runs",
-      admitted.map((attempt) => attempt.runId),
-    );
-    return admitted.length;
-  } catch (error) {
-    deps.log.warn({ error: messageOf(error) }, "an admission pass failed; the next one covers it");
-    throw error;
+/** In slices, so that no number of tasks is too many for one statement; true when some have become ready. */
+async function readyAllDue(deps: EngineDeps): Promise<boolean> {
+  let any = false;
+  for (let more = true; more;) {
+    const { moved, hasMore } = await retried(() => readyDue(deps.pool));
+    any ||= moved > 0;
+    more = hasMore;
   }
+  return any;
+}
+
+/** A pass over lanes with room reads no class of the others; one over all lanes says why these wait, too. */
+type Scope = "open lanes" | "all lanes";
+
+/** Passes of one call: each one that admits may find that there was more of a class than it knew of. */
+const MAX_PASSES = 20;
+
+async function passes(deps: EngineDeps, scope: Scope): Promise<number> {
+  let sum = 0;
+  for (let n = 0; n < MAX_PASSES; n++) {
+    const { plan, again } = await planAdmission(deps.pool, deps.caches.classes, scope);
+    if (isEmptyPlan(plan)) break;
+    const { attempts, granted } = await retried(() => applyAdmission(deps.pool, plan));
+    sum += attempts.length;
+    announceAdmitted(deps, attempts);
+    const wasRefused = attempts.length < granted || (plan.grants.length > 0 && granted === 0);
+    if (attempts.length === 0 || !(again || wasRefused)) break;
+  }
+  return sum;
+}
+
+/** Tells workers of what they may claim, and pages of the runs, after the commit. */
+function announceAdmitted({ notifier }: EngineDeps, attempts: readonly Admitted[]): void {
+  notifier.announce(
+    "sluice_tasks",
+    attempts.map(({ lane }) => lane),
+  );
+  notifier.announce(
+    "sluice_runs",
+    attempts.map(({ runId }) => runId),
+  );
+}
+
+/** What a pass would do now: reads and decides, and writes nothing. `again`: there may be room for more than was known of. */
+export async function planAdmission(
+  db: Db,
+  classes: TaskClassCache,
+  scope: Scope,
+): Promise<{ plan: AdmissionPlan; again: boolean }> {
+  const capacity = await readCapacity(db, classes);
+  const { lanes, groups } = laneRooms(capacity.lanes, capacity.workers);
+  const { pools, dags, systemLimit, live } = capacity;
+  const empty: Demand = {
+    lanes,
+    groups,
+    pools,
+    dags,
+    systemLimit,
+    live,
+    liveOfRuns: new Map(),
+    workers: [],
+    ready: [],
+  };
+  const { read, unread } = lanesToRead(empty, capacity, scope);
+  const { ready, written } =
+    read.length > 0 ? await readReadyClasses(db, classes, read) : { ready: [], written: new Map() };
+  const demand = await withRunsAndWorkers(db, { ...empty, ready });
+  const decision = decideAdmission(demand);
+  const isRegular = scope === "all lanes";
+  const gone = isRegular ? await waitingNoMore(db) : [];
+  const overRuns = isRegular ? await keysOfOverRuns(db, demand) : undefined;
+  const plan = admissionPlan({ capacity, demand, unread, written, decision, gone, overRuns });
+  return { plan, again: decision.again };
+}
+
+function lanesToRead(
+  empty: Demand,
+  { readyLanes }: Capacity,
+  scope: Scope,
+): { read: LaneRoom[]; unread: Map<LaneRoom, WaitReason> } {
+  const ledger = createLedger(empty);
+  const unread = new Map<LaneRoom, WaitReason>();
+  const read = empty.lanes.filter((lane) => {
+    if (!readyLanes.has(lane.id)) return false;
+    const reason = ledger.laneBlocks(lane);
+    if (reason === undefined || scope === "all lanes") return true;
+    unread.set(lane, reason);
+    return false;
+  });
+  return { read, unread };
+}
+
+/** What only some classes need: their ready tasks by run, and each worker with what is free of it. */
+async function withRunsAndWorkers(db: Db, demand: Demand): Promise<Demand> {
+  const limited = demand.ready.filter(({ dagId }) => (demand.dags.get(dagId)?.runLimit ?? null) !== null);
+  const workers = demand.ready.some(isParticular) ? await readWorkers(db) : [];
+  if (limited.length === 0) return { ...demand, workers };
+  const most = Math.max(...demand.lanes.map(({ room }) => room));
+  const { runs, live } = await readReadyRuns(db, limited, most);
+  const ready = demand.ready.map((of): ReadyClass => {
+    const found = runs.get(of.id);
+    if (found === undefined) return of;
+    const sum = found.runs.reduce((total, run) => total + run.ready, 0);
+    return { ...of, ready: sum, hasMore: found.hasMore, runs: found.runs };
+  });
+  return { ...demand, workers, ready, liveOfRuns: live };
+}
+
+/** Keys of DAGs of which a run has more live tasks than one may have now: a limit that was lowered. */
+async function keysOfOverRuns(db: Db, { live, dags }: Demand): Promise<string[]> {
+  const limits = new Map<number, number>();
+  for (const { of } of live) {
+    const limit = dags.get(of.dagId)?.runLimit ?? null;
+    if (limit !== null) limits.set(of.id, limit);
+  }
+  if (limits.size === 0) return [];
+  return (await overRunLimits(db, limits)).map((dagId) => `run:${dagId}`);
 }

@@ -1,6 +1,6 @@
 import { randomUUID } from "node:crypto";
 import { beforeEach, describe, expect, test } from "vitest";
-import { readDemand } from "#lib/db/admission.ts";
+import { readReadyClasses } from "#lib/db/admission-reads.ts";
 import { upsertPool } from "#lib/db/pools.ts";
 import { setSystemLimit } from "#lib/db/system-limits.ts";
 import { inTx } from "#lib/db/tx.ts";
@@ -149,13 +149,14 @@ describe("capacity", () => {
     expect(await waits()).toEqual([]);
   });
 
-  test("the candidates of a pass are as many as there is room, whatever is ready", async () => {
+  test("a pass counts a class as far as there is room, whatever is ready", async () => {
     const { deps } = database;
     await publishWide("window", 2_000, {});
     await start(deps, "window");
-    await worker(deps, "w", 4);
-    const demand = await readDemand(deps.pool);
-    expect(demand.workloads[0]).toMatchObject({ laneSlots: 4, laneFree: 0, candidates: [], hasMore: true });
+    const { rows } = await deps.pool.query<{ id: number }>("select id from sluice.lane");
+    const lanes = rows.map(({ id }) => ({ id, room: 2 }));
+    const { ready } = await readReadyClasses(deps.pool, deps.caches.classes, lanes);
+    expect(ready).toMatchObject([{ dagId: "window", ready: 8, hasMore: true }]);
   });
 
   test("the system's limit holds over all DAGs, and what waits for it says who has what", async () => {
@@ -176,7 +177,7 @@ describe("capacity", () => {
     const claimed = await claimAll(deps, w);
     await setSystemLimit(deps.pool, "max_active_tasks", 1);
     await finish(deps, [success(claimed[0]!)], "worker:w");
-    expect((await waits())[0]).toMatchObject({ code: "SYSTEM_LIMIT", detail: { taken: 2, limit: 1 } });
+    expect([await count(runId, "ready"), (await waits())[0]!.code]).toEqual([4, "SYSTEM_LIMIT"]);
     await setSystemLimit(deps.pool, "max_active_tasks", null);
     await admit(deps);
     expect(await count(runId, "ready")).toBe(0);

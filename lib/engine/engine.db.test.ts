@@ -1,6 +1,5 @@
 import { beforeEach, describe, expect, test } from "vitest";
-import { decideAdmission } from "#lib/domain/admission.ts";
-import { admitReady, lockAdmission, readDemand } from "#lib/db/admission.ts";
+import { applyAdmission } from "#lib/db/admission.ts";
 import { finishRunning } from "#lib/db/finishes.ts";
 import { releaseExpired } from "#lib/db/lost-attempts.ts";
 import { unsettledRuns } from "#lib/db/run-states.ts";
@@ -19,7 +18,7 @@ import {
   worker,
   forgetRuns,
 } from "#lib/testing/engine.ts";
-import { admit } from "./admit.ts";
+import { admit, planAdmission } from "./admit.ts";
 import { finish } from "./finish.ts";
 import { LOST_ALLOWANCE } from "./lease.ts";
 import { settleRun } from "./settle-run.ts";
@@ -248,9 +247,8 @@ describe("admission", () => {
     await Promise.all(
       Array.from({ length: 6 }, () =>
         inTx(database.pool, async (tx) => {
-          await lockAdmission(tx);
-          const { admitted, assigned } = decideAdmission(await readDemand(tx));
-          return admitReady(tx, admitted, assigned);
+          const { plan } = await planAdmission(tx, new Map(), "open lanes");
+          return applyAdmission(tx, plan);
         }),
       ),
     );

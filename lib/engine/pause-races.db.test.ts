@@ -1,11 +1,10 @@
 import { randomUUID } from "node:crypto";
 import { beforeEach, describe, expect, test } from "vitest";
-import { admitReady, lockAdmission, readDemand } from "#lib/db/admission.ts";
+import { applyAdmission } from "#lib/db/admission.ts";
 import { finishRunning } from "#lib/db/finishes.ts";
 import { markDagPaused, markRunPaused } from "#lib/db/pauses.ts";
 import { activateRuns } from "#lib/db/runs.ts";
 import { inTx } from "#lib/db/tx.ts";
-import { decideAdmission } from "#lib/domain/admission.ts";
 import { taskInstanceId } from "#lib/domain/ids.ts";
 import { testDatabase } from "#lib/testing/database.ts";
 import {
@@ -21,7 +20,7 @@ import {
   forgetRuns,
 } from "#lib/testing/engine.ts";
 import { admission, claiming, finishing, held, waitsForLock } from "#lib/testing/races.ts";
-import { admit } from "./admit.ts";
+import { admit, planAdmission } from "./admit.ts";
 import { LEASE_MS } from "./lease.ts";
 import { pauseDag, pauseRun, unpauseDag } from "./pause.ts";
 import { cancelRun, clearTask } from "./run-actions.ts";
@@ -40,10 +39,8 @@ describe("a pause", () => {
     const w = await worker(deps, "w");
     const runId = await start(deps, "paused");
     const pause = await held(deps, (tx) => markRunPaused(tx, runId, "anna"));
-    const claim = inTx(pool, claiming(deps, w));
-    await waitsForLock(deps);
+    expect(await inTx(pool, claiming(deps, w))).toBe(0);
     await pause.commit();
-    expect(await claim).toBe(0);
     expect([await states(deps, runId), await liveAttempts(deps)]).toEqual([["ready"], []]);
   });
 
@@ -89,14 +86,10 @@ describe("a pause", () => {
     const { deps } = database;
     await publish(deps, "decided", { a: [] });
     const runId = await startReady(deps, "decided");
-    const decided = await held(deps, async (tx) => {
-      await lockAdmission(tx);
-      return decideAdmission(await readDemand(tx)).admitted;
-    });
+    const { plan } = await planAdmission(deps.pool, deps.caches.classes, "open lanes");
     await pauseRun(deps, runId, "anna");
-    expect(decided.result).toHaveLength(1);
-    expect(await admitReady(decided.tx, decided.result, new Map())).toEqual([]);
-    await decided.commit();
+    expect(plan.grants).toHaveLength(1);
+    expect(await applyAdmission(deps.pool, plan)).toEqual({ attempts: [], granted: 0 });
     expect(await states(deps, runId)).toEqual(["ready"]);
   });
 

@@ -5,7 +5,7 @@ import { setWorkerState, type WorkerRegistration } from "#lib/db/workers.ts";
 import { DagSpec } from "#lib/domain/model/dag.ts";
 
 import type { TaskState } from "#lib/domain/states.ts";
-import { admitLeft, explainWaits } from "#lib/engine/admit.ts";
+import { admitLeft } from "#lib/engine/admit.ts";
 import { claim } from "#lib/engine/claim.ts";
 import type { EngineDeps } from "#lib/engine/deps.ts";
 import { registerWorker } from "#lib/engine/register-worker.ts";
@@ -32,17 +32,16 @@ export async function forgetRuns(deps: EngineDeps): Promise<void> {
   await deps.pool.query(
     `truncate sluice.dag_run, sluice.run_key, sluice.run_deletion, sluice.run_progress, sluice.run_action, sluice.parent_ends, sluice.task_instance, sluice.live_attempt, sluice.deferral, sluice.attempt,
        sluice.event, sluice.log_loss, sluice.dead_letter, sluice.callback, sluice.xcom, sluice.workload_wait, sluice.worker, sluice.pool,
-       sluice.system_limit, sluice.wait_span, sluice.quarantine, sluice.backfill, sluice.backfill_event`,
+       sluice.system_limit, sluice.wait_span, sluice.contention, sluice.lease, sluice.quarantine, sluice.backfill, sluice.backfill_event`,
   );
   // Apart, and not truncated: bells ring in the background.
   await deps.notifier.flush();
   await deps.pool.query("delete from sluice_boss.job");
 }
 
-/** What a scheduler does again and again: hands out what was left behind, and says why the rest waits. */
+/** What a scheduler does again and again: admits what was left behind, and says why the rest waits. */
 export async function patrolAdmission(deps: EngineDeps): Promise<void> {
   await admitLeft(deps);
-  await explainWaits(deps);
 }
 
 export function worker(deps: EngineDeps, id: string, slots = 100): Promise<WorkerRef> {

@@ -1,11 +1,11 @@
 import { setTimeout as delay } from "node:timers/promises";
 import { onTestFinished } from "vitest";
-import { admitReady, lockAdmission, readDemand } from "#lib/db/admission.ts";
+import { applyAdmission } from "#lib/db/admission.ts";
 import { claimQueued, type WorkerRef } from "#lib/db/claims.ts";
 import { type Finish, finishRunning } from "#lib/db/finishes.ts";
 import type { Tx } from "#lib/db/pool.ts";
-import { decideAdmission } from "#lib/domain/admission.ts";
 import type { EngineDeps } from "#lib/engine/deps.ts";
+import { planAdmission } from "#lib/engine/admit.ts";
 import { LEASE_MS } from "#lib/engine/lease.ts";
 
 /** A transaction that is held open until it is told to commit. */
@@ -49,9 +49,8 @@ export async function waitsForLock({ pool }: EngineDeps, count = 1): Promise<voi
 
 /** An admission's pass; answers how many it has handed over. */
 export async function admission(tx: Tx): Promise<number> {
-  await lockAdmission(tx);
-  const { admitted, assigned } = decideAdmission(await readDemand(tx));
-  return (await admitReady(tx, admitted, assigned)).length;
+  const { plan } = await planAdmission(tx, new Map(), "open lanes");
+  return (await applyAdmission(tx, plan)).attempts.length;
 }
 
 const LANES = { queues: ["default"], slotClass: "process" } as const;

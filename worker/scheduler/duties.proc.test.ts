@@ -84,7 +84,7 @@ const DUTIES = [
   "runs",
   "statistics",
   "sweep",
-  "wait reasons",
+  "wait spans",
 ];
 
 test("a scheduler tells the age of each duty, to probes, to Prometheus and to the doctor", async () => {

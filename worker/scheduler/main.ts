@@ -1,13 +1,15 @@
+import { randomUUID } from "node:crypto";
 import { setTimeout as delay } from "node:timers/promises";
 import { messageOf } from "#lib/domain/errors.ts";
 import type { Log } from "#lib/domain/log.ts";
 import { engineDeps } from "#lib/boot.ts";
 import { sampleSizes } from "#lib/db/table-sizes.ts";
 import { ping } from "#lib/db/pool.ts";
+import { deleteOldWaitSpans } from "#lib/db/waits.ts";
 import { deleteExpiredXcoms } from "#lib/db/xcoms.ts";
-import { admitLeft, explainWaits } from "#lib/engine/admit.ts";
 import { tendBackfills } from "#lib/engine/backfill/tend.ts";
 import { dispatchCallbacks } from "#lib/engine/dispatch-callbacks.ts";
+import { createAdmissionLead } from "#lib/engine/lead-admission.ts";
 import { LEASE_MS } from "#lib/engine/lease.ts";
 import { deleteExpired, dropEmpty, rotateGenerations } from "#lib/engine/retention.ts";
 import { startAllQueuedRuns } from "#lib/engine/start-all-queued-runs.ts";
@@ -23,19 +25,19 @@ import { runProcess, type Service } from "../lifecycle.ts";
 import { createLoader, type Loader } from "../loader/loader.ts";
 import type { DescribedPlugins } from "../plugins/describe.ts";
 import { createAgeCheck } from "./database-age.ts";
+import { admissionService } from "./admission.ts";
 import { checkSchedulesOnTime, firingService } from "./firing.ts";
 import { presenceService } from "./presence.ts";
 import { guardedSweep } from "./sweep-guard.ts";
 
 const LOAD_EVERY_MS = 1_000;
-const ADMIT_EVERY_MS = 1_000;
 const RUNS_EVERY_MS = 2_000;
-const WAITS_EVERY_MS = 1_000;
 const BACKFILLS_EVERY_MS = 5_000;
 const SWEEP_EVERY_MS = 2_000;
 const CALLBACKS_EVERY_MS = 5_000;
 const CALLBACK_QUEUE_EVERY_MS = 60_000;
 const XCOMS_EVERY_MS = 60_000;
+const WAIT_SPANS_EVERY_MS = 600_000;
 const OVERDUE_EVERY_MS = 10_000;
 const FIRST_LOAD_MS = 5_000;
 const GENERATIONS_EVERY_MS = 60_000;
@@ -51,7 +53,8 @@ export async function runScheduler(
 ): Promise<void> {
   const log = createLogger({ level: settings.logLevel, component: "scheduler" });
   const build = async (): Promise<{ services: Service[] }> => {
-    const deps = engineDeps(settings.databaseUrl, "scheduler", log);
+    const lead = createAdmissionLead(randomUUID());
+    const deps = engineDeps(settings.databaseUrl, "scheduler", log, lead.request);
     const duties = createDuties();
     const metrics = createDutyMetrics(duties.report);
     let quarantined: Record<string, number> = {};
@@ -67,12 +70,12 @@ export async function runScheduler(
         firingService(deps, settings.databaseUrl, duties, metrics),
         duty("overdue schedules", OVERDUE_EVERY_MS, () => checkSchedulesOnTime(deps)),
         duty("load", LOAD_EVERY_MS, () => loader.pass()),
-        duty("admit", ADMIT_EVERY_MS, () => admitLeft(deps)),
-        duty("wait reasons", WAITS_EVERY_MS, () => explainWaits(deps)),
+        admissionService(deps, lead, settings.databaseUrl, duties, metrics),
         duty("runs", RUNS_EVERY_MS, () => startAllQueuedRuns(deps)),
         duty("backfills", BACKFILLS_EVERY_MS, () => tendBackfills(deps)),
         duty("callbacks", CALLBACKS_EVERY_MS, () => dispatchCallbacks(deps)),
         duty("callback queue", CALLBACK_QUEUE_EVERY_MS, () => deps.queue.callbacks.supervise()),
+        duty("wait spans", WAIT_SPANS_EVERY_MS, () => deleteOldWaitSpans(deps.pool)),
         duty("expired xcoms", XCOMS_EVERY_MS, () => deleteExpiredXcoms(deps.pool)),
         everyService({
           name: "retention",

@@ -5,6 +5,7 @@ import { listen, type Listener } from "#lib/db/listen.ts";
 import { messageOf } from "#lib/domain/errors.ts";
 import { offersOf } from "#lib/domain/needs.ts";
 import type { EngineDeps } from "#lib/engine/deps.ts";
+import { announceRequest } from "#lib/engine/lead-admission.ts";
 import { CALLBACKS } from "#lib/engine/dispatch-callbacks.ts";
 import { FENCED } from "#lib/engine/fenced.ts";
 import { HEARTBEAT_MS } from "#lib/engine/lease.ts";
@@ -47,7 +48,7 @@ export async function runWorker(given: Settings & { databaseUrl: string }, execu
   const settings = { ...given, workerName: given.workerName ?? anonymousName() };
   const log = createLogger({ level: settings.logLevel, component: "worker" });
   const build = async (): Promise<{ services: Service[] }> => {
-    const deps = engineDeps(settings.databaseUrl, "worker", log);
+    const deps = engineDeps(settings.databaseUrl, "worker", log, announceRequest);
     const duties = createDuties();
     const metrics = createDutyMetrics(duties.report);
     const worker = workerService(settings, executors, deps, duties, createLostOutputCounter(metrics.registry));

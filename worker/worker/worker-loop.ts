@@ -4,7 +4,6 @@ import { SLOT_CLASSES, type SlotClass } from "#lib/domain/states.ts";
 import type { WorkerRef } from "#lib/db/claims.ts";
 import { setWorkerAhead, setWorkerState } from "#lib/db/workers.ts";
 import { laneName, lanesOf, ownName } from "#lib/domain/lanes.ts";
-import { admit } from "#lib/engine/admit.ts";
 import { claim } from "#lib/engine/claim.ts";
 import { SELF_FENCE_MS } from "#lib/engine/lease.ts";
 import { handBack, handBackUnbegun, handBackUnheard } from "#lib/engine/sweep.ts";
@@ -161,7 +160,7 @@ export function createWorkerLoop(options: {
     await setWorkerAhead(deps.pool, worker, ahead);
     published = ahead;
     // Not waited for: it is others' work as well.
-    void admit(deps);
+    void deps.requestAdmission();
   };
 
   /** Not waited for by the heartbeat: it waits for locks. One at a time. */

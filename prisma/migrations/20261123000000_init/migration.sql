@@ -94,8 +94,19 @@ create table sluice.lane (
   id int generated always as identity primary key,
   queue text not null,
   slot_class text not null check (slot_class in ('process', 'function', 'inline')),
+  -- As the last full pass of admission found them: slots of its live workers, and attempts that it has room for, which are the
+  -- slots and the dispatch window. Lanes that share workers are a group (the smallest of their ids), which uses their slots once.
+  slots int not null default 0,
+  room int not null default 0,
+  group_id int not null default 0,
+  group_room int not null default 0,
+  -- Its clock: how its priorities share what it admits. See lib/domain/lane-clock.ts.
+  time bigint not null default 0,
+  high bigint not null default 0,
+  medium bigint not null default 0,
+  low bigint not null default 0,
   unique (queue, slot_class)
-);
+) with (fillfactor = 50);
 
 -- Tasks between which admission sees no difference but their age: one row each for all versions of a DAG.
 create table sluice.workload (
@@ -151,24 +162,37 @@ create table sluice.workload_wait (
   workload_id int primary key,
   code text not null,
   detail jsonb not null,
-  -- What it waits for, as keys: lane:<id>, pool:<name>, dag:<id>, run:<dag id>, system. Empty: nothing that another task could
-  -- take from it. A child continues in its parent's slot only when nothing waits for what it would take.
+  -- What it waits for, as keys of sluice.contention. Empty: for nothing that another task could leave to it.
   blocked_on text[] not null default '{}',
   since timestamptz not null default sluice.clock(),
   detail_at timestamptz not null default sluice.clock()
-);
-create index workload_wait_blocked_on_idx on sluice.workload_wait using gin (blocked_on) with (fastupdate = off);
+) with (fillfactor = 50);
 
--- How long ready tasks of a class waited for one reason; the last one of a class is open while they wait.
+-- From when to when ready tasks of a class waited for one reason; written when it is over. The one that is not is in workload_wait.
 create table sluice.wait_span (
   workload_id int not null,
   code text not null,
   detail jsonb not null,
   from_at timestamptz not null,
-  to_at timestamptz,
+  to_at timestamptz not null,
   primary key (workload_id, from_at)
 );
-create index wait_span_to_at_idx on sluice.wait_span (to_at) where to_at is not null;
+create index wait_span_to_at_idx on sluice.wait_span (to_at);
+
+-- What tasks wait for, and limits that less than what is live has room in: lane:<id>, group:<id>, pool:<name>, dag:<id>, run:<dag id>,
+-- system, resources. Kept by full passes of admission. While a key is here, no child continues in a slot that takes from it,
+-- and nothing that does is admitted at once.
+create table sluice.contention (
+  key text primary key,
+  since timestamptz not null default sluice.clock()
+);
+
+-- Who does what one process does at a time, and until when unless it does it again.
+create table sluice.lease (
+  name text primary key,
+  holder text not null,
+  until timestamptz not null
+) with (fillfactor = 50);
 
 -- A version's tasks as rows: what set-based transitions join against. `ord` is the task's place in the spec.
 create table sluice.dag_task (
@@ -1369,6 +1393,274 @@ begin
                     where a.state = 'queued' and a.assigned_to is null and a.lane_id = l.id
                       and not exists (select from sluice.run_action r where r.run_id = a.task_instance_id >> 20)));
 end $$;
+
+------------------------------------------------------------------------------------------------ admission
+
+-- Who goes next is decided by lib/domain/admission.ts over what was read without a lock; admit_1 applies it. Every count of a
+-- limit below is made in a statement that begins after the lock was granted, so it sees all that others admitted before.
+
+-- These ready task instances, whose rows the caller has locked, become `queued`, each with a new attempt or the one that
+-- continues with a look: those of them that every limit has room for beside what is live and what goes before them here. With
+-- `counted` false the caller knows that all of them fit. Returns [{ taskInstanceId, lane, runId, assignedTo }], where `lane` is the name to announce.
+--
+-- What is live and what wants in are rows of one set, summed up in the order of places by whatever limits them: no join of
+-- the two, which would be as many steps as their product.
+create function sluice.admit_tasks(ids bigint[], workers text[], counted boolean) returns jsonb language plpgsql as $$
+declare
+  fitting bigint[] := ids;
+  their_workers text[] := workers;
+  result jsonb;
+begin
+  if counted then
+    with wanted as materialized (
+      select x.id, x.worker, x.place, t.lane_id, t.run_id, w.dag_id, w.pool, w.slots, w.cpu, w.memory, w.slot_class, l.group_id,
+             l.room, d.max_active_tasks, d.max_active_tasks_per_run, p.slots as pool_size
+        from unnest(ids, workers) with ordinality x(id, worker, place)
+        join sluice.task_instance t on t.id = x.id
+        join sluice.workload w on w.id = t.workload_id
+        join sluice.lane l on l.id = t.lane_id
+        join sluice.dag d on d.id = w.dag_id
+        left join sluice.pool p on p.name = w.pool),
+    live as materialized (select a.workload_id, count(*)::int as n from sluice.live_attempt a group by 1),
+    at_workers as materialized (
+      select coalesce(a.worker_id, a.assigned_to) as worker, w.slot_class, count(*)::int as n, sum(w.cpu)::int as cpu,
+             sum(w.memory)::int as memory
+        from sluice.live_attempt a join sluice.workload w on w.id = a.workload_id
+       where exists (select from wanted where worker is not null)
+         and coalesce(a.worker_id, a.assigned_to) in (select worker from wanted)
+       group by 1, 2),
+    rows as (
+      select place, id, worker, lane_id, group_id, dag_id, pool, run_id, slot_class, 1 as n, slots, 1 as n_of_run, 1 as n_of_worker,
+             cpu, memory
+        from wanted
+      union all
+      select 0, null, null, w.lane_id, l.group_id, w.dag_id, w.pool, null, null, live.n, live.n * w.slots, 0, 0, 0, 0
+        from live join sluice.workload w on w.id = live.workload_id join sluice.lane l on l.id = w.lane_id
+      union all
+      select 0, null, null, null, null, null, null, r.run_id, null, 0, 0,
+             (select count(*)::int from sluice.live_attempt a
+               where a.task_instance_id >= r.run_id << 20 and a.task_instance_id < (r.run_id + 1) << 20), 0, 0, 0
+        from (select distinct run_id from wanted where max_active_tasks_per_run is not null) r
+      union all
+      select 0, null, worker, null, null, null, null, null, slot_class, 0, 0, 0, n, cpu, memory from at_workers),
+    sums as (
+      select id, worker, place, slot_class,
+             sum(n) over (order by place) as in_all,
+             sum(n) over (partition by lane_id order by place) as in_lane,
+             sum(n) over (partition by group_id order by place) as in_group,
+             sum(n) over (partition by dag_id order by place) as in_dag,
+             sum(slots) over (partition by pool order by place) as in_pool,
+             sum(n_of_run) over (partition by run_id order by place) as in_run,
+             sum(n_of_worker) over (partition by worker, slot_class order by place) as at_worker,
+             sum(cpu) over (partition by worker order by place) as cpu,
+             sum(memory) over (partition by worker order by place) as memory
+        from rows)
+    select array_agg(s.id order by s.place), array_agg(s.worker order by s.place) into fitting, their_workers
+      from sums s
+      join wanted x on x.place = s.place
+      left join sluice.worker k on k.id = s.worker
+     where s.in_lane <= x.room
+       and s.in_group <= (select g.group_room from sluice.lane g where g.id = x.group_id)
+       and s.in_all <= coalesce((select value from sluice.system_limit where name = 'max_active_tasks'), s.in_all)
+       and s.in_dag <= coalesce(x.max_active_tasks, s.in_dag)
+       and s.in_run <= coalesce(x.max_active_tasks_per_run, s.in_run)
+       and (x.pool is null or s.in_pool <= x.pool_size)
+       and (s.worker is null
+            or k.state = 'active' and s.cpu <= k.cpu and s.memory <= k.memory
+               and s.at_worker <= case s.slot_class when 'process' then k.process_slots + greatest(1, k.process_slots / 4)
+                                                    when 'function' then k.function_slots + greatest(1, k.function_slots / 4)
+                                                    else k.inline_slots + greatest(1, k.inline_slots / 4) end);
+  end if;
+  if fitting is null then
+    return '[]';
+  end if;
+
+  with x as (select * from unnest(fitting, their_workers) with ordinality x(id, worker, place)),
+  moved as (
+    update sluice.task_instance t
+       set state = 'queued', attempts = t.attempts + case when t.deferred_id is null then 1 else 0 end
+      from x where t.id = x.id and t.admissible
+    returning t.id, t.run_id, t.attempts, t.workload_id, t.lane_id, t.ready_at, t.deferred_id, x.worker, x.place),
+  born as (
+    insert into sluice.live_attempt (task_instance_id, number, id, state, workload_id, lane_id, ready_at, assigned_to)
+    select id, attempts, coalesce(deferred_id, gen_random_uuid()), 'queued', workload_id, lane_id, ready_at, worker
+      from moved order by place
+    returning task_instance_id, id, lane_id, assigned_to, seq),
+  e as (
+    insert into sluice.event (run_id, task_instance_id, attempt, from_state, to_state, actor)
+    select run_id, id, attempts, 'ready', 'queued', 'admission' from moved where deferred_id is null)
+  select coalesce(jsonb_agg(jsonb_build_object(
+           'taskInstanceId', b.task_instance_id::text,
+           'lane', coalesce('@' || b.assigned_to, l.queue || '.' || l.slot_class), 'runId', (b.task_instance_id >> 20)::text,
+           'assignedTo', b.assigned_to) order by b.seq), '[]')
+    into result from born b join sluice.lane l on l.id = b.lane_id;
+  return result;
+end $$;
+
+-- Applies what a full pass has decided, in one call. `plan`:
+--   grants  [{ class, run, at, workers }]: as many of the oldest ready tasks of the class (in the run, where one is named) as there
+--           are places in `at`; `workers` names the worker of each, where it is a certain one
+--   lanes   [{ id, slots, room, group, group_room, time, high, medium, low }]: lanes of which any of that has changed
+--   waits   [{ id, code, detail, on }]: classes whose reason is to be written; gone [id]: those that wait no more
+--   contended, free [key]: keys of sluice.contention to insert and to delete
+-- Returns { attempts, granted }: what was admitted, and how many were to be.
+create function sluice.admit_1(plan jsonb) returns jsonb language plpgsql as $$
+declare
+  picked bigint[];
+  their_workers text[];
+  born jsonb := '[]';
+begin
+  -- Any number that no other user of advisory locks in this database takes: "slui" in ASCII. Held to the end of this call.
+  perform pg_advisory_xact_lock(1936487785);
+
+  update sluice.lane l
+     set slots = x.slots, room = x.room, group_id = x."group", group_room = x.group_room, time = x.time, high = x.high,
+         medium = x.medium, low = x.low
+    from jsonb_to_recordset(plan -> 'lanes')
+           as x(id int, slots int, room int, "group" int, group_room int, time bigint, high bigint, medium bigint, low bigint)
+   where l.id = x.id;
+
+  if plan -> 'grants' <> '[]' then
+    select array_agg(t.id order by (g.at ->> (t.nth - 1)::int)::int), array_agg(g.workers ->> (t.nth - 1)::int order by (g.at ->> (t.nth - 1)::int)::int)
+      into picked, their_workers
+      from jsonb_to_recordset(plan -> 'grants') as g(class int, run bigint, at jsonb, workers jsonb)
+      join sluice.workload w on w.id = g.class
+      cross join lateral (
+        select p.id, row_number() over (order by p.id) as nth
+          from (select t.id from sluice.task_instance t
+                 where t.admissible and t.lane_id = w.lane_id and t.workload_id = g.class
+                   and t.id >= coalesce(g.run << 20, 0) and t.id < coalesce((g.run + 1) << 20, 9223372036854775807)
+                   and not exists (select from sluice.run_action a where a.run_id = t.run_id)
+                 order by t.id limit jsonb_array_length(g.at) for update of t skip locked) p) t;
+    if picked is not null then
+      born := sluice.admit_tasks(picked, their_workers, true);
+      -- Who publishes a DAG may have its classes' rows: theirs keep their time.
+      update sluice.workload w set last_admitted_at = sluice.clock()
+       where w.id = any (array(
+         select p.id from sluice.workload p
+          where p.id = any (array(select distinct t.workload_id from sluice.task_instance t
+                                   where t.id in (select (a ->> 'taskInstanceId')::bigint from jsonb_array_elements(born) a)))
+          order by p.id for no key update skip locked));
+    end if;
+  end if;
+
+  perform sluice.note_waits(plan -> 'waits', plan -> 'gone');
+  delete from sluice.contention where key in (select jsonb_array_elements_text(plan -> 'free'));
+  insert into sluice.contention (key) select jsonb_array_elements_text(plan -> 'contended') on conflict do nothing;
+  return jsonb_build_object('attempts', born, 'granted', coalesce(cardinality(picked), 0));
+end $$;
+
+-- Writes why classes wait, and a span for each reason that is over. What lasted for less than a second is no span: under load a
+-- class waits a moment many times a second.
+create function sluice.note_waits(waits jsonb, gone jsonb) returns void language plpgsql as $$
+begin
+  if waits = '[]' and gone = '[]' then
+    return;
+  end if;
+  with w as (select * from jsonb_to_recordset(waits) as w(id int, code text)),
+  ended as (
+    select x.* from sluice.workload_wait x
+     where x.workload_id in (select value::int from jsonb_array_elements_text(gone))
+        or exists (select from w where w.id = x.workload_id and w.code <> x.code))
+  insert into sluice.wait_span (workload_id, code, detail, from_at, to_at)
+  select workload_id, code, detail, since, sluice.clock() from ended where since < sluice.clock() - interval '1 s'
+  on conflict do nothing;
+  delete from sluice.workload_wait where workload_id in (select value::int from jsonb_array_elements_text(gone));
+  insert into sluice.workload_wait (workload_id, code, detail, blocked_on)
+  select w.id, w.code, w.detail, w."on" from jsonb_to_recordset(waits) as w(id int, code text, detail jsonb, "on" text[])
+  on conflict (workload_id) do update
+    set code = excluded.code, detail = excluded.detail, blocked_on = excluded.blocked_on, detail_at = sluice.clock(),
+        since = case when workload_wait.code = excluded.code then workload_wait.since else sluice.clock() end;
+end $$;
+
+-- Admits these tasks, which the caller's transaction has just made ready, where that takes nothing from what waits: their
+-- lanes have room, and no task waits for their lane, pool, DAG, run or the system. Without a lock only where there is no pool, no
+-- limit of the DAG, its runs or the system, and nothing else ready in the lane. Otherwise the admission lock is taken if it is
+-- free, and every limit counted in a later statement. A task that asks for a certain worker is left to a full pass.
+-- `again`: some of the tasks are still ready, and a full pass is wanted after the commit. `lanes`: those whose workers are to hear
+-- of it after the commit.
+create function sluice.admit_at_once(tasks bigint[], out again boolean, out lanes text[]) language plpgsql as $$
+declare
+  plain bigint[];
+  limited bigint[];
+  others int;
+  exact boolean;
+  born jsonb;
+begin
+  lanes := '{}';
+  select array_agg(x.id order by x.id) filter (where x.is_plain), array_agg(x.id order by x.id) filter (where not x.is_plain),
+         count(*) filter (where x.is_left)
+    into plain, limited, others
+    from (
+      select c.id, c.is_left or c.is_blocked as is_left,
+             case when not c.is_left and not c.is_blocked then c.is_plain end as is_plain
+        from (
+          select t.id, w.cpu + w.memory > 0 or w.needs <> '{}' or l.room = 0
+                   or exists (select from sluice.run_action a where a.run_id = t.run_id) as is_left,
+                 exists (select from sluice.contention k
+                          where k.key = any (array['lane:' || l.id, 'group:' || l.group_id, 'dag:' || w.dag_id, 'run:' || w.dag_id,
+                                                   'system', 'pool:' || coalesce(w.pool, '')])) as is_blocked,
+                 w.pool is null and d.max_active_tasks is null and d.max_active_tasks_per_run is null
+                   and not exists (select from sluice.system_limit)
+                   and not exists (select from sluice.task_instance o
+                                    where o.admissible and o.lane_id = l.id and o.id <> all (tasks)) as is_plain
+            from sluice.task_instance t
+            join sluice.workload w on w.id = t.workload_id
+            join sluice.lane l on l.id = t.lane_id
+            join sluice.dag d on d.id = w.dag_id
+           where t.id = any (tasks) and t.admissible) c) x;
+  again := others > 0;
+  if limited is not null and not pg_try_advisory_xact_lock(1936487785) then
+    again := true;
+    limited := null;
+  end if;
+  if plain is null and limited is null then
+    return;
+  end if;
+  -- What is handed over and not taken is within the window: then there is room, whatever runs, and nothing has to be counted.
+  exact := limited is not null or exists (
+    select from (select t.lane_id, count(*) as n from sluice.task_instance t where t.id = any (plain) group by 1) x
+      join sluice.lane l on l.id = x.lane_id
+     where l.group_room <> l.room
+        or x.n > l.room - l.slots - (select count(*) from (select from sluice.live_attempt a
+                                                            where a.lane_id = l.id and a.state = 'queued' and a.assigned_to is null
+                                                            limit l.room - l.slots) q));
+  born := sluice.admit_tasks(plain || limited, array_fill(null::text, array[cardinality(plain || limited)]), exact);
+  again := again or jsonb_array_length(born) < cardinality(plain || limited);
+  lanes := array(select distinct a ->> 'lane' from jsonb_array_elements(born) a);
+end $$;
+
+-- Which of these children (their classes at the same places) may continue in the slot of a parent of the same class and run: those
+-- that take nothing from what waits. No task waits for their lane, pool, DAG, run or the system, none of the lane is handed over
+-- and not taken, and no older task of the class is ready. Its cost depends neither on what is ready nor on what is live.
+create function sluice.may_continue(tasks bigint[], classes int[]) returns bigint[] language sql stable as $$
+  select coalesce(array_agg(g.id), '{}')
+    from unnest(tasks, classes) g(id, class)
+    join sluice.workload w on w.id = g.class
+    join sluice.lane l on l.id = w.lane_id
+   where not exists (select from sluice.contention k
+                      where k.key = any (array['lane:' || l.id, 'group:' || l.group_id, 'dag:' || w.dag_id, 'run:' || w.dag_id,
+                                               'system', 'pool:' || coalesce(w.pool, ''),
+                                               case when w.cpu + w.memory > 0 or w.needs <> '{}' then 'resources' end]))
+     and not exists (select from sluice.workload_wait x where x.workload_id = w.id)
+     and not exists (select from sluice.live_attempt a
+                      where a.lane_id = w.lane_id and a.state = 'queued' and a.assigned_to is null)
+     and not exists (select from sluice.live_attempt a
+                      where a.assigned_to is not null and a.state = 'queued' and a.lane_id = w.lane_id)
+     and not exists (select from sluice.task_instance t
+                      where t.admissible and t.lane_id = w.lane_id and t.workload_id = w.id and t.id < g.id)
+$$;
+
+-- Whether a task waits for what tasks of these classes take: when one of them ends, a full pass is wanted.
+create function sluice.is_waited_for(classes int[]) returns boolean language sql stable as $$
+  select exists (
+    select from unnest(classes) g(class)
+      join sluice.workload w on w.id = g.class
+      join sluice.lane l on l.id = w.lane_id
+      join sluice.contention k
+        on k.key = any (array['lane:' || l.id, 'group:' || l.group_id, 'dag:' || w.dag_id, 'run:' || w.dag_id, 'system',
+                              'pool:' || coalesce(w.pool, ''), 'resources']))
+$$;
 
 ------------------------------------------------------------------------------------------------ going on in a freed slot
 

@@ -1,0 +1,77 @@
+import type { GroupRoom, LaneRoom } from "./demand.ts";
+import type { LaneClock } from "./lane-clock.ts";
+
+/** A lane as it is kept: what its last pass found of it, and its clock. */
+export type KeptLane = {
+  id: number;
+  queue: string;
+  slotClass: string;
+  slots: number;
+  room: number;
+  groupId: number;
+  groupRoom: number;
+  clock: LaneClock;
+};
+
+/** Live workers that serve the same queues, added up: slots, and attempts that they claim ahead of their slots. */
+export type WorkerGroup = { queues: readonly string[]; slots: Record<string, number>; ahead: Record<string, number> };
+
+/**
+ * The dispatch window is a quarter of the slots and at least one: the next task is at the worker when a slot falls free, and the
+ * order is still decided late. Workers whose tasks are short claim some ahead; the window is then twice that, so that the
+ * next are handed over while those run.
+ */
+function roomOf(slots: number, ahead: number): number {
+  return slots === 0 ? 0 : slots + Math.max(1, Math.floor(slots / 4), 2 * ahead);
+}
+
+/**
+ * What each lane has room for. Lanes that share a worker are a group: each one may use all of its workers' slots, and all of
+ * them together use a worker's slots once.
+ */
+export function laneRooms(
+  lanes: readonly KeptLane[],
+  workers: readonly WorkerGroup[],
+): { lanes: LaneRoom[]; groups: GroupRoom[] } {
+  const rooms: LaneRoom[] = [];
+  const groups: GroupRoom[] = [];
+  for (const [slotClass, members] of Map.groupBy(lanes, (lane) => lane.slotClass)) {
+    const groupOf = groupQueues(members, workers, slotClass);
+    const sums = new Map<number, { slots: number; ahead: number }>();
+    for (const worker of workers) {
+      const group = worker.queues.map((queue) => groupOf.get(queue)).find((id) => id !== undefined);
+      if (group === undefined) continue;
+      const { slots, ahead } = sums.get(group) ?? { slots: 0, ahead: 0 };
+      sums.set(group, { slots: slots + worker.slots[slotClass]!, ahead: ahead + worker.ahead[slotClass]! });
+    }
+    for (const { id, queue, clock } of members) {
+      const serving = workers.filter((worker) => worker.queues.includes(queue));
+      const slots = serving.reduce((sum, worker) => sum + worker.slots[slotClass]!, 0);
+      const ahead = serving.reduce((sum, worker) => sum + worker.ahead[slotClass]!, 0);
+      const groupId = groupOf.get(queue)!;
+      rooms.push({ id, lane: `${queue}.${slotClass}`, slots, room: roomOf(slots, ahead), groupId, clock });
+    }
+    for (const id of new Set(groupOf.values())) {
+      const { slots, ahead } = sums.get(id) ?? { slots: 0, ahead: 0 };
+      groups.push({ id, slots, room: roomOf(slots, ahead) });
+    }
+  }
+  return { lanes: rooms, groups };
+}
+
+/** The group of each queue: the smallest id of the lanes that are joined by workers, directly or by way of others. */
+function groupQueues(
+  lanes: readonly KeptLane[],
+  workers: readonly WorkerGroup[],
+  slotClass: string,
+): Map<string, number> {
+  const groupOf = new Map(lanes.map(({ queue, id }) => [queue, id]));
+  for (const { queues, slots } of workers) {
+    const served = queues.filter((queue) => groupOf.has(queue));
+    if (slots[slotClass] === 0 || served.length < 2) continue;
+    const ids = new Set(served.map((queue) => groupOf.get(queue)!));
+    const id = Math.min(...ids);
+    for (const [queue, of] of groupOf) if (ids.has(of)) groupOf.set(queue, id);
+  }
+  return groupOf;
+}

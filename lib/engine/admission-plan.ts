@@ -1,0 +1,145 @@
+import type { Capacity, WrittenWait } from "#lib/db/admission-reads.ts";
+import type { AdmissionPlan } from "#lib/db/admission.ts";
+import type { Admission, Grant } from "#lib/domain/admission.ts";
+import { type Demand, isParticular, type LaneRoom, type TaskClass } from "#lib/domain/demand.ts";
+import { blockedOn, type Occupancy, type WaitReason, withHolders } from "#lib/domain/wait-reason.ts";
+
+export type PlanInput = {
+  capacity: Capacity;
+  demand: Demand;
+  /** Full lanes with something ready whose classes were not read, and why. */
+  unread: ReadonlyMap<LaneRoom, WaitReason>;
+  written: ReadonlyMap<number, WrittenWait>;
+  decision: Admission;
+  /** Classes that are said to wait and have nothing ready. */
+  gone: readonly number[];
+  /** Keys of runs that have more live tasks than their DAG allows; undefined when nobody has counted them. */
+  overRuns: readonly string[] | undefined;
+};
+
+/** The difference between what is written down and what the decision says: what a pass has to write. */
+export function admissionPlan(input: PlanInput): AdmissionPlan {
+  const { capacity, demand, written, decision } = input;
+  const keys = new Map([...decision.waits].map(([id, reason]) => [id, keyOf(demand, id, reason)]));
+  const contended = contendedKeys(input, keys.values());
+  const stays = (key: string): boolean => input.overRuns === undefined && key.startsWith("run:");
+  const hasMore = new Map(demand.ready.map((of) => [of.id, of.hasMore]));
+  return {
+    grants: groupGrants(decision.grants),
+    lanes: changedLanes(input),
+    waits: changedWaits(input, keys),
+    gone: [...input.gone, ...[...written.keys()].filter((id) => !decision.waits.has(id) && hasMore.get(id) === false)],
+    contended: [...contended].filter((key) => !capacity.contention.has(key)),
+    free: [...capacity.contention].filter((key) => !contended.has(key) && !stays(key)),
+  };
+}
+
+/** True when applying the plan would change nothing. */
+export function isEmptyPlan(plan: AdmissionPlan): boolean {
+  return Object.values(plan).every((part) => part.length === 0);
+}
+
+const index = new WeakMap<Demand, { lanes: Map<number, LaneRoom>; ready: Map<number, Demand["ready"][number]> }>();
+
+function indexOf(demand: Demand): { lanes: Map<number, LaneRoom>; ready: Map<number, Demand["ready"][number]> } {
+  const found = index.get(demand) ?? {
+    lanes: new Map(demand.lanes.map((lane) => [lane.id, lane])),
+    ready: new Map(demand.ready.map((of) => [of.id, of])),
+  };
+  index.set(demand, found);
+  return found;
+}
+
+function keyOf(demand: Demand, id: number, reason: WaitReason): string | null {
+  const { lanes, ready } = indexOf(demand);
+  const { dagId, laneId } = ready.get(id)!;
+  return blockedOn({ dagId, laneId, groupId: lanes.get(laneId)!.groupId }, reason);
+}
+
+/** What something waits for, and limits that are lower than what is live. */
+function contendedKeys({ demand, unread, overRuns }: PlanInput, waited: Iterable<string | null>): Set<string> {
+  const keys = new Set<string>([...(overRuns ?? []), ...overLimits(demand)]);
+  for (const key of waited) if (key !== null) keys.add(key);
+  for (const [{ id: laneId, groupId }, reason] of unread) {
+    const key = blockedOn({ dagId: "", laneId, groupId }, reason);
+    if (key !== null) keys.add(key);
+  }
+  return keys;
+}
+
+/** Keys of limits below what is live: one that was lowered takes slots back as they fall free. */
+function overLimits({ live, pools, dags, systemLimit }: Demand): string[] {
+  const total = live.reduce((sum, each) => sum + each.live, 0);
+  const ofDags = sumsBy(live, ({ dagId }) => dagId, 1);
+  const ofPools = sumsBy(live, ({ pool }) => pool);
+  return [
+    ...[...ofPools].filter(([name, taken]) => taken > (pools.get(name) ?? 0)).map(([name]) => `pool:${name}`),
+    ...[...ofDags].filter(([id, taken]) => taken > (dags.get(id)?.limit ?? taken)).map(([id]) => `dag:${id}`),
+    ...(total > (systemLimit ?? total) ? ["system"] : []),
+  ];
+}
+
+/** What is live, by a property of the classes; weighed by the pool slots of a task unless by `weight`. */
+function sumsBy(live: Demand["live"], keyOf: (of: TaskClass) => string | null, weight?: number): Map<string, number> {
+  const sums = new Map<string, number>();
+  for (const { of, live: n } of live) {
+    const key = keyOf(of);
+    if (key !== null) sums.set(key, (sums.get(key) ?? 0) + n * (weight ?? of.slots));
+  }
+  return sums;
+}
+
+/** Tasks of one class and run in one entry: the database takes as many of its oldest as there are places. */
+function groupGrants(grants: readonly Grant[]): AdmissionPlan["grants"] {
+  const grouped = new Map<string, AdmissionPlan["grants"][number]>();
+  for (const [at, { classId, runId, workerId }] of grants.entries()) {
+    const key = `${classId} ${runId ?? ""}`;
+    const group = grouped.get(key) ?? { class: classId, run: runId, at: [], workers: [] };
+    group.at.push(at);
+    group.workers.push(workerId);
+    grouped.set(key, group);
+  }
+  return [...grouped.values()];
+}
+
+function changedLanes({ capacity, demand, decision }: PlanInput): AdmissionPlan["lanes"] {
+  const kept = new Map(capacity.lanes.map((lane) => [lane.id, lane]));
+  const groupRooms = new Map(demand.groups.map(({ id, room }) => [id, room]));
+  return demand.lanes.flatMap(({ id, slots, room, groupId, clock: before }) => {
+    const was = kept.get(id)!;
+    const clock = decision.clocks.get(id) ?? before;
+    const groupRoom = groupRooms.get(groupId)!;
+    const isSame = was.slots === slots && was.room === room && was.groupId === groupId && was.groupRoom === groupRoom;
+    if (isSame && clock === before) return [];
+    return [{ id, slots, room, group: groupId, group_room: groupRoom, ...clock }];
+  });
+}
+
+function changedWaits(
+  { demand, written, decision }: PlanInput,
+  keys: ReadonlyMap<number, string | null>,
+): AdmissionPlan["waits"] {
+  let occupancy: Occupancy[] | undefined;
+  return [...decision.waits].flatMap(([id, reason]) => {
+    const was = written.get(id);
+    const key = keys.get(id)!;
+    if (was !== undefined && !was.isOld && was.code === reason.code && was.blockedOn === key) return [];
+    occupancy ??= occupancyOf(demand, decision);
+    const { code, ...detail } = withHolders(reason, occupancy);
+    return [{ id, code, detail, on: key === null ? [] : [key] }];
+  });
+}
+
+/** Who has what others wait for: what is live, and what this pass admits. */
+function occupancyOf(demand: Demand, { grants }: Admission): Occupancy[] {
+  const { ready } = indexOf(demand);
+  const granted = grants.map(({ classId }) => ({ of: ready.get(classId)! as TaskClass, live: 1 }));
+  return [...demand.live, ...granted].map(({ of, live: tasks }) => ({
+    dagId: of.dagId,
+    lane: of.lane,
+    pool: of.pool,
+    tasks,
+    slots: tasks * of.slots,
+    particular: isParticular(of),
+  }));
+}
