@@ -1,11 +1,15 @@
+import { requireProtocol } from "#lib/db/protocol.ts";
 import type { EngineDeps } from "#lib/engine/deps.ts";
 import type { Service } from "./lifecycle.ts";
 
-/** Starts delivery; at the stop, ends what talks to the database last. */
+/** Starts what talks to the database, if that takes this program's protocol; at the stop, ends it last. */
 export function engineService(deps: EngineDeps): Service {
   return {
     name: "engine",
-    start: () => deps.queue.start(),
+    async start() {
+      await requireProtocol(deps.pool);
+      await deps.queue.start();
+    },
     async stop() {
       await deps.notifier.flush();
       await deps.queue.stop();

@@ -1,6 +1,8 @@
 import type { Logger } from "pino";
 import { createLogger } from "#lib/obs/log.ts";
 import { isDatabaseUnreachable } from "#lib/db/database-errors.ts";
+import { ProtocolError } from "#lib/db/protocol.ts";
+import { MISMATCH_EXIT_CODE } from "./protocol-guard.ts";
 
 export type StopReason = "signal" | "disconnect" | "failed";
 
@@ -44,7 +46,7 @@ export async function runProcess(
   } catch (error) {
     log.fatal({ err: error }, "could not start");
     await stopAll(log, started, "failed");
-    process.exit(1);
+    process.exit(error instanceof ProtocolError ? MISMATCH_EXIT_CODE : 1);
   }
   if (!stopping.signal.aborted) {
     sayReady();
@@ -54,7 +56,7 @@ export async function runProcess(
   log.info({ reason }, "stopping");
   await stopAll(log, started, reason);
   log.info("stopped");
-  process.exit(0);
+  process.exit();
 }
 
 function listenForStop(): { signal: AbortSignal; reason: Promise<StopReason> } {

@@ -1,3 +1,4 @@
+import type { ProtocolRange } from "#lib/domain/protocol.ts";
 import type { Db } from "./pool.ts";
 
 export type SchedulerIdentity = { id: string; host: string; pid: number; version: string };
@@ -8,15 +9,16 @@ export type SchedulerDuty = { name: string; ok: boolean; ageMs: number; maxAgeMs
 export const SCHEDULER_GONE_MS = 30_000;
 
 /**
- * Says that this scheduler is there and how its duties are; answers how many rows each duty leaves out. A row that nobody has
+ * Says that this scheduler is there and how its duties are; returns how many rows each duty leaves out, and which
+ * protocols the database takes. A row that nobody has
  * tried for an hour after its time is not there any more: its run was cancelled, say.
  */
 export async function sayPresent(
   db: Db,
   { id, host, pid, version }: SchedulerIdentity,
   duties: readonly SchedulerDuty[],
-): Promise<Record<string, number>> {
-  const { rows } = await db.query<{ quarantined: Record<string, number> }>({
+): Promise<{ quarantined: Record<string, number>; protocol: ProtocolRange }> {
+  const { rows } = await db.query<{ quarantined: Record<string, number>; protocol: ProtocolRange }>({
     name: "say-present",
     text: `
       with gone as (delete from sluice.scheduler where seen_at < (select sluice.clock()) - interval '1 day'),
@@ -25,10 +27,11 @@ export async function sayPresent(
         insert into sluice.scheduler (id, host, pid, version, duties) values ($1, $2, $3, $4, $5)
         on conflict (id) do update set seen_at = sluice.clock(), duties = excluded.duties)
       select coalesce((select jsonb_object_agg(duty, n) from (select duty, count(*) as n from sluice.quarantine group by 1) q),
-                      '{}') as quarantined`,
+                      '{}') as quarantined,
+             (select json_build_object('min', p.min, 'max', p.max) from sluice.protocol p) as protocol`,
     values: [id, host, pid, version, JSON.stringify(duties)],
   });
-  return rows[0]!.quarantined;
+  return rows[0]!;
 }
 
 /** One that stops in order is no longer there. */

@@ -1,3 +1,4 @@
+import type { ProtocolRange } from "#lib/domain/protocol.ts";
 import type { SlotClass } from "#lib/domain/states.ts";
 import type { Db } from "./pool.ts";
 import type { WorkerRef } from "./claims.ts";
@@ -74,6 +75,8 @@ export type Heartbeat = {
   held: string[];
   /** Slot classes of attempts that wait for this very worker. */
   assigned: SlotClass[];
+  /** Which protocols the database takes. */
+  protocol: ProtocolRange;
 };
 
 /** Renews the worker's lease and those of all its attempts in one statement. */
@@ -87,6 +90,7 @@ export async function renewLeases(
     state: "active" | "draining" | "stopped" | null;
     held: string[];
     assigned: SlotClass[];
+    protocol: ProtocolRange;
   }>({
     name: "renew-leases",
     text: `
@@ -104,8 +108,10 @@ export async function renewLeases(
         returning a.token)
       select (select state from w) as state, array(select token::text from renewed) as held,
              array(select distinct w.slot_class from sluice.live_attempt a join sluice.workload w on w.id = a.workload_id
-                    where a.state = 'queued' and a.assigned_to = $1) as assigned`,
+                    where a.state = 'queued' and a.assigned_to = $1) as assigned,
+             (select json_build_object('min', p.min, 'max', p.max) from sluice.protocol p) as protocol`,
     values: [worker.id, worker.epoch, leaseMs, attempts.map((a) => a.taskInstanceId), attempts.map((a) => a.token)],
   });
-  return { workerState: rows[0]?.state ?? undefined, held: rows[0]?.held ?? [], assigned: rows[0]?.assigned ?? [] };
+  const { state, ...rest } = rows[0]!;
+  return { ...rest, workerState: state ?? undefined };
 }

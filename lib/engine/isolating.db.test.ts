@@ -116,5 +116,5 @@ test("what nobody has tried for an hour after its time is gone; what waits for i
   const identity = { id: "s", host: "h", pid: 1, version: "0" };
   await sayPresent(database.pool, identity, []);
   expect(await keys()).toEqual(["waits"]);
-  expect(await sayPresent(database.pool, identity, [])).toEqual({ settle: 1 });
+  expect((await sayPresent(database.pool, identity, [])).quarantined).toEqual({ settle: 1 });
 });

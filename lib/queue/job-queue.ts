@@ -1,5 +1,6 @@
 import { PgBoss, type Db as BossDb } from "pg-boss";
 import type pg from "pg";
+import { sha256 } from "#lib/domain/canonical.ts";
 import type { Tx } from "#lib/db/pool.ts";
 import { type Bells, createBells } from "./bells.ts";
 import { type CallbackQueue, createCallbackQueue, installCallbackQueue } from "./callback-queue.ts";
@@ -27,7 +28,8 @@ export function createJobQueue(pool: pg.Pool, onError: (error: unknown) => void)
   const names = new Map<string, string>();
   /** pg-boss's statements are few texts that come again and again: named, Postgres parses and plans them once. */
   const nameOf = (text: string): string | undefined => {
-    if (!names.has(text) && names.size < MAX_NAMED) names.set(text, `boss-${names.size}`);
+    // By its text, because several of these may share a pool.
+    if (!names.has(text) && names.size < MAX_NAMED) names.set(text, `boss-${sha256(text).slice(0, 16)}`);
     return names.get(text);
   };
   const on = (db: pg.Pool | Tx): BossDb => ({

@@ -23,6 +23,7 @@ import { createDuties } from "../duties.ts";
 import { healthService } from "../health.ts";
 import { runProcess, type Service } from "../lifecycle.ts";
 import { createLoader, type Loader } from "../loader/loader.ts";
+import { createProtocolGuard, stopOnMismatch } from "../protocol-guard.ts";
 import type { DescribedPlugins } from "../plugins/describe.ts";
 import { createAgeCheck } from "./database-age.ts";
 import { admissionService } from "./admission.ts";
@@ -60,8 +61,9 @@ export async function runScheduler(
     let quarantined: Record<string, number> = {};
     const loader = createLoader({ deps, dagsDir: settings.dagsDir, env: plainEnv(), plugins });
     const guarded = guardedSweep({ leaseMs: LEASE_MS, probe: () => ping(deps.pool), sweep: () => sweep(deps) });
+    const protocol = createProtocolGuard({ log, onOver: stopOnMismatch });
     const duty = (name: string, everyMs: number, run: () => Promise<unknown>): Service =>
-      everyService({ name, everyMs, duties, metrics, log, run: async () => void (await run()) });
+      everyService({ name, everyMs, duties, metrics, log, run: () => protocol.guarding(name, run) });
     return {
       services: [
         engineService(deps),
@@ -89,7 +91,7 @@ export async function runScheduler(
         duty("database age", DATABASE_AGE_EVERY_MS, createAgeCheck(deps, metrics.registry)),
         duty("statistics", STATISTICS_EVERY_MS, () => sampleSizes(deps.pool)),
         duty("sweep", SWEEP_EVERY_MS, guarded),
-        presenceService(deps, duties, metrics, (counts) => {
+        presenceService(deps, duties, metrics, protocol, (counts) => {
           quarantined = counts;
           metrics.quarantined(counts);
         }),

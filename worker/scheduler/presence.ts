@@ -5,6 +5,7 @@ import type { EngineDeps } from "#lib/engine/deps.ts";
 import { messageOf } from "#lib/domain/errors.ts";
 import type { DutyMetrics } from "#lib/obs/duty-metrics.ts";
 import { everyService } from "../every.ts";
+import type { ProtocolGuard } from "../protocol-guard.ts";
 import type { Duties } from "../duties.ts";
 import type { Service } from "../lifecycle.ts";
 import { releaseVersion } from "../release.ts";
@@ -16,6 +17,7 @@ export function presenceService(
   deps: EngineDeps,
   duties: Duties,
   metrics: DutyMetrics,
+  protocol: ProtocolGuard,
   onQuarantine: (counts: Record<string, number>) => void,
 ): Service {
   const id = randomUUID();
@@ -24,7 +26,9 @@ export function presenceService(
     version ??= await releaseVersion();
     const identity = { id, host: os.hostname(), pid: process.pid, version };
     const report: SchedulerDuty[] = duties.report();
-    onQuarantine(await sayPresent(deps.pool, identity, report));
+    const present = await sayPresent(deps.pool, identity, report);
+    protocol.check(present.protocol);
+    onQuarantine(present.quarantined);
   };
   const service = everyService({ name: "presence", everyMs: PRESENT_EVERY_MS, duties, metrics, log: deps.log, run });
   return {

@@ -5,6 +5,7 @@ import { runIdOf } from "#lib/domain/ids.ts";
 import { handBack } from "#lib/engine/sweep.ts";
 import { testDatabase } from "#lib/testing/database.ts";
 import { claimAll, publish, runState, start, states, success, worker, forgetRuns } from "#lib/testing/engine.ts";
+import { FITTING } from "#lib/testing/protocol.ts";
 import { held } from "#lib/testing/races.ts";
 import { createFinisher } from "./finisher.ts";
 
@@ -20,7 +21,7 @@ test("of two attempts of one task that end at the same moment, the live one is a
   const [taken] = await claimAll(deps, w);
   await handBack(deps, w);
   const [live] = await claimAll(deps, w);
-  const finisher = createFinisher(deps, "worker:w", []);
+  const finisher = createFinisher(deps, "worker:w", [], FITTING);
   const onward = (): { attemptId: string; token: string } => ({ attemptId: randomUUID(), token: randomUUID() });
   const [late, timely] = await Promise.all([
     finisher.submit({ ...success(taken!), next: onward() }, true),
@@ -36,7 +37,7 @@ test("an end that the database refuses ends as such, and keeps no other from its
   const w = await worker(deps, "w");
   const runId = await start(deps, "refused");
   const [a, b, c] = await claimAll(deps, w);
-  const finisher = createFinisher(deps, "worker:w", []);
+  const finisher = createFinisher(deps, "worker:w", [], FITTING);
   const answers = await Promise.all([
     finisher.submit({ ...success(a!), output: "1" }, true),
     finisher.submit({ ...success(b!), output: "no JSON" }, true),
@@ -60,7 +61,7 @@ test("an end of a locked run keeps no other from its end, and is accepted when t
   const claimed = await claimAll(deps, w);
   const of = (runId: string) => claimed.find(({ taskInstanceId }) => runIdOf(taskInstanceId) === runId)!;
   const lock = await held(deps, (tx) => lockRun(tx, locked));
-  const finisher = createFinisher(deps, "worker:w", []);
+  const finisher = createFinisher(deps, "worker:w", [], FITTING);
   let isSettled = false;
   const late = finisher.submit(success(of(locked)), true).finally(() => (isSettled = true));
   expect(await finisher.submit(success(of(innocent)), true)).toMatchObject({ accepted: true });

@@ -4,6 +4,7 @@ import type { Continued, Finish } from "#lib/db/finishes.ts";
 import type { EngineDeps } from "#lib/engine/deps.ts";
 import { isRefused } from "#lib/db/database-errors.ts";
 import { type Ended, finishAndContinue } from "#lib/engine/finish.ts";
+import type { ProtocolGuard } from "../protocol-guard.ts";
 
 const MAX_BATCH = 250;
 /** Characters of what the tasks of a batch leave: all of it is one statement. One task alone may leave more. */
@@ -35,7 +36,12 @@ const GATHER_MS = 3;
  * is away is waited for; the lease may run out, and then the end is refused. Tokens of children that an unanswered
  * call may have claimed are added to `unheard`.
  */
-export function createFinisher(deps: EngineDeps, actor: string, unheard: string[]): Finisher {
+export function createFinisher(
+  deps: EngineDeps,
+  actor: string,
+  unheard: string[],
+  protocol: Pick<ProtocolGuard, "worked" | "failed" | "isOver">,
+): Finisher {
   let waiting: Waiting[] = [];
   let working = false;
   let hurry = (): void => undefined;
@@ -85,10 +91,14 @@ export function createFinisher(deps: EngineDeps, actor: string, unheard: string[
     for (let backoffMs = FIRST_BACKOFF_MS; ; backoffMs = Math.min(MAX_BACKOFF_MS, backoffMs * 2)) {
       try {
         const ended = await finishAndContinue(deps, ends, actor);
+        protocol.worked(FINISH);
         if (backoffMs > FIRST_BACKOFF_MS) unheard.push(...doubtful(ends, ended));
         return ended;
       } catch (error) {
         if (isRefused(error)) return apart(ends, messageOf(error));
+        protocol.failed(FINISH, error);
+        // The leases run out, and the tasks run again where the database is understood.
+        if (protocol.isOver()) return { accepted: new Set(), busy: new Set(), continued: new Map() };
         deps.log.warn({ error: messageOf(error), ends: ends.length }, "results could not be handed in; trying again");
         await delay(backoffMs);
       }
@@ -136,6 +146,7 @@ function nextBatch(waiting: readonly Waiting[]): Set<Waiting> {
   return new Set(byTask.values());
 }
 
+const FINISH = "sluice.finish_1";
 const UNSTORABLE = "RESULT_UNSTORABLE";
 
 function withoutResult({ taskInstanceId, token }: Finish, error: string): Finish {

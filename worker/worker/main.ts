@@ -20,6 +20,7 @@ import { engineService } from "../engine-service.ts";
 import { everyService } from "../every.ts";
 import { createDuties, type Duties } from "../duties.ts";
 import { healthService } from "../health.ts";
+import { createProtocolGuard, stopOnMismatch } from "../protocol-guard.ts";
 import { releaseVersion } from "../release.ts";
 import { runProcess, type Service } from "../lifecycle.ts";
 import { secretsOf } from "../secrets/file.ts";
@@ -110,6 +111,7 @@ function workerService(
         },
       });
       const unheard: string[] = [];
+      const protocol = createProtocolGuard({ log: deps.log, onOver: stopOnMismatch });
       const loop = createWorkerLoop({
         tools,
         worker,
@@ -119,10 +121,11 @@ function workerService(
           maxBytes: settings.logLimit * MIB,
           onLost: countLost,
         }),
-        finisher: createFinisher(deps, `worker:${worker.id}`, unheard),
+        finisher: createFinisher(deps, `worker:${worker.id}`, unheard, protocol),
         duties,
         unheard,
         heart,
+        protocol,
         onReplaced: () => {
           deps.log.error({ worker: worker.id }, "another process has taken this worker's name; stopping");
           process.kill(process.pid, "SIGTERM");

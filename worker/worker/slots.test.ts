@@ -47,6 +47,7 @@ function slots(answered: () => Promise<void> = () => Promise.resolve()): { slots
         return { accepted: true };
       },
     },
+    mayContinue: () => true,
     onRoom: () => undefined,
   });
   return { slots: made, submitted };

@@ -39,6 +39,8 @@ export function createSlots(options: {
   slots: Record<SlotClass, number>;
   logs: LogWriter;
   finisher: Finisher;
+  /** A slot may take a child of what ends in it. */
+  mayContinue: () => boolean;
   /** There is room for something to claim. */
   onRoom: () => void;
 }): Slots {
@@ -75,7 +77,7 @@ export function createSlots(options: {
     const startedAt = performance.now();
     const end = await runAttempt(tools, claimed, stop.signal, log);
     lookaheads[slotClass].record(performance.now() - startedAt);
-    const next = keeps() ? { attemptId: deps.newToken(), token: deps.newToken() } : undefined;
+    const next = keeps() && options.mayContinue() ? { attemptId: deps.newToken(), token: deps.newToken() } : undefined;
     await log.stored();
     // Stopped from outside: not this worker's verdict any more. A drained attempt is handed back, a fenced one is gone.
     if (stop.signal.aborted) return undefined;

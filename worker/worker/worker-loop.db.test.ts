@@ -1,137 +1,14 @@
-import { setTimeout as delay } from "node:timers/promises";
-import { afterEach, beforeEach, expect, test } from "vitest";
-import type { WorkerRef } from "#lib/db/claims.ts";
-import { inTx } from "#lib/db/tx.ts";
-import { publishVersion } from "#lib/db/versions.ts";
-import { renewLeases } from "#lib/db/workers.ts";
+import { beforeEach, expect, test } from "vitest";
 import { taskInstanceId } from "#lib/domain/ids.ts";
-import { DagSpec } from "#lib/domain/model/dag.ts";
-import type { EngineDeps } from "#lib/engine/deps.ts";
-import { LEASE_MS } from "#lib/engine/lease.ts";
-import { registerWorker } from "#lib/engine/register-worker.ts";
-import { createAddressGuard } from "#lib/executors/http-address.ts";
-import { executorsWith } from "#lib/executors/registry.ts";
-import type { CallResult, FunctionCall } from "#lib/executors/executor.ts";
+import type { CallResult } from "#lib/executors/executor.ts";
 import { testDatabase } from "#lib/testing/database.ts";
 import { forgetRuns, moveClock, runState, start, states, patrolAdmission } from "#lib/testing/engine.ts";
-import { createDuties } from "../duties.ts";
-import { NO_SECRETS } from "../secrets/provider.ts";
-import { createFinisher } from "./finisher.ts";
-import { createInputs } from "./inputs.ts";
-import { type Heart, startHeart } from "./heartbeat/heart.ts";
-import { createLogWriter } from "./log-writer.ts";
-import { createWorkerLoop, type WorkerLoop } from "./worker-loop.ts";
-
-/** A worker's loop on a real database; only the functions' processes are replaced by `call`. */
+import { workerLoops } from "#lib/testing/worker-loops.ts";
 
 const database = testDatabase();
-const loops: WorkerLoop[] = [];
-const hearts: Heart[] = [];
+const { loops, work, until, ended, publish } = workerLoops(database);
 
 beforeEach(() => forgetRuns(database.deps));
-afterEach(async () => {
-  await Promise.all(loops.splice(0).map((loop) => loop.drain(0)));
-  await Promise.all(hearts.splice(0).map((heart) => heart.stop()));
-});
-
-type Call = (
-  call: FunctionCall,
-  signal: AbortSignal,
-  write: (stream: "stdout", bytes: Buffer) => void,
-) => Promise<CallResult>;
-
-async function work(
-  name: string,
-  call: Call,
-  { functionSlots = 2, registeredMsAgo = 0, hasMovingClock = false } = {},
-): Promise<WorkerLoop> {
-  const { deps } = database;
-  const worker = await registerWorker(deps, {
-    id: name,
-    host: "test",
-    pid: 1,
-    version: "0.0.0",
-    queues: ["default"],
-    processSlots: 0,
-    functionSlots,
-    inlineSlots: 0,
-    cpu: 0,
-    memory: 0,
-    offers: [],
-  });
-  await deps.pool.query("update sluice.worker set lease_until = lease_until - $2 * interval '1 ms' where id = $1", [
-    name,
-    registeredMsAgo,
-  ]);
-  const heart = hasMovingClock
-    ? heartOnPool(deps, worker)
-    : startHeart({ url: database.url, worker, registeredMsAgo, onDeath: () => undefined });
-  hearts.push(heart);
-  const unheard: string[] = [];
-  const loop = createWorkerLoop({
-    tools: {
-      deps,
-      executors: executorsWith([]),
-      inputs: createInputs(deps),
-      bundles: { textOf: () => Promise.reject(new Error("there is no file")) },
-      functions: { call, stop: async () => undefined },
-      spawner: {
-        run: () => Promise.reject(new Error("no process")),
-        guard: () => () => undefined,
-        stop: async () => undefined,
-      },
-      containers: { run: () => Promise.reject(new Error("no container")), sweep: async () => undefined },
-      workFolder: "/nowhere",
-      network: createAddressGuard([]),
-      secrets: NO_SECRETS,
-      diskTrouble: async () => undefined,
-    },
-    worker,
-    heart,
-    queues: ["default"],
-    slots: { process: 0, function: functionSlots, inline: 0 },
-    logs: createLogWriter(deps, { maxBytes: 1024 * 1024 }),
-    finisher: createFinisher(deps, `worker:${name}`, unheard),
-    duties: createDuties(),
-    unheard,
-    onReplaced: () => undefined,
-  });
-  loops.push(loop);
-  void loop.run();
-  return loop;
-}
-
-/** A clock is moved for the connections of the test's pool alone, and the heart's thread has one of its own. */
-function heartOnPool({ pool }: EngineDeps, ref: WorkerRef): Heart {
-  return {
-    beat: (attempts) => renewLeases(pool, ref, attempts, LEASE_MS),
-    know: () => undefined,
-    age: () => 0,
-    stop: async () => undefined,
-  };
-}
-
-async function publish(id: string, count: number, options: object = {}): Promise<void> {
-  const tasks = Array.from({ length: count }, (_, n) => ({
-    id: `t${n}`,
-    type: "fn",
-    config: { module: "m.ts", export: `f${n}` },
-    dependsOn: n === 0 ? [] : ["t0"],
-    ...options,
-  }));
-  const spec = DagSpec.parse({ id, bundle: "a".repeat(64), tasks });
-  await inTx(database.pool, (tx) => publishVersion(tx, spec, { file: `${id}.yaml`, source: "", author: "test" }));
-}
-
-/** Asks and asks, waking the workers as a NOTIFY would, until the database says so. */
-async function until(isSo: () => Promise<boolean>): Promise<void> {
-  while (!(await isSo())) {
-    for (const loop of loops) loop.wake();
-    await delay(5);
-  }
-}
-
-const ended = (runId: string) => async (): Promise<boolean> => (await runState(database.deps, runId)) !== "running";
 
 test("short tasks are claimed ahead of their slots, and no more run at once than there are slots", async () => {
   await publish("short", 300);

@@ -1,13 +1,14 @@
 import { setTimeout as delay } from "node:timers/promises";
 import { messageOf } from "#lib/domain/errors.ts";
 import { SLOT_CLASSES, type SlotClass } from "#lib/domain/states.ts";
-import type { WorkerRef } from "#lib/db/claims.ts";
+import type { Claims, WorkerRef } from "#lib/db/claims.ts";
 import { setWorkerAhead, setWorkerState } from "#lib/db/workers.ts";
 import { laneName, lanesOf, ownName } from "#lib/domain/lanes.ts";
 import { claim } from "#lib/engine/claim.ts";
 import { SELF_FENCE_MS } from "#lib/engine/lease.ts";
 import { handBack, handBackUnbegun, handBackUnheard } from "#lib/engine/sweep.ts";
 import type { Duties } from "../duties.ts";
+import type { ProtocolGuard } from "../protocol-guard.ts";
 import type { Finisher } from "./finisher.ts";
 import type { Heart } from "./heartbeat/heart.ts";
 import type { Attempts } from "./heartbeat/messages.ts";
@@ -22,6 +23,7 @@ const JITTER = 0.25;
 const CLAIM_ANYWAY_MS = 5_000;
 /** What is left by workers that cannot take it now is asked for again after this. */
 const RING_AGAIN_MS = 1_000;
+const CLAIM = "sluice.claim_1";
 const ERROR_PAUSE_MS = 500;
 const WATCHDOG_MS = 500;
 /** So long what was claimed ahead may wait for its slot; then others may have it. */
@@ -47,10 +49,13 @@ export function createWorkerLoop(options: {
   /** Tokens of claims whose answer never came; what they took is handed back at the next heartbeat. */
   unheard: string[];
   heart: Heart;
+  protocol: ProtocolGuard;
+  /** How often the worker claims although nothing has told it to. */
+  claimAnywayMs?: number;
   /** Another process has taken this worker's name. */
   onReplaced: () => void;
 }): WorkerLoop {
-  const { tools, worker, heart } = options;
+  const { tools, worker, heart, protocol, claimAnywayMs = CLAIM_ANYWAY_MS } = options;
   const { deps } = tools;
   const draining = new AbortController();
   let woken = Promise.withResolvers<void>();
@@ -90,6 +95,7 @@ export function createWorkerLoop(options: {
     slots: options.slots,
     logs: options.logs,
     finisher: options.finisher,
+    mayContinue: () => protocol.trouble() === undefined,
     onRoom: stir,
   });
 
@@ -100,6 +106,17 @@ export function createWorkerLoop(options: {
     return [...options.queues.slice(first), ...options.queues.slice(0, first)];
   };
 
+  const claimFor = async (slotClass: SlotClass, tokens: readonly string[]): Promise<Claims> => {
+    try {
+      const claims = await claim(deps, worker, { queues: queuesInTurn(), slotClass }, tokens);
+      protocol.worked(CLAIM);
+      return claims;
+    } catch (error) {
+      protocol.failed(CLAIM, error);
+      throw error;
+    }
+  };
+
   const claimClass = async (slotClass: SlotClass): Promise<void> => {
     if (!asked.has(slotClass)) return;
     const room = slots.room(slotClass);
@@ -107,7 +124,7 @@ export function createWorkerLoop(options: {
     asked.delete(slotClass);
     const tokens = Array.from({ length: room }, deps.newToken);
     try {
-      const { claimed, leftIn } = await claim(deps, worker, { queues: queuesInTurn(), slotClass }, tokens);
+      const { claimed, leftIn } = await claimFor(slotClass, tokens);
       for (const attempt of claimed) slots.add(attempt, slotClass);
       const isFull = claimed.length === room;
       // More may be left; it is claimed when there is room again.
@@ -136,7 +153,7 @@ export function createWorkerLoop(options: {
   const poll = async (): Promise<void> => {
     const free = lanes.filter((lane) => slots.room(lane.slotClass) > 0).map(laneName);
     if (free.length === 0) return;
-    if (performance.now() - claimedAllAt >= CLAIM_ANYWAY_MS) {
+    if (performance.now() - claimedAllAt >= claimAnywayMs) {
       claimedAllAt = performance.now();
       return void ask();
     }
@@ -182,6 +199,7 @@ export function createWorkerLoop(options: {
     const known = [...slots.held.values()];
     void giveBackUnheard();
     const beat = await heart.beat(known.map(tokenOf));
+    protocol.check(beat.protocol);
     if (beat.workerState === undefined) options.onReplaced();
     for (const slotClass of beat.assigned) asked.add(slotClass);
     if (beat.assigned.length > 0) stir();
@@ -215,6 +233,12 @@ export function createWorkerLoop(options: {
       try {
         // Fenced would be at once what is claimed under a lease that nobody has confirmed.
         if (isOverdue()) await heartbeat();
+        if (protocol.trouble() !== undefined) {
+          // Claims nothing, and shows whether the function is back.
+          await claimFor("inline", []);
+          await isIdle(next);
+          continue;
+        }
         turn++;
         await allDone([...SLOT_CLASSES.map(claimClass), publishAhead()]);
         options.duties.done("claim");
@@ -260,6 +284,7 @@ export function createWorkerLoop(options: {
       slots.stopAll("the worker stops");
       await ended;
       clearInterval(watchdog);
+      protocol.stop();
       await givingBack;
       // What cannot be given back now, the sweep gives back: the worker has stopped.
       await handBack(deps, worker).catch((error: unknown) =>

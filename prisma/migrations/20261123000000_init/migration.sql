@@ -934,6 +934,15 @@ create table sluice.worker (
   lease_until timestamptz not null
 ) with (fillfactor = 50);
 
+-- Which versions of the protocol between programs and the functions here are taken: lib/domain/protocol.ts. A migration that
+-- adds a version raises `max`; the one that removes the functions of an old version raises `min`.
+create table sluice.protocol (
+  one boolean primary key default true check (one),
+  min int not null,
+  max int not null check (max >= min)
+);
+insert into sluice.protocol (min, max) values (1, 1);
+
 create table sluice.app_user (
   id bigint generated always as identity primary key,
   name text not null unique,

@@ -1,5 +1,6 @@
 import { afterEach, beforeEach, expect, test } from "vitest";
 import type { Claimed, WorkerRef } from "#lib/db/claims.ts";
+import { PROTOCOL } from "#lib/domain/protocol.ts";
 import { claimAll, forgetRuns, publish, start, worker } from "#lib/testing/engine.ts";
 import { testDatabase } from "#lib/testing/database.ts";
 import { type Heart, startHeart } from "./heart.ts";
@@ -37,7 +38,12 @@ function keepBusy(ms: number): void {
 test("renews the leases of the worker and of what it holds", async () => {
   const before = await leases();
   const beat = await heart.beat([attempt]);
-  expect(beat).toEqual({ workerState: "active", held: [attempt.token], assigned: [] });
+  expect(beat).toEqual({
+    workerState: "active",
+    held: [attempt.token],
+    assigned: [],
+    protocol: { min: PROTOCOL, max: PROTOCOL },
+  });
   expect((await leases()).every((until, index) => until > before[index]!)).toBe(true);
 });
 
