@@ -179,6 +179,21 @@ const CHECKS: readonly (Invariant & { sql: string })[] = [
        where r.state in ('queued', 'running') and r.backfill_id is not null and b.ended_at is not null`,
   },
   {
+    id: "references",
+    says: "what is kept has all that it refers to: a run its version, a task its workload, a version its bundle",
+    sql: `${RECENT}
+      select 'run ' || r.id as "of", 'version' as missing
+        from recent r join sluice.dag_run g on g.id = r.id
+       where not exists (select from sluice.dag_version v where v.id = g.version_id)
+      union all
+      select 'task instance ' || t.id, 'workload'
+        from recent r join sluice.task_instance t on t.id >= r.id << 20 and t.id < (r.id + 1) << 20
+       where not exists (select from sluice.workload w where w.id = t.workload_id)
+      union all
+      select 'version ' || v.id, 'bundle' from sluice.dag_version v
+       where v.bundle is not null and not exists (select from sluice.bundle b where b.hash = v.bundle)`,
+  },
+  {
     id: "moves",
     says: "what nobody asked for is a move of the state machine",
     sql: `${RECENT}

@@ -83,6 +83,7 @@ export async function republishVersion(tx: Tx, dagId: string, number: number, au
   if (found.hash === found.currentHash) return { kind: "same" };
   const spec = DagSpec.parse(found.spec);
   const { hash, source } = found;
+  if (!(await lockBundle(tx, spec.bundle))) return { kind: "no_version" };
   await lockSchedules(tx, dagId);
   const versionId = await insertVersion(tx, spec, { hash, source, author, note: `rollback to version ${number}` });
   const { limits } = spec;
@@ -105,6 +106,13 @@ export async function republishVersion(tx: Tx, dagId: string, number: number, au
   );
   await replaceSchedules(tx, dagId, definedSchedules(spec));
   return { kind: "published", number: updated.rows[0]!.number };
+}
+
+/** Keeps a bundle from being deleted with the last version that has it. False when it is gone. */
+async function lockBundle(tx: Tx, hash: string | undefined): Promise<boolean> {
+  if (hash === undefined) return true;
+  const { rowCount } = await tx.query("select from sluice.bundle where hash = $1 for key share", [hash]);
+  return rowCount === 1;
 }
 
 type NewVersion = { hash: string; source: string | null; author: string; note: string | null };
@@ -151,12 +159,16 @@ export async function readPublished(db: Db): Promise<Map<string, PublishedDag>> 
   return new Map(rows.map(({ id, ...dag }) => [id, dag]));
 }
 
-/** Keeps the code of a version; content-addressed, so a bundle that is there stays as it is. */
+/**
+ * Keeps the code of a version; content-addressed, so a bundle that is there stays as it is. It is locked until the end of the
+ * transaction, which is to insert the version: a scheduler deletes bundles that no version has.
+ */
 export async function insertBundle(tx: Tx, hash: string, files: Record<string, string>): Promise<void> {
-  await tx.query("insert into sluice.bundle (hash, files) values ($1, $2) on conflict (hash) do nothing", [
-    hash,
-    JSON.stringify(files),
-  ]);
+  await tx.query(
+    `insert into sluice.bundle (hash, files) values ($1, $2)
+     on conflict (hash) do update set hash = excluded.hash`,
+    [hash, JSON.stringify(files)],
+  );
 }
 
 /** Marks every DAG whose file is not among `files` as missing; answers how many became so. */

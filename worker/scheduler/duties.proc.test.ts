@@ -84,6 +84,7 @@ const DUTIES = [
   "runs",
   "statistics",
   "sweep",
+  "unneeded rows",
   "wait spans",
 ];
 

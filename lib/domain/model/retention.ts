@@ -15,3 +15,6 @@ export const RetentionField = z.enum(NAMES);
 export function retentionText(days: number): string {
   return NAMES.find((name) => RETENTIONS[name] === days) ?? `${days}d`;
 }
+
+/** Versions of a DAG that are kept for rollbacks, the latest ones; older ones stay as long as a run of theirs does. */
+export const KEPT_VERSIONS = 20;

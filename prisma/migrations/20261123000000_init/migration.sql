@@ -75,10 +75,15 @@ create table sluice.dag_version (
   unique (dag_id, number)
 );
 
+-- Which bundles are of use.
+create index dag_version_bundle_idx on sluice.dag_version (bundle) where bundle is not null;
+
 alter table sluice.dag_version add constraint dag_version_dag_id_fkey
   foreign key (dag_id) references sluice.dag (id) deferrable initially deferred;
 alter table sluice.dag add constraint dag_current_version_id_fkey
   foreign key (current_version_id) references sluice.dag_version (id) deferrable initially deferred;
+-- Asked for each version that is deleted.
+create index dag_current_version_id_idx on sluice.dag (current_version_id);
 
 -- Slots that tasks of all DAGs share.
 create table sluice.pool (
@@ -218,6 +223,8 @@ create table sluice.dag_task (
   spec jsonb not null,
   primary key (version_id, ord)
 );
+-- Which workloads are of use.
+create index dag_task_workload_idx on sluice.dag_task (workload_id);
 
 -- The code of function tasks, content-addressed: `files` maps relative paths to source text.
 create table sluice.bundle (
@@ -274,6 +281,8 @@ create index dag_run_backfill_queued_idx on sluice.dag_run (backfill_id, logical
   where state = 'queued' and backfill_id is not null;
 create index dag_run_backfill_going_idx on sluice.dag_run (backfill_id) where state = 'running' and backfill_id is not null;
 create index dag_run_dag_id_id_idx on sluice.dag_run (dag_id, id desc);
+-- Which versions are of use.
+create index dag_run_version_id_idx on sluice.dag_run (version_id);
 create index dag_run_interval_end_idx on sluice.dag_run (dag_id, interval_end);
 -- What retention reads: the oldest ends of each time.
 create index dag_run_ended_idx on sluice.dag_run (keep_days, ended_at) where ended_at is not null;
