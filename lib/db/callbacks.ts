@@ -28,7 +28,9 @@ export async function takeCallbacks(tx: Tx, ids: readonly string[]): Promise<Cal
         from gone g
         join sluice.dag_run r on r.id = g.run_id
         join sluice.dag_version v on v.id = r.version_id
-        left join sluice.dag_task t on t.version_id = r.version_id and t.ord = (g.task_instance_id & 1048575)::int
+        -- offset 0 keeps this a search by the whole key, whatever the planner believes of the number of tasks.
+        left join lateral (select t.spec from sluice.dag_task t
+                            where t.version_id = r.version_id and t.ord = (g.task_instance_id & 1048575)::int offset 0) t on true
         cross join lateral generate_series(0, jsonb_array_length(
           (case when g.task_instance_id is null then v.spec else t.spec end)
             -> 'callbacks' -> (case g.event when 'success' then 'onSuccess' when 'failed' then 'onFailure' else 'onRetry' end)

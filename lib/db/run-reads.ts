@@ -79,6 +79,10 @@ const TaskRow = z.object({
   endedAt: isoTime.nullable(),
 });
 
+/**
+ * `offset 0` keeps the read of a task's definition a search by its whole key: for a run of 20,000 tasks the planner would expect
+ * one row, and read all definitions again for each of them.
+ */
 const SELECT_TASKS = `
   select t.id::text, t.run_id::text as "runId", k.task_id as "taskId", k.type, w.queue, t.state,
          greatest(t.attempts, l.number) as attempt, t.lost_attempts as "lostAttempts",
@@ -86,7 +90,8 @@ const SELECT_TASKS = `
          case t.state when 'deferred' then d.reason end as "waitsFor", t.started_at as "startedAt", t.ended_at as "endedAt"
   from sluice.task_instance t
   join sluice.dag_run r on r.id = t.run_id
-  join sluice.dag_task k on k.version_id = r.version_id and k.ord = (t.id & 1048575)::int
+  cross join lateral (select k.task_id, k.type from sluice.dag_task k
+                       where k.version_id = r.version_id and k.ord = (t.id & 1048575)::int offset 0) k
   join sluice.workload w on w.id = t.workload_id
   left join sluice.live_attempt l on l.task_instance_id = t.id
   left join sluice.deferral d on d.task_instance_id = t.id

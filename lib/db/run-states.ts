@@ -151,7 +151,10 @@ export async function writeStates(
         select $1::bigint, c.id, nullif(c.attempts, 0), c.state
           from lk c
           join sluice.dag_run r on r.id = $1::bigint
-          join sluice.dag_task t on t.version_id = r.version_id and t.ord = (c.id & 1048575)::int
+         -- offset 0 keeps this a search by the whole key: among many small DAGs the planner expects a version to have few
+         -- tasks, and would compare each of 20,000 with each.
+         cross join lateral (select t.calls from sluice.dag_task t
+                              where t.version_id = r.version_id and t.ord = (c.id & 1048575)::int offset 0) t
          where c.state in ('success', 'failed') and c.before <> c.state and c.state = any (t.calls))
       insert into sluice.event (run_id, task_instance_id, attempt, from_state, to_state, reason, actor)
       select $1::bigint, c.id, nullif(c.attempts, 0), c.before, c.state, $6, $5

@@ -47,7 +47,9 @@ const SELECT_SITUATIONS = `
         from sluice.task_instance t
         join sluice.dag_run r on r.id = t.run_id
         join sluice.run_pause p on p.run_id = r.id
-        join sluice.dag_task k on k.version_id = r.version_id and k.ord = (t.id & 1048575)::int
+        -- offset 0 keeps this a search by the whole key, whatever the planner believes of the number of tasks.
+        cross join lateral (select k.task_id, k.parents from sluice.dag_task k
+                             where k.version_id = r.version_id and k.ord = (t.id & 1048575)::int offset 0) k
         left join sluice.workload_wait w on w.workload_id = t.workload_id
         left join sluice.live_attempt l on l.task_instance_id = t.id
         left join sluice.deferral f on f.task_instance_id = t.id
