@@ -1,5 +1,5 @@
 import { Command, InvalidArgumentError } from "commander";
-import type { Generation } from "#lib/db/generations.ts";
+import type { Generation, Kept } from "#lib/db/generations.ts";
 import { RETENTIONS, type Retention, retentionText } from "#lib/domain/model/retention.ts";
 import { withEngine } from "./engine.ts";
 import { usageIsTrouble } from "./exit.ts";
@@ -19,16 +19,20 @@ function size(): Command {
     .description("The size of each table, how fast it grows, and when old runs are dropped.")
     .option(
       "--json",
-      "print {total, since, tables: [{name, rows, heap, indexes, toast, total, perDay}], generations} as JSON",
+      "print {total, since, tables: [{name, rows, heap, indexes, toast, total, perDay}], generations, kept} as JSON",
     )
     .action((options: { json?: true }) =>
       withEngine("db-size", async ({ pool }) => {
-        const [{ readSizes }, { listGenerations }] = await Promise.all([
+        const [{ readSizes }, { keptGenerations, listGenerations }] = await Promise.all([
           import("#lib/db/table-sizes.ts"),
           import("#lib/db/generations.ts"),
         ]);
-        const [{ tables, total, since }, generations] = await Promise.all([readSizes(pool), listGenerations(pool)]);
-        if (options.json) return printJson({ total, since, tables, generations });
+        const [{ tables, total, since }, generations, kept] = await Promise.all([
+          readSizes(pool),
+          listGenerations(pool),
+          keptGenerations(pool),
+        ]);
+        if (options.json) return printJson({ total, since, tables, generations, kept });
         const rows = tables
           .filter((one, index) => index < ALWAYS_SHOWN || one.total > MIN_SHOWN)
           .map((one) => [
@@ -45,8 +49,13 @@ function size(): Command {
         const perDay = tables.reduce((sum, one) => sum + (one.perDay ?? 0), 0);
         printLine(`\n${bytes(total)} in all, ${since === null ? NO_GROWTH : `${growth(perDay)} a day since ${since}`}`);
         printLine();
-        for (const line of table(["runs", "kept for", "from", "to", "dropped"], generations.map(generationCells)))
-          printLine(line);
+        const rowsOfRuns = generations.map((one) =>
+          generationCells(
+            one,
+            kept.find(({ number }) => number === one.number),
+          ),
+        );
+        for (const line of table(["runs", "kept for", "from", "to", "history dropped"], rowsOfRuns)) printLine(line);
       }),
     );
 }
@@ -57,22 +66,24 @@ const MIN_SHOWN = 1_000_000;
 
 const NO_GROWTH = "growth is known a day after the first scheduler has started";
 
-function generationCells(one: Generation): string[] {
+function generationCells(one: Generation, kept: Kept | undefined): string[] {
   const { firstRun, endRun, keepDays, openedAt, closedAt, droppingAt } = one;
   return [
     `${firstRun} to ${String(BigInt(endRun) - 1n)}`,
     retentionText(keepDays),
     day(openedAt),
     closedAt === null ? "" : day(closedAt),
-    droppedText(keepDays, closedAt, droppingAt),
+    kept === undefined ? droppedText(keepDays, closedAt, droppingAt) : keptText(kept),
   ];
 }
 
+const keptText = ({ runs, more }: Kept): string => `kept by run ${runs.join(", ")}${more ? " and more" : ""}`;
+
 function droppedText(keepDays: number, closedAt: Date | null, droppingAt: Date | null): string {
-  if (droppingAt !== null) return "just now";
+  if (droppingAt !== null) return "just now, or when no transaction reads it";
   if (keepDays === RETENTIONS.forever) return "never";
   if (closedAt === null) return "";
-  return `${day(new Date(closedAt.getTime() + keepDays * DAY_MS))}, or so long after the last run has ended`;
+  return `${day(new Date(closedAt.getTime() + keepDays * DAY_MS))}, or when the last run is gone`;
 }
 
 const DAY_MS = 86_400_000;
