@@ -859,6 +859,8 @@ begin
       exit;
     end if;
     delete from sluice.log_loss where task_instance_id >= d.run_id << 20 and task_instance_id < (d.run_id + 1) << 20;
+    -- What a person asked of the run at the moment of its deletion.
+    delete from sluice.run_action where run_id = d.run_id;
     delete from sluice.run_deletion where run_id = d.run_id;
     deleted := deleted + 1;
     up_to := d.run_id;
