@@ -858,7 +858,6 @@ begin
       update sluice.run_deletion set next_ord = (last & 1048575) + 1 where run_id = d.run_id;
       exit;
     end if;
-    delete from sluice.log_loss where task_instance_id >= d.run_id << 20 and task_instance_id < (d.run_id + 1) << 20;
     -- What a person asked of the run at the moment of its deletion.
     delete from sluice.run_action where run_id = d.run_id;
     delete from sluice.run_deletion where run_id = d.run_id;
