@@ -100,9 +100,9 @@ export type WrittenWait = { code: string; blockedOn: string | null; isOld: boole
 export type ReadyClasses = { ready: ReadyClass[]; written: Map<number, WrittenWait> };
 
 /**
- * The classes with something ready of these lanes, each with up to `limits` of its lane counted: four times its fair part of the
- * lane's room, since a class seldom gets more. Found by skipping through the partial index, so ten thousand ready tasks of a class
- * cost no more than one. One row of text, for the same reason as above.
+ * The classes with something ready of these lanes, each counted up to twice its fair part of the lane's room, since a class seldom
+ * gets more; with more classes than that leaves a task for, each is taken to have one and perhaps more. Found by skipping through
+ * the partial index, so ten thousand ready tasks of a class cost no more than one. One row of text, for the same reason as above.
  */
 export async function readReadyClasses(
   db: Db,
@@ -123,11 +123,12 @@ export async function readReadyClasses(
             select t.workload_id from sluice.task_instance t
              where t.admissible and t.lane_id = r.lane and t.workload_id > r.id order by t.workload_id limit 1) t),
       bounded as (
-        select lane, id, greatest(1, ceil(4.0 * room / count(*) over (partition by lane)))::int as most from ready)
+        select lane, id, greatest(1, ceil(2.0 * room / count(*) over (partition by lane)))::int as most from ready)
       select string_agg(concat_ws(' ', b.id, b.most,
-               (select count(*) from (
-                  select from sluice.task_instance t
-                   where t.admissible and t.lane_id = b.lane and t.workload_id = b.id limit b.most + 1) n),
+               case when b.most = 1 then 2 else
+                 (select count(*) from (
+                    select from sluice.task_instance t
+                     where t.admissible and t.lane_id = b.lane and t.workload_id = b.id limit b.most + 1) n) end,
                coalesce((extract(epoch from w.last_admitted_at) * 1000)::bigint, 0),
                case when w.slots > 1 or w.cpu + w.memory > 0 or w.needs <> '{}' then
                  (select greatest(0, extract(epoch from sluice.clock() - greatest(t.ready_at, w.last_admitted_at)) * 1000)::bigint

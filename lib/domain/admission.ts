@@ -106,7 +106,8 @@ function createPass(ledger: Ledger) {
       for (let entry = heap.pop(); entry !== undefined; entry = heap.pop()) {
         const { of, left } = entry;
         const never = reason.code === "NO_WORKER" ? undefined : ledger.neverFits(of);
-        if (left > 0 || of.hasMore) admission.waits.set(of.id, never ?? reason);
+        // Where all that was known of has gone, the next pass knows whether there is more.
+        if (left > 0) admission.waits.set(of.id, never ?? reason);
       }
     }
   };

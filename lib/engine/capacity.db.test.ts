@@ -156,7 +156,7 @@ describe("capacity", () => {
     const { rows } = await deps.pool.query<{ id: number }>("select id from sluice.lane");
     const lanes = rows.map(({ id }) => ({ id, room: 2 }));
     const { ready } = await readReadyClasses(deps.pool, deps.caches.classes, lanes);
-    expect(ready).toMatchObject([{ dagId: "window", ready: 8, hasMore: true }]);
+    expect(ready).toMatchObject([{ dagId: "window", ready: 4, hasMore: true }]);
   });
 
   test("the system's limit holds over all DAGs, and what waits for it says who has what", async () => {
