@@ -2,8 +2,9 @@ import type { DatabaseAge, SnapshotHolder } from "#lib/domain/database-age.ts";
 import type { Db } from "./pool.ts";
 
 /**
- * Reads how old the database's transaction ids, multixacts and oldest snapshot are. Postgres shows the snapshots of other roles
- * only to members of pg_monitor; for others, only those of their own role count.
+ * Reads how old the database's transaction ids, multixacts and oldest snapshot are. Postgres shows
+ * the snapshots of other roles only to members of pg_monitor; for others, only those of their own
+ * role count.
  */
 export async function readDatabaseAge(db: Db): Promise<DatabaseAge> {
   const { rows } = await db.query<Omit<DatabaseAge, "oldestSnapshot">>({
@@ -18,7 +19,10 @@ export async function readDatabaseAge(db: Db): Promise<DatabaseAge> {
   return { ...rows[0]!, oldestSnapshot: oldest ?? null };
 }
 
-/** Vacuum does not wait for other vacuums, so those are left out; a walsender passes on what a standby still reads. */
+/**
+ * Vacuum does not wait for other vacuums, so those are left out; a walsender passes on what a
+ * standby still reads.
+ */
 async function oldestSnapshots(db: Db): Promise<SnapshotHolder[]> {
   const { rows } = await db.query<SnapshotHolder>({
     name: "oldest-snapshots",

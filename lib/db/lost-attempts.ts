@@ -6,7 +6,10 @@ export type LostReason = "LEASE_EXPIRED" | "WORKER_RESTARTED" | "DRAINED" | "REP
 /** Larger than any count of lost attempts (Postgres int). */
 const NO_LIMIT = 2 ** 31 - 1;
 
-/** Which running attempts have lost their worker. The condition is part of every write that acts on it. */
+/**
+ * Which running attempts have lost their worker. The condition is part of every write that acts on
+ * it.
+ */
 const LOST_WHEN = {
   // Right after Postgres came back every lease looks expired, so none counts until workers had time to renew.
   LEASE_EXPIRED: `a.lease_until < (select sluice.clock())
@@ -19,7 +22,10 @@ const LOST_WHEN = {
   NOT_BEGUN: "a.worker_id = $1 and a.token = any ($2::uuid[])",
 } as const satisfies Record<LostReason, string>;
 
-/** The process said that it has stopped, and what it ran is dead; it could not take the locks to give this back. */
+/**
+ * The process said that it has stopped, and what it ran is dead; it could not take the locks to
+ * give this back.
+ */
 const LEFT_BY_A_STOPPED_WORKER = `$1::text is null and $2::int is null and exists (
   select from sluice.worker w where w.id = a.worker_id and w.epoch = a.worker_epoch and w.state = 'stopped')`;
 
@@ -28,13 +34,19 @@ const ONLY_THESE = "($5::bigint[] is null or a.task_instance_id = any ($5))";
 const AT_ONCE = 200;
 
 export type Released = {
-  /** Attempts that it found, of which those that others hold are left as they are; 0 says that nothing is left. */
+  /**
+   * Attempts that it found, of which those that others hold are left as they are; 0 says that
+   * nothing is left.
+   */
   found: number;
   /** Runs whose tasks are `ready` again. */
   runs: string[];
   /** Those tasks. */
   taskInstanceIds: string[];
-  /** Attempts left as they are, because their task has lost its worker too often: the caller ends them. */
+  /**
+   * Attempts left as they are, because their task has lost its worker too often: the caller ends
+   * them.
+   */
   exhausted: { taskInstanceId: string; token: string }[];
 };
 
@@ -49,9 +61,10 @@ type Release = {
 };
 
 /**
- * Ends running attempts without a worker, all or those of `only` some tasks, as `lost` and makes their tasks `ready` again,
- * at most 200 a call. One that has said "not yet" before goes on with another look: only this look is lost.
- * A drained attempt does not count against `allowance`, nor does one that its worker never began. Safe beside others of its kind.
+ * Ends running attempts without a worker, all or those of `only` some tasks, as `lost` and makes
+ * their tasks `ready` again, at most 200 a call. One that has said "not yet" before goes on with
+ * another look: only this look is lost. A drained attempt does not count against `allowance`, nor
+ * does one that its worker never began. Safe beside others of its kind.
  */
 async function release(db: Db, { reason, when = LOST_WHEN[reason], ...options }: Release): Promise<Released> {
   const { values, allowance, only = null, skips } = options;
@@ -108,7 +121,10 @@ async function release(db: Db, { reason, when = LOST_WHEN[reason], ...options }:
   };
 }
 
-/** The tasks of attempts whose lease has run out, at most 200; none while Postgres itself is younger than a lease. */
+/**
+ * The tasks of attempts whose lease has run out, at most 200; none while Postgres itself is younger
+ * than a lease.
+ */
 export async function expiredAttempts(db: Db, leaseMs: number): Promise<string[]> {
   const { rows } = await db.query<{ id: string }>({
     name: "expired-attempts",
@@ -123,8 +139,8 @@ export async function expiredAttempts(db: Db, leaseMs: number): Promise<string[]
 }
 
 /**
- * What had a lease that has run out, of all or of these tasks; none while Postgres itself is younger than a lease of `leaseMs`.
- * Passes over what others hold.
+ * What had a lease that has run out, of all or of these tasks; none while Postgres itself is
+ * younger than a lease of `leaseMs`. Passes over what others hold.
  */
 export function releaseExpired(
   db: Db,
@@ -173,8 +189,9 @@ export function releaseUnbegun(db: Db, worker: WorkerRef, tokens: readonly strin
 }
 
 /**
- * Renews the leases of attempts that this worker is giving back, those of these tokens or all, while it waits for their locks: a
- * lease that ran out meanwhile would count as a worker lost. Passes over what others hold.
+ * Renews the leases of attempts that this worker is giving back, those of these tokens or all,
+ * while it waits for their locks: a lease that ran out meanwhile would count as a worker lost.
+ * Passes over what others hold.
  */
 export async function extendLeases(
   db: Db,

@@ -30,26 +30,35 @@ const StoredChunks = z.array(
 export type StoredChunk = Omit<z.infer<typeof StoredChunks>[number], "bytes">;
 
 /**
- * Where the output of attempts is kept, byte for byte. Written by workers, in order for each attempt; read by whoever
- * looks, while it grows. Nothing else of Sluice knows where that is.
+ * Where the output of attempts is kept, byte for byte. Written by workers, in order for each
+ * attempt; read by whoever looks, while it grows. Nothing else of Sluice knows where that is.
  */
 export type LogStore = {
   /**
-   * Resolves when the chunks are there to be read. Those of an attempt that is no longer their worker's are dropped: a
-   * worker that was fenced must not write into the next attempt. A chunk given twice is kept once. May be given again
-   * after an error.
+   * Resolves when the chunks are there to be read. Those of an attempt that is no longer their
+   * worker's are dropped: a worker that was fenced must not write into the next attempt. A chunk
+   * given twice is kept once. May be given again after an error.
    */
   append(chunks: readonly LogChunk[]): Promise<void>;
-  /** Records that output was given up, beside its attempt and as an event. One given again, with as many bytes or more, counts once. */
+  /**
+   * Records that output was given up, beside its attempt and as an event. One given again, with as
+   * many bytes or more, counts once.
+   */
   recordLosses(losses: readonly LogLoss[]): Promise<void>;
-  /** The next chunks of an attempt after `seq`, some of them; none means that nothing more was written yet. */
+  /**
+   * The next chunks of an attempt after `seq`, some of them; none means that nothing more was
+   * written yet.
+   */
   read(attempt: { taskInstanceId: string; number: number }, afterSeq: number): Promise<StoredChunk[]>;
 };
 
 /** Small enough that a page of the largest chunks does not weigh on the process. */
 const PAGE = 64;
 
-/** A row has some forty bytes beside its chunk; less than this is not worth a trip to another thread. */
+/**
+ * A row has some forty bytes beside its chunk; less than this is not worth a trip to another
+ * thread.
+ */
 const MIN_PACKED_BYTES = 512;
 const FAST = { params: { [constants.ZSTD_c_compressionLevel]: 1 } };
 const compress = promisify(zstdCompress);

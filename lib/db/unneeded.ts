@@ -1,14 +1,16 @@
 import type { Db, Tx } from "./pool.ts";
 
 /**
- * Rows that nothing needs any more: old versions of DAGs with their tasks, bundles, workloads, and notes of lost output. Each
- * function deletes a bounded number and may be called by several schedulers at once.
+ * Rows that nothing needs any more: old versions of DAGs with their tasks, bundles, workloads, and
+ * notes of lost output. Each function deletes a bounded number and may be called by several
+ * schedulers at once.
  */
 
 /**
- * Returns up to `most` versions that are not among the latest `keep` of their DAG and have no run. An older version never becomes
- * current again (a rollback makes a new one), so only a transaction that is under way can still insert a run of it: one that
- * read the DAG before it had another version. See `openTransactions`.
+ * Returns up to `most` versions that are not among the latest `keep` of their DAG and have no run.
+ * An older version never becomes current again (a rollback makes a new one), so only a transaction
+ * that is under way can still insert a run of it: one that read the DAG before it had another
+ * version. See `openTransactions`.
  */
 export async function versionsWithoutUse(db: Db, keep: number, most: number): Promise<string[]> {
   const { rows } = await db.query<{ id: string }>({
@@ -24,7 +26,10 @@ export async function versionsWithoutUse(db: Db, keep: number, most: number): Pr
   return rows.map((row) => row.id);
 }
 
-/** Returns the transactions of this database that are under way, without its own and those of autovacuum, by virtual id. */
+/**
+ * Returns the transactions of this database that are under way, without its own and those of
+ * autovacuum, by virtual id.
+ */
 export async function openTransactions(db: Db): Promise<string[]> {
   const { rows } = await db.query<{ ids: string[] }>({
     name: "open-transactions",
@@ -36,7 +41,10 @@ export async function openTransactions(db: Db): Promise<string[]> {
   return rows[0]!.ids;
 }
 
-/** True when all of these transactions have ended: what they wrote is there to be seen by any later statement. */
+/**
+ * True when all of these transactions have ended: what they wrote is there to be seen by any later
+ * statement.
+ */
 export async function haveEnded(db: Db, transactions: readonly string[]): Promise<boolean> {
   const { rows } = await db.query<{ ended: boolean }>({
     name: "have-ended",
@@ -47,8 +55,9 @@ export async function haveEnded(db: Db, transactions: readonly string[]): Promis
 }
 
 /**
- * Deletes up to `most` tasks of those of these versions that have no run; returns how many. No transaction that could insert one may
- * be under way. A version without its tasks can still be read and rolled back to: for that its spec is used.
+ * Deletes up to `most` tasks of those of these versions that have no run; returns how many. No
+ * transaction that could insert one may be under way. A version without its tasks can still be read
+ * and rolled back to: for that its spec is used.
  */
 export async function deleteVersionTasks(db: Db, versionIds: readonly string[], most: number): Promise<number> {
   const { rowCount } = await db.query({
@@ -80,8 +89,9 @@ export async function deleteVersions(db: Db, versionIds: readonly string[]): Pro
 }
 
 /**
- * A workload is of use while a version has a task of it, or of one that differs in its priority only: the runs of backfills have
- * such ones, and their versions are kept with them. Of whatever lives it is asked, too.
+ * A workload is of use while a version has a task of it, or of one that differs in its priority
+ * only: the runs of backfills have such ones, and their versions are kept with them. Of whatever
+ * lives it is asked, too.
  */
 const WORKLOAD_WITHOUT_USE = `
   not exists (
@@ -95,8 +105,9 @@ const WORKLOAD_WITHOUT_USE = `
                    where t.lane_id = w.lane_id and t.workload_id = w.id and t.admissible)`;
 
 /**
- * Deletes up to `most` workloads that are of no use; returns how many. A version that is being published has locked those it uses; what
- * it has committed before the lock was got here is seen by the second statement.
+ * Deletes up to `most` workloads that are of no use; returns how many. A version that is being
+ * published has locked those it uses; what it has committed before the lock was got here is seen by
+ * the second statement.
  */
 export async function deleteWorkloads(tx: Tx, most: number): Promise<number> {
   const { rows } = await tx.query<{ id: number }>({
@@ -114,7 +125,10 @@ export async function deleteWorkloads(tx: Tx, most: number): Promise<number> {
 
 const BUNDLE_WITHOUT_USE = "not exists (select from sluice.dag_version v where v.bundle = b.hash)";
 
-/** Deletes up to `most` bundles that no version has; returns how many. A version that is being published has locked its own. */
+/**
+ * Deletes up to `most` bundles that no version has; returns how many. A version that is being
+ * published has locked its own.
+ */
 export async function deleteBundles(tx: Tx, most: number): Promise<number> {
   const { rows } = await tx.query<{ hash: string }>({
     name: "lock-bundles-without-use",

@@ -7,12 +7,15 @@ import type { Db, Tx } from "./pool.ts";
 import { lockSchedules, lockSchedulesOutside, lookAtSchedules, replaceSchedules } from "./schedules.ts";
 import { insertVersionTasks } from "./version-tasks.ts";
 
-/** Where a version comes from: its file, relative to the DAGs folder, the text of it, and who put it there. */
+/**
+ * Where a version comes from: its file, relative to the DAGs folder, the text of it, and who put it
+ * there.
+ */
 export type VersionOrigin = { file: string; source: string; author: string };
 
 /**
- * Makes the spec that was read from a file the DAG's current version, when it is not what was last read there.
- * Answers whether anything changed.
+ * Makes the spec that was read from a file the DAG's current version, when it is not what was last
+ * read there. Answers whether anything changed.
  */
 export async function publishVersion(tx: Tx, spec: DagSpec, origin: VersionOrigin): Promise<"published" | "unchanged"> {
   const { file } = origin;
@@ -65,8 +68,8 @@ export type Republished =
   | { kind: "same" };
 
 /**
- * The spec of an earlier version as a new, current one. `file_hash` stays: the loader publishes the file again when
- * it says something else than it did, and not before.
+ * The spec of an earlier version as a new, current one. `file_hash` stays: the loader publishes the
+ * file again when it says something else than it did, and not before.
  */
 export async function republishVersion(tx: Tx, dagId: string, number: number, author: string): Promise<Republished> {
   await tx.query("select pg_advisory_xact_lock(hashtext('sluice.dag'), hashtext($1))", [dagId]);
@@ -160,8 +163,9 @@ export async function readPublished(db: Db): Promise<Map<string, PublishedDag>> 
 }
 
 /**
- * Keeps the code of a version; content-addressed, so a bundle that is there stays as it is. It is locked until the end of the
- * transaction, which is to insert the version: a scheduler deletes bundles that no version has.
+ * Keeps the code of a version; content-addressed, so a bundle that is there stays as it is. It is
+ * locked until the end of the transaction, which is to insert the version: a scheduler deletes
+ * bundles that no version has.
  */
 export async function insertBundle(tx: Tx, hash: string, files: Record<string, string>): Promise<void> {
   await tx.query(

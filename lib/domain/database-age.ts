@@ -1,9 +1,13 @@
 /**
- * How far a database is from trouble with its transaction ids. Vacuum can neither clean nor freeze what an old snapshot may
- * still see: while one is open, each read of a busy table passes over all that was done since.
+ * How far a database is from trouble with its transaction ids. Vacuum can neither clean nor freeze
+ * what an old snapshot may still see: while one is open, each read of a busy table passes over all
+ * that was done since.
  */
 
-/** Who holds back the cleaning of dead rows. `seconds` is null where Postgres keeps no time, as of a replication slot. */
+/**
+ * Who holds back the cleaning of dead rows. `seconds` is null where Postgres keeps no time, as of a
+ * replication slot.
+ */
 export type SnapshotHolder = {
   kind: "session" | "replication slot" | "prepared transaction";
   /** The process of a session. */
@@ -16,10 +20,16 @@ export type SnapshotHolder = {
 };
 
 export type DatabaseAge = {
-  /** Transaction ids since the oldest that is not frozen, and from how many on autovacuum freezes whatever it costs. */
+  /**
+   * Transaction ids since the oldest that is not frozen, and from how many on autovacuum freezes
+   * whatever it costs.
+   */
   xidAge: number;
   xidFreezeAge: number;
-  /** The same of multixacts, which finishers of one run make when they lock its row at the same time. */
+  /**
+   * The same of multixacts, which finishers of one run make when they lock its row at the same
+   * time.
+   */
   mxidAge: number;
   mxidFreezeAge: number;
   oldestSnapshot: SnapshotHolder | null;
@@ -27,7 +37,10 @@ export type DatabaseAge = {
 
 export type AgeFinding = { id: "xid-age" | "mxid-age" | "old-snapshot"; says: string };
 
-/** Autovacuum should have come down from its own bound by then; Postgres refuses writes at two thousand million. */
+/**
+ * Autovacuum should have come down from its own bound by then; Postgres refuses writes at two
+ * thousand million.
+ */
 const LATE_FACTOR = 1.5;
 const MAX_AGE = 1_500_000_000;
 const MAX_SNAPSHOT_SECONDS = 3_600;

@@ -2,9 +2,9 @@ import type { TriggerRule } from "./model/task.ts";
 import type { TaskState } from "./states.ts";
 
 /**
- * When a task may start, from how its parents ended: Airflow's rules and meanings, as its scheduler has them in
- * `airflow-core/src/airflow/ti_deps/deps/trigger_rule_dep.py`. docs/trigger-rules.md has the table that is made from
- * this file, and the cases where Sluice differs on purpose.
+ * When a task may start, from how its parents ended: Airflow's rules and meanings, as its scheduler
+ * has them in `airflow-core/src/airflow/ti_deps/deps/trigger_rule_dep.py`. docs/trigger-rules.md
+ * has the table that is made from this file, and the cases where Sluice differs on purpose.
  */
 
 /** How many parents a task has, and how many of them ended in which way. */
@@ -17,7 +17,10 @@ export type ParentCounts = {
   skipped: number;
 };
 
-/** What becomes of a waiting task: it goes on waiting, may start, or has its end without ever starting. */
+/**
+ * What becomes of a waiting task: it goes on waiting, may start, or has its end without ever
+ * starting.
+ */
 export type RuleVerdict = "waiting" | "ready" | "skipped" | "upstream_failed";
 
 type Facts = ParentCounts & { bad: number; done: boolean };
@@ -89,8 +92,8 @@ export function decide(rule: TriggerRule, parents: ParentCounts): RuleVerdict {
 }
 
 /**
- * True when the rule becomes true exactly with the success of the last parent, so that counting successes decides it.
- * The rest is decided by looking at all parents' states.
+ * True when the rule becomes true exactly with the success of the last parent, so that counting
+ * successes decides it. The rest is decided by looking at all parents' states.
  */
 export function isDecidedBySuccesses(rule: TriggerRule): boolean {
   return !["all_failed", "all_skipped", "one_success", "one_failed", "one_done", "always"].includes(rule);

@@ -19,9 +19,9 @@ const VERSIONS_AT_ONCE = 1_000;
 const BUNDLES_AT_ONCE = 50;
 
 /**
- * Returns what a scheduler does from time to time to delete rows that nothing needs any more. A version goes at the second call that
- * finds it without use, when every transaction that was under way at the first has ended: one of them may have been
- * starting a run of it.
+ * Returns what a scheduler does from time to time to delete rows that nothing needs any more. A
+ * version goes at the second call that finds it without use, when every transaction that was under
+ * way at the first has ended: one of them may have been starting a run of it.
  */
 export function createUnneededRows(deps: EngineDeps): () => Promise<void> {
   let versions: readonly string[] = [];

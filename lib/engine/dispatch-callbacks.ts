@@ -9,9 +9,9 @@ export const CALLBACKS = "*callbacks";
 const BATCH = 500;
 
 /**
- * Moves the ends that somebody is to be told of from their list to pg-boss, which repeats what fails: each end that is in the
- * list, once. An end without a call is only deleted, and one that another process is moving is left to it; neither keeps this
- * from those behind it.
+ * Moves the ends that somebody is to be told of from their list to pg-boss, which repeats what
+ * fails: each end that is in the list, once. An end without a call is only deleted, and one that
+ * another process is moving is left to it; neither keeps this from those behind it.
  */
 export async function dispatchCallbacks(deps: EngineDeps): Promise<void> {
   let after = "0";

@@ -26,7 +26,10 @@ const SETTLE_BATCH = 100;
 /** Each waits for a lock as long as `lock_timeout` lets it, two seconds: about a minute in all. */
 const GIVE_BACK_TRIES = 30;
 
-/** Repairs what processes that died have left: expired leases, attempts for workers that have gone, unsettled runs. */
+/**
+ * Repairs what processes that died have left: expired leases, attempts for workers that have gone,
+ * unsettled runs.
+ */
 export async function sweep(deps: EngineDeps): Promise<void> {
   await takeBackExpired(deps, LEASE_MS);
   await takeBack(deps, await retried(() => releaseStopped(deps.pool)));
@@ -43,8 +46,9 @@ export async function sweep(deps: EngineDeps): Promise<void> {
 }
 
 /**
- * What runs under an expired lease starts again; nothing while Postgres is younger than a lease of `leaseMs`. All of it in one
- * statement, and when that fails in parts, so that an attempt that cannot be taken back keeps no other from it.
+ * What runs under an expired lease starts again; nothing while Postgres is younger than a lease of
+ * `leaseMs`. All of it in one statement, and when that fails in parts, so that an attempt that
+ * cannot be taken back keeps no other from it.
  */
 export async function takeBackExpired(deps: EngineDeps, leaseMs: number): Promise<void> {
   const release = async (ids: readonly string[]): Promise<readonly string[]> => {
@@ -57,12 +61,18 @@ export async function takeBackExpired(deps: EngineDeps, leaseMs: number): Promis
   await isolating(deps, "sweep", expired, (id) => id, release);
 }
 
-/** What earlier processes under this worker's name left running starts again at once, without waiting for a lease. */
+/**
+ * What earlier processes under this worker's name left running starts again at once, without
+ * waiting for a lease.
+ */
 export async function takeOverFromPredecessors(deps: EngineDeps, worker: WorkerRef): Promise<void> {
   await takeBackAll(deps, () => releasePredecessors(deps.pool, worker, LOST_ALLOWANCE));
 }
 
-/** A stopping worker's attempts go to others at once and without using up anything. Its processes must be dead. */
+/**
+ * A stopping worker's attempts go to others at once and without using up anything. Its processes
+ * must be dead.
+ */
 export async function handBack(deps: EngineDeps, worker: WorkerRef): Promise<void> {
   const extend = () => extendLeases(deps.pool, worker, null, LEASE_MS);
   await takeBackAll(deps, () => releaseDrained(deps.pool, worker), extend);
@@ -81,8 +91,9 @@ export async function handBackUnbegun(deps: EngineDeps, worker: WorkerRef, token
 }
 
 /**
- * One release is a batch; this repeats it until nothing is left. It waits for what others hold, and after each wait that was
- * in vain it extends the leases, so that none runs out and counts as a worker lost.
+ * One release is a batch; this repeats it until nothing is left. It waits for what others hold, and
+ * after each wait that was in vain it extends the leases, so that none runs out and counts as a
+ * worker lost.
  */
 async function takeBackAll(
   deps: EngineDeps,

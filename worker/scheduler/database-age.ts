@@ -4,8 +4,9 @@ import type { EngineDeps } from "#lib/engine/deps.ts";
 import { createAgeGauges } from "#lib/obs/database-age.ts";
 
 /**
- * Returns the duty that measures the database's age: it sets the gauges, and warns when something passes its bound. What has been
- * said is said again when it has changed its kind or has been away in between, not at every pass.
+ * Returns the duty that measures the database's age: it sets the gauges, and warns when something
+ * passes its bound. What has been said is said again when it has changed its kind or has been away
+ * in between, not at every pass.
  */
 export function createAgeCheck(
   deps: Pick<EngineDeps, "pool" | "log">,

@@ -4,7 +4,9 @@ import type { Claimed } from "#lib/db/claims.ts";
 import type { LogChunk, LogLoss, LogStream } from "#lib/db/task-logs.ts";
 import type { EngineDeps } from "#lib/engine/deps.ts";
 
-/** Output waits so long to be written together with what follows; readers see it within a second. */
+/**
+ * Output waits so long to be written together with what follows; readers see it within a second.
+ */
 const FLUSH_MS = 100;
 const MAX_CHUNK_BYTES = 64 * 1024;
 const MAX_FAILURES = 50;
@@ -28,10 +30,15 @@ export type LogWriter = {
   open(attempt: Pick<Claimed, "taskInstanceId" | "number" | "token" | "look">): AttemptLog;
 };
 
-/** A chunk that may still grow: a program that writes a line each millisecond makes no row of each. */
+/**
+ * A chunk that may still grow: a program that writes a line each millisecond makes no row of each.
+ */
 type Growing = Omit<LogChunk, "bytes"> & { parts: Buffer[]; size: number; isTaken: boolean };
 
-/** Output that was given up. Its notice takes its place in the log; `isTold` there, `isRecorded` beside the attempt. */
+/**
+ * Output that was given up. Its notice takes its place in the log; `isTold` there, `isRecorded`
+ * beside the attempt.
+ */
 type Loss = LogLoss & { token: string; isTold: boolean; isRecorded: boolean };
 
 export type LogWriterOptions = {
@@ -43,8 +50,9 @@ export type LogWriterOptions = {
 };
 
 /**
- * Gathers the output of all attempts and stores it in batches, in order. What the database refuses again and again is given up,
- * and makes itself known: in the attempt's log at its place, beside the attempt, as an event, in the worker's own log and by `onLost`.
+ * Gathers the output of all attempts and stores it in batches, in order. What the database refuses
+ * again and again is given up, and makes itself known: in the attempt's log at its place, beside
+ * the attempt, as an event, in the worker's own log and by `onLost`.
  */
 export function createLogWriter(deps: EngineDeps, options: LogWriterOptions): LogWriter {
   const { maxBytes, onLost = () => undefined, maxFailures = MAX_FAILURES } = options;
@@ -69,7 +77,10 @@ export function createLogWriter(deps: EngineDeps, options: LogWriterOptions): Lo
     return false;
   };
 
-  /** Stores chunks behind the notices of what is missing before them, so that whoever follows the log reads them in order. */
+  /**
+   * Stores chunks behind the notices of what is missing before them, so that whoever follows the
+   * log reads them in order.
+   */
   const append = async (chunks: readonly LogChunk[]): Promise<void> => {
     const untold = losses.filter(({ isTold }) => !isTold);
     const all = [...untold.map(notice), ...chunks];
@@ -115,7 +126,10 @@ export function createLogWriter(deps: EngineDeps, options: LogWriterOptions): Lo
     if (losses.length > 0) await record().catch(() => undefined);
   };
 
-  /** Before an attempt's end is handed in: its log and the database say what is missing, or it is only in the worker's log. */
+  /**
+   * Before an attempt's end is handed in: its log and the database say what is missing, or it is
+   * only in the worker's log.
+   */
   const tell = async (token: string): Promise<void> => {
     if (!losses.some((loss) => loss.token === token)) return;
     await persist(() => append([]), "a notice of lost output could not be stored");

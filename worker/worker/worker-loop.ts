@@ -5,7 +5,7 @@ import type { Claims, WorkerRef } from "#lib/db/claims.ts";
 import { setWorkerAhead, setWorkerState } from "#lib/db/workers.ts";
 import { laneName, lanesOf, ownName } from "#lib/domain/lanes.ts";
 import { claim } from "#lib/engine/claim.ts";
-import { SELF_FENCE_MS } from "#lib/engine/lease.ts";
+import { LEASE_MS, SELF_FENCE_MS } from "#lib/engine/lease.ts";
 import { handBack, handBackUnbegun, handBackUnheard } from "#lib/engine/sweep.ts";
 import type { Duties } from "../duties.ts";
 import type { ProtocolGuard } from "../protocol-guard.ts";
@@ -14,6 +14,7 @@ import type { Heart } from "./heartbeat/heart.ts";
 import type { Attempts } from "./heartbeat/messages.ts";
 import type { LogWriter } from "./log-writer.ts";
 import type { AttemptTools } from "./run-attempt.ts";
+import { createUnheard } from "./unheard.ts";
 import { createSlots, type Held } from "./slots.ts";
 
 /** How often a worker with free slots asks for bells: what NOTIFY did not tell it. Jittered, so that workers do not ask together. */
@@ -180,24 +181,19 @@ export function createWorkerLoop(options: {
     void deps.requestAdmission();
   };
 
-  /** Not waited for by the heartbeat: it waits for locks. One at a time. */
-  let givingBack: Promise<void> | undefined;
-  const giveBackUnheard = (): Promise<void> => {
-    const unheard = givingBack === undefined ? options.unheard.splice(0) : [];
-    if (unheard.length === 0) return givingBack ?? Promise.resolve();
-    givingBack = handBackUnheard(deps, worker, unheard)
-      .catch((error: unknown) => {
-        deps.log.warn({ error: messageOf(error) }, "could not give attempts back; trying again at the next heartbeat");
-        options.unheard.push(...unheard);
-      })
-      .finally(() => (givingBack = undefined));
-    return givingBack;
-  };
+  const unheard = createUnheard({
+    inbox: options.unheard,
+    keepMs: LEASE_MS,
+    handBack: (tokens) => handBackUnheard(deps, worker, tokens),
+    onError: (error) =>
+      deps.log.warn({ error: messageOf(error) }, "could not give attempts back; trying again at the next heartbeat"),
+  });
 
   const heartbeat = async (): Promise<void> => {
     if (stopped) return;
     const known = [...slots.held.values()];
-    void giveBackUnheard();
+    // Not waited for: it waits for locks.
+    void unheard.giveBack();
     const beat = await heart.beat(known.map(tokenOf));
     protocol.check(beat.protocol);
     if (beat.workerState === undefined) options.onReplaced();
@@ -285,7 +281,7 @@ export function createWorkerLoop(options: {
       await ended;
       clearInterval(watchdog);
       protocol.stop();
-      await givingBack;
+      await unheard.giveBack();
       // What cannot be given back now, the sweep gives back: the worker has stopped.
       await handBack(deps, worker).catch((error: unknown) =>
         deps.log.warn({ error: messageOf(error) }, "could not give all attempts back; a scheduler will"),
