@@ -17,19 +17,21 @@ export type WorkerRegistration = {
   memory: number;
   /** Labels and task types: what it is given needs no others. */
   offers: readonly string[];
+  /** Its name is new at each start. */
+  isAnonymous: boolean;
 };
 
 /** Takes the name: the epoch grows, and an older process under the same name is fenced at its next heartbeat. */
 export async function upsertWorker(db: Db, worker: WorkerRegistration, leaseMs: number): Promise<WorkerRef> {
   const { rows } = await db.query<WorkerRef>(
     `insert into sluice.worker
-       (id, epoch, host, pid, version, queues, process_slots, function_slots, inline_slots, cpu, memory, offers, state,
-        lease_until)
-     values ($1, 1, $2, $3, $4, $5, $6, $7, $8, $10, $11, $12, 'active', sluice.clock() + $9 * interval '1 ms')
+       (id, epoch, host, pid, version, queues, process_slots, function_slots, inline_slots, cpu, memory, offers,
+        is_anonymous, state, lease_until)
+     values ($1, 1, $2, $3, $4, $5, $6, $7, $8, $10, $11, $12, $13, 'active', sluice.clock() + $9 * interval '1 ms')
      on conflict (id) do update set epoch = worker.epoch + 1, host = excluded.host, pid = excluded.pid,
        version = excluded.version, queues = excluded.queues, process_slots = excluded.process_slots,
        function_slots = excluded.function_slots, inline_slots = excluded.inline_slots, cpu = excluded.cpu,
-       memory = excluded.memory, offers = excluded.offers, process_ahead = 0, function_ahead = 0, state = 'active',
+       memory = excluded.memory, offers = excluded.offers, is_anonymous = excluded.is_anonymous, process_ahead = 0, function_ahead = 0, state = 'active',
        started_at = sluice.clock(), lease_until = excluded.lease_until
      returning id, epoch`,
     [
@@ -45,6 +47,7 @@ export async function upsertWorker(db: Db, worker: WorkerRegistration, leaseMs: 
       worker.cpu,
       worker.memory,
       worker.offers,
+      worker.isAnonymous,
     ],
   );
   return rows[0]!;
@@ -114,4 +117,35 @@ export async function renewLeases(
   });
   const { state, ...rest } = rows[0]!;
   return { ...rest, workerState: state ?? undefined };
+}
+
+/** Deleted by one statement. */
+const DELETE_AT_ONCE = 100;
+
+/**
+ * Deletes rows of anonymous workers that nobody has heard of for `goneMs`, at most 100; returns how many. A process that
+ * was suspended for so long finds at its next heartbeat that it is no worker any more, and stops. Workers with a name of
+ * their own keep their rows: the next process of the name takes it over, with the next epoch.
+ */
+export async function deleteGoneWorkers(db: Db, goneMs: number): Promise<number> {
+  const { rowCount } = await db.query({
+    name: "delete-gone-workers",
+    text: `
+      with busy as materialized (
+        select worker_id as id from sluice.live_attempt where worker_id is not null
+         union select assigned_to from sluice.live_attempt where assigned_to is not null),
+      gone as materialized (
+        select w.id from sluice.worker w
+         where w.is_anonymous and w.lease_until < (select sluice.clock()) - $1 * interval '1 ms'
+           and not exists (select from busy where busy.id = w.id)
+         order by w.id limit ${DELETE_AT_ONCE} for update of w skip locked)
+      delete from sluice.worker w using gone where w.id = gone.id`,
+    values: [goneMs],
+  });
+  return rowCount ?? 0;
+}
+
+export async function listWorkerIds(db: Db): Promise<string[]> {
+  const { rows } = await db.query<{ id: string }>("select id from sluice.worker");
+  return rows.map(({ id }) => id);
 }

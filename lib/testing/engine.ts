@@ -62,6 +62,7 @@ export function registration(id: string, slots = 100): WorkerRegistration {
     cpu: 4_000,
     memory: 4_096,
     offers: [],
+    isAnonymous: false,
   };
 }
 

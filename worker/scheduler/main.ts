@@ -11,6 +11,7 @@ import { tendBackfills } from "#lib/engine/backfill/tend.ts";
 import { createUnneededRows } from "#lib/engine/delete-unneeded.ts";
 import { dispatchCallbacks } from "#lib/engine/dispatch-callbacks.ts";
 import { createAdmissionLead } from "#lib/engine/lead-admission.ts";
+import { forgetWorkers } from "#lib/engine/forget-workers.ts";
 import { LEASE_MS } from "#lib/engine/lease.ts";
 import { deleteExpired, dropEmpty, rotateGenerations } from "#lib/engine/retention.ts";
 import { startAllQueuedRuns } from "#lib/engine/start-all-queued-runs.ts";
@@ -47,6 +48,7 @@ const RETENTION_EVERY_MS = 10_000;
 const HISTORY_EVERY_MS = 60_000;
 const DATABASE_AGE_EVERY_MS = 60_000;
 const UNNEEDED_EVERY_MS = 600_000;
+const GONE_WORKERS_EVERY_MS = 600_000;
 const STATISTICS_EVERY_MS = 3_600_000;
 
 /** The scheduler process: loads definitions, admits what nobody admitted, repairs what others left. Any number may run. */
@@ -92,6 +94,7 @@ export async function runScheduler(
         duty("old history", HISTORY_EVERY_MS, () => dropEmpty(deps)),
         duty("database age", DATABASE_AGE_EVERY_MS, createAgeCheck(deps, metrics.registry)),
         duty("unneeded rows", UNNEEDED_EVERY_MS, createUnneededRows(deps)),
+        duty("gone workers", GONE_WORKERS_EVERY_MS, () => forgetWorkers(deps)),
         duty("statistics", STATISTICS_EVERY_MS, () => sampleSizes(deps.pool)),
         duty("sweep", SWEEP_EVERY_MS, guarded),
         presenceService(deps, duties, metrics, protocol, (counts) => {

@@ -31,7 +31,7 @@ import { type Heart, startHeart } from "./heartbeat/heart.ts";
 import { createLogWriter } from "./log-writer.ts";
 import { createWorkerLoop, type WorkerLoop } from "./worker-loop.ts";
 
-type RunningSettings = Settings & { databaseUrl: string; workerName: string };
+type RunningSettings = Settings & { databaseUrl: string; workerName: string; isAnonymous: boolean };
 
 /**
  * How long running tasks may go on after SIGTERM. A supervisor kills after 5 s, and stopping a task that ignores
@@ -46,7 +46,8 @@ const CALLBACKS_EVERY_MS = 5_000;
 
 /** The worker process: claims attempts of its queues, runs them, hands their ends in. Returns never. */
 export async function runWorker(given: Settings & { databaseUrl: string }, executors: Executors): Promise<void> {
-  const settings = { ...given, workerName: given.workerName ?? anonymousName() };
+  const isAnonymous = given.workerName === undefined;
+  const settings = { ...given, isAnonymous, workerName: given.workerName ?? anonymousName() };
   const log = createLogger({ level: settings.logLevel, component: "worker" });
   const build = async (): Promise<{ services: Service[] }> => {
     const deps = engineDeps(settings.databaseUrl, "worker", log, announceRequest);
@@ -127,7 +128,10 @@ function workerService(
         heart,
         protocol,
         onReplaced: () => {
-          deps.log.error({ worker: worker.id }, "another process has taken this worker's name; stopping");
+          deps.log.error(
+            { worker: worker.id },
+            "another process has taken this worker's name, or its row was deleted; stopping",
+          );
           process.kill(process.pid, "SIGTERM");
         },
       });
@@ -193,6 +197,7 @@ async function registration(
     inlineSlots: settings.inlineSlots,
     cpu: settings.cpu,
     memory: settings.memory,
+    isAnonymous: settings.isAnonymous,
     offers: offersOf({ labels: settings.labels, types: typesOf(executors) }),
   };
 }

@@ -940,6 +940,8 @@ create table sluice.worker (
   -- Labels and task types: it is given only tasks that need no others.
   offers text[] not null default '{}',
   state text not null check (state in ('active', 'draining', 'stopped')),
+  -- Its name is new at each start: its row is deleted when it has been gone for a while.
+  is_anonymous boolean not null default false,
   started_at timestamptz not null default sluice.clock(),
   lease_until timestamptz not null
 ) with (fillfactor = 50);
