@@ -80,7 +80,8 @@ test("a clear counts anew", async () => {
   const runId = await start(deps, "join-all-done");
   const [a, b] = await claimAll(deps, w);
   await finish(deps, [failed(a!), failed(b!)], "worker:w");
-  const counts = async (): Promise<unknown[]> => (await pool.query("select failed from sluice.parent_ends")).rows;
+  const counts = async (): Promise<unknown[]> =>
+    (await pool.query<{ failed: number }>("select failed from sluice.parent_ends")).rows;
   expect(await counts()).toEqual([{ failed: 2 }]);
   await clearRun(deps, runId, { tasks: [a!.taskId] }, { actor: "anna" });
   expect(await counts()).toEqual([{ failed: 1 }]);
