@@ -3,6 +3,7 @@ import { Command } from "commander";
 import type { DagRun } from "#lib/contract/dag-runs.ts";
 import type { TaskInstance } from "#lib/contract/task-instances.ts";
 import { isFinalRunState } from "#lib/domain/states.ts";
+import { actionSentence } from "#lib/domain/why.ts";
 import type { Attempt } from "#lib/contract/task-instances.ts";
 import type { Json as JsonValue } from "#lib/domain/canonical.ts";
 import type { EngineDeps } from "#lib/engine/deps.ts";
@@ -120,7 +121,9 @@ function show(): Command {
         printLine(`run ${run.id} of ${run.dagId}, version ${run.version}: ${run.state}`);
         if (run.backfillId !== null) printLine(`of backfill ${run.backfillId}`);
         printLine(aboutLine(run));
-        if (why !== null) return printLine(why);
+        if (run.action !== null) printLine(actionSentence(run.action));
+        if (why !== null) printLine(why);
+        if (tasks.length === 0) return;
         const rows = tasks.map((task) => [
           task.taskId,
           task.state,

@@ -5,6 +5,7 @@ import { TriggerKind } from "#components/state/trigger-kind.tsx";
 import { Duration } from "#components/time/duration.tsx";
 import { Time } from "#components/time/time.tsx";
 import type { DagRun } from "#lib/contract/dag-runs.ts";
+import { actionSentence } from "#lib/domain/why.ts";
 import { ConnectionDot } from "./connection-dot.tsx";
 import type { Connection } from "./use-event-source.ts";
 
@@ -24,6 +25,11 @@ export function RunHeader({ run, connection, serverNow }: Props) {
         <StateBadge state={run.state} data-testid="run-state" role="status" />
         <ConnectionDot connection={connection} />
       </div>
+      {run.action === null ? null : (
+        <p role="status" data-testid="run-action" className="text-ink-soft">
+          {actionSentence(run.action)}
+        </p>
+      )}
       <dl className="flex flex-wrap gap-x-8 gap-y-2">
         <Fact name="Started by">
           <span className="inline-flex gap-2">

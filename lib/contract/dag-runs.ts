@@ -1,9 +1,17 @@
 import { z } from "zod";
 import { DagId } from "#lib/domain/model/names.ts";
-import { RUN_STATES, TRIGGER_KINDS } from "#lib/domain/states.ts";
+import { RUN_ACTIONS, RUN_STATES, TRIGGER_KINDS } from "#lib/domain/states.ts";
 import { Id, JsonObject, pageOf, pageQuery, Time } from "./fields.ts";
 import { EVENT_STREAM, op } from "./op.ts";
 import { TaskInstance } from "./task-instances.ts";
+
+export const RunAction = z.strictObject({
+  kind: z.enum(RUN_ACTIONS),
+  actor: z.string(),
+  requestedAt: Time,
+  done: z.number().int().describe("How many tasks have their state."),
+  total: z.number().int().nullable().describe("How many are to get one; null until they are counted."),
+});
 
 export const DagRun = z.strictObject({
   id: Id,
@@ -22,6 +30,9 @@ export const DagRun = z.strictObject({
   createdAt: Time,
   startedAt: Time.nullable(),
   endedAt: Time.nullable(),
+  action: RunAction.nullable().describe(
+    "What a person asked of the run and is being carried out; another action gets 409.",
+  ),
 });
 export type DagRun = z.infer<typeof DagRun>;
 

@@ -65,12 +65,14 @@ const CHECKS: readonly (Invariant & { sql: string })[] = [
   },
   {
     id: "open-tasks",
-    says: "a run's count of open tasks is the number of its tasks that have not ended",
+    says: "a run's count of open tasks is the number of its tasks that have not ended, and one more while an action is carried out",
     sql: `${RECENT}
       select r.id::text as run, p.open, count(*) filter (where t.ended_at is null)::int as counted
         from recent r join sluice.run_progress p on p.run_id = r.id
         join sluice.task_instance t on t.id >= r.id << 20 and t.id < (r.id + 1) << 20
-       group by r.id, r.state, p.open having p.open <> count(*) filter (where t.ended_at is null)`,
+       group by r.id, r.state, p.open
+      having p.open - count(*) filter (where t.ended_at is null)
+             not between 0 and (select count(*) from sluice.run_action a where a.run_id = r.id)`,
   },
   {
     id: "run-ends",
@@ -103,7 +105,33 @@ const CHECKS: readonly (Invariant & { sql: string })[] = [
         cross join lateral (
           select count(*)::int as successes from unnest(k.parents) parent(ord)
             join sluice.task_instance p on p.id = r.id << 20 | parent.ord and p.state = 'success') n
-       where t.open_parents <> k.gate - n.successes`,
+       where t.open_parents <> k.gate - n.successes
+         -- An action counts anew at its end.
+         and not exists (select from sluice.run_action a where a.run_id = r.id)`,
+  },
+  {
+    id: "parent-ends",
+    says: "how parents ended other than well is counted for exactly the waiting tasks whose rule needs it",
+    sql: `${RECENT}
+      select coalesce(w.id, e.task_instance_id)::text as "taskInstance", e.failed, e.upstream_failed as "upstreamFailed", e.skipped
+        from (select t.id, n.*
+                from recent r
+                join sluice.run_progress p on p.run_id = r.id and not p.unsettled
+                join sluice.task_instance t on t.id >= r.id << 20 and t.id < (r.id + 1) << 20 and t.state = 'waiting'
+                join sluice.dag_task k on k.version_id = r.version_id and k.ord = (t.id & 1048575)::int
+                                      and k.trigger_rule <> 'all_success'
+                cross join lateral (
+                  select count(*) filter (where i.state in ('failed', 'cancelled'))::int as failed,
+                         count(*) filter (where i.state = 'upstream_failed')::int as upstream_failed,
+                         count(*) filter (where i.state = 'skipped')::int as skipped
+                    from unnest(k.parents) parent(ord)
+                    join sluice.task_instance i on i.id = r.id << 20 | parent.ord) n
+               where not exists (select from sluice.run_action a where a.run_id = r.id)) w
+        full join sluice.parent_ends e on e.task_instance_id = w.id
+       where case when w.id is not null
+               then (coalesce(e.failed, 0), coalesce(e.upstream_failed, 0), coalesce(e.skipped, 0))
+                    <> (w.failed, w.upstream_failed, w.skipped)
+               else not exists (select from sluice.task_instance t where t.id = e.task_instance_id and t.state = 'waiting') end`,
   },
   {
     id: "nothing-forgotten",

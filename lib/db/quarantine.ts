@@ -5,6 +5,7 @@ export const QUARANTINE_KEYS = {
   fire: "schedule",
   sweep: "task instance",
   settle: "run",
+  actions: "run",
   runs: "DAG",
   backfills: "backfill",
   callbacks: "callback",

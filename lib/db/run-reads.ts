@@ -1,7 +1,7 @@
 import { z } from "zod";
 import type { DagRun } from "#lib/contract/dag-runs.ts";
 import type { TaskInstance } from "#lib/contract/task-instances.ts";
-import { RUN_STATES, type RunState, TASK_STATES, TRIGGER_KINDS } from "#lib/domain/states.ts";
+import { RUN_ACTIONS, RUN_STATES, type RunState, TASK_STATES, TRIGGER_KINDS } from "#lib/domain/states.ts";
 import type { Db } from "./pool.ts";
 
 const isoTime = z.date().transform((time) => time.toISOString());
@@ -23,13 +23,25 @@ const RunRow = z.object({
   createdAt: isoTime,
   startedAt: isoTime.nullable(),
   endedAt: isoTime.nullable(),
+  action: z
+    .object({
+      kind: z.enum(RUN_ACTIONS),
+      actor: z.string(),
+      requestedAt: z.string(),
+      done: z.number().int(),
+      total: z.number().int().nullable(),
+    })
+    .nullable(),
 });
 
 const SELECT_RUN = `
   select r.id::text, r.dag_id as "dagId", v.number as version, r.state, r.trigger_kind as "triggerKind",
          r.schedule_id::text as "scheduleId", r.backfill_id::text as "backfillId", r.logical_date as "logicalDate",
          r.interval_start as "intervalStart", r.interval_end as "intervalEnd", r.conf, r.note, r.actor, r.created_at as "createdAt",
-         r.started_at as "startedAt", r.ended_at as "endedAt"
+         r.started_at as "startedAt", r.ended_at as "endedAt",
+         (select jsonb_build_object('kind', a.kind, 'actor', a.actor, 'done', a.done, 'total', a.total, 'requestedAt',
+                                    to_char(a.requested_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"'))
+            from sluice.run_action a where a.run_id = r.id) as action
   from sluice.dag_run r join sluice.dag_version v on v.id = r.version_id`;
 
 /** One run. */

@@ -1,5 +1,5 @@
 import { buildGraph, topologicalOrder } from "#lib/domain/graph.ts";
-import type { RuledGraph } from "#lib/domain/settle.ts";
+import type { CountChange, ParentEnds, RewriteGraph, RunTask, RunTotals, StateChange } from "#lib/domain/rewrite.ts";
 import type { TriggerRule } from "#lib/domain/model/task.ts";
 import type { RunState, TaskState } from "#lib/domain/states.ts";
 import type { Db, Tx } from "./pool.ts";
@@ -27,31 +27,52 @@ export async function lockBackfillOf(tx: Tx, runId: string): Promise<void> {
   });
 }
 
+/** Whether a locked run is to be settled, which is left to a person's action on it while there is one. */
 export async function isUnsettled(tx: Tx, runId: string): Promise<boolean> {
   const { rowCount } = await tx.query({
     name: "is-unsettled",
-    text: "select from sluice.run_progress where run_id = $1 and unsettled",
+    text: `select from sluice.run_progress p
+            where p.run_id = $1 and p.unsettled and not exists (select from sluice.run_action a where a.run_id = p.run_id)`,
     values: [runId],
   });
   return rowCount === 1;
 }
 
-/** The states of a run's tasks by ordinal. */
-export async function readStates(tx: Tx, runId: string): Promise<TaskState[]> {
-  const { rows } = await tx.query<{ state: TaskState }>({
-    name: "read-states",
-    text: "select state from sluice.task_instance where id >= $1::bigint << 20 and id < ($1::bigint + 1) << 20 order by id",
+/** A task of a run that an action may write, with what it needs to know besides. */
+export type ReadTask = RunTask & {
+  /** An attempt of it began, or a person marked it, since it was last cleared. */
+  hasBegun: boolean;
+  /** It became ready after the run's action was asked for, and has not begun. */
+  isReadySince: boolean;
+};
+
+/** The tasks of a locked run, by ordinal. */
+export async function readTasks(tx: Tx, runId: string): Promise<ReadTask[]> {
+  type Row = { state: TaskState; openParents: number; hasBegun: boolean; isReadySince: boolean };
+  const { rows } = await tx.query<Row>({
+    name: "read-tasks",
+    text: `
+      select t.state, t.open_parents as "openParents", t.started_at is not null as "hasBegun",
+             coalesce(t.state = 'ready' and t.started_at is null
+                      and t.ready_at > (select requested_at from sluice.run_action where run_id = $1), false) as "isReadySince"
+        from sluice.task_instance t
+       where t.id >= $1::bigint << 20 and t.id < ($1::bigint + 1) << 20 order by t.id`,
     values: [runId],
   });
-  return rows.map((row) => row.state);
+  const ends = await tx.query<ParentEnds & { ord: number }>({
+    name: "read-parent-ends",
+    text: `select (task_instance_id & 1048575)::int as ord, failed, upstream_failed as "upstreamFailed", skipped
+             from sluice.parent_ends where task_instance_id >= $1::bigint << 20 and task_instance_id < ($1::bigint + 1) << 20`,
+    values: [runId],
+  });
+  const endsOf = new Map(ends.rows.map(({ ord, ...each }) => [ord, each]));
+  return rows.map((row, ord) => ({ ...row, ends: endsOf.get(ord) ?? null }));
 }
 
 /** What the rules need to know of a version's tasks, by ordinal. */
-export type VersionGraph = RuledGraph & {
+export type VersionGraph = RewriteGraph & {
   readonly ids: readonly string[];
   readonly children: readonly (readonly number[])[];
-  readonly isLeaf: readonly boolean[];
-  readonly gates: readonly number[];
   /** Somebody is called at an end of a run or of a task. */
   readonly calls: boolean;
 };
@@ -76,8 +97,8 @@ export async function readVersionGraph(db: Db, versionId: string): Promise<Versi
   };
 }
 
-/** A task that gets another state; `openParents` when its count starts anew. */
-export type StateChange = { ord: number; to: TaskState; openParents?: number | undefined };
+/** Who moves tasks and why, and which of them is a person's mark. */
+export type MovedBy = { actor: string; reason: string | null; marked?: number | undefined };
 
 /**
  * Gives tasks of a locked run other states. An attempt of such a task that is live or between two looks ends
@@ -87,8 +108,7 @@ export async function writeStates(
   tx: Tx,
   runId: string,
   changes: readonly StateChange[],
-  actor: string,
-  reason: string | null,
+  { actor, reason, marked }: MovedBy,
 ): Promise<void> {
   // Apart from what follows: an admission that was under way may leave a live attempt that only a snapshot taken
   // after this lock sees.
@@ -102,10 +122,12 @@ export async function writeStates(
     name: "write-states",
     text: `
       with c as (
-        select $1::bigint << 20 | ord as id, state, open_parents
-          from unnest($2::int[], $3::text[], $4::int[]) c(ord, state, open_parents)),
+        select $1::bigint << 20 | ord as id, state, open_parents, anew
+          from unnest($2::int[], $3::text[], $4::int[], $7::bool[]) c(ord, state, open_parents, anew)),
+      -- Carries what is to be written, so that no two sets of the size of a run are ever joined.
       lk as materialized (
-        select t.id, t.state as before, t.attempts, c.state, c.open_parents from c join sluice.task_instance t on t.id = c.id
+        select t.id, t.state as before, t.attempts, c.state, c.open_parents, c.anew
+          from c join sluice.task_instance t on t.id = c.id
          -- Live attempts go in the order in which heartbeats take them, which lock nothing else.
          order by t.id),
       gone as (
@@ -124,14 +146,17 @@ export async function writeStates(
       moved as (
         update sluice.task_instance t
            set state = c.state,
-               open_parents = coalesce(c.open_parents, t.open_parents),
+               open_parents = case when c.anew or c.state = 'waiting' then c.open_parents else t.open_parents end,
                not_before = null,
                deferred_id = null,
                held = (select is_held from sluice.run_pause where run_id = $1::bigint),
                ready_at = case c.state when 'ready' then sluice.clock() when 'waiting' then null else t.ready_at end,
-               started_at = case when c.state in ('ready', 'waiting') then null else t.started_at end,
-               failures = case when c.open_parents is null then t.failures else 0 end,
-               lost_attempts = case when c.open_parents is null then t.lost_attempts else 0 end,
+               -- A mark counts as a beginning: what a person has decided is not decided anew because of another mark.
+               started_at = case when c.state in ('ready', 'waiting') then null
+                                 when t.id = $1::bigint << 20 | $8::int then coalesce(t.started_at, sluice.clock())
+                                 else t.started_at end,
+               failures = case when c.anew then 0 else t.failures end,
+               lost_attempts = case when c.anew then 0 else t.lost_attempts end,
                ended_at = case when c.state in ('success', 'failed', 'skipped', 'upstream_failed', 'cancelled')
                                then sluice.clock() end
           from lk c where t.id = c.id
@@ -140,7 +165,11 @@ export async function writeStates(
         delete from sluice.xcom
          -- The range of the run, by which its partition is found; an array finds none.
          where task_instance_id >= $1::bigint << 20 and task_instance_id < ($1::bigint + 1) << 20
-           and task_instance_id = any (array(select id from lk where open_parents is not null))),
+           and task_instance_id = any (array(select id from lk where anew))),
+      -- Only what waits has such a row; one that waits again gets it with its counts.
+      ends as (
+        delete from sluice.parent_ends
+         where task_instance_id = any (array(select id from lk where before = 'waiting' or lk.state = 'waiting'))),
       dead as (
         update sluice.dead_letter set dismissed_at = sluice.clock(), dismissed_by = $5
          -- By ids and not by a join, which would read all open letters of everybody. Only a failed task has one.
@@ -163,52 +192,57 @@ export async function writeStates(
       runId,
       changes.map((change) => change.ord),
       changes.map((change) => change.to),
-      changes.map((change) => change.openParents ?? null),
+      changes.map((change) => change.openParents),
       actor,
       reason,
+      changes.map((change) => change.isAnew),
+      marked ?? null,
     ],
   });
 }
 
-/** What a locked run's tasks add up to, counted anew by the caller. */
-export type RunTotals = {
-  open: number;
-  failedLeaves: number;
-};
-
-export async function writeTotals(tx: Tx, runId: string, totals: RunTotals): Promise<void> {
+/** Gives waiting tasks of a locked run the counts of their parents. */
+export async function writeCounts(tx: Tx, runId: string, counts: readonly CountChange[]): Promise<void> {
   await tx.query({
-    name: "write-totals",
-    text: `update sluice.run_progress set open = $2, failed_leaves = $3, unsettled = false
-            where run_id = $1`,
-    values: [runId, totals.open, totals.failedLeaves],
-  });
-}
-
-/** How the parents of a waiting task ended that did not succeed; cancelled ones count as failed. */
-export type ParentEnds = { ord: number; failed: number; upstreamFailed: number; skipped: number };
-
-/** Replaces these counts for all waiting tasks of a locked run: see `sluice.parent_ends`. */
-export async function writeParentEnds(tx: Tx, runId: string, ends: readonly ParentEnds[]): Promise<void> {
-  await tx.query({
-    name: "delete-parent-ends",
-    text: `delete from sluice.parent_ends
-            where task_instance_id >= $1::bigint << 20 and task_instance_id < ($1::bigint + 1) << 20`,
-    values: [runId],
-  });
-  if (ends.length === 0) return;
-  await tx.query({
-    name: "insert-parent-ends",
-    text: `insert into sluice.parent_ends (task_instance_id, failed, upstream_failed, skipped)
-           select $1::bigint << 20 | ord, failed, upstream_failed, skipped
-             from unnest($2::int[], $3::int[], $4::int[], $5::int[]) e(ord, failed, upstream_failed, skipped)`,
+    name: "write-counts",
+    text: `
+      with c as materialized (
+        select $1::bigint << 20 | ord as id, open_parents, failed, upstream_failed, skipped
+          from unnest($2::int[], $3::int[], $4::int[], $5::int[], $6::int[]) c(ord, open_parents, failed, upstream_failed, skipped)),
+      u as (
+        update sluice.task_instance t set open_parents = c.open_parents
+          from c where t.id = c.id and t.open_parents <> c.open_parents),
+      gone as (
+        delete from sluice.parent_ends
+         where task_instance_id = any (array(select id from c where failed + upstream_failed + skipped = 0)))
+      insert into sluice.parent_ends (task_instance_id, failed, upstream_failed, skipped)
+      select id, failed, upstream_failed, skipped from c where failed + upstream_failed + skipped > 0
+      on conflict (task_instance_id) do update
+        set failed = excluded.failed, upstream_failed = excluded.upstream_failed, skipped = excluded.skipped`,
     values: [
       runId,
-      ends.map(({ ord }) => ord),
-      ends.map(({ failed }) => failed),
-      ends.map(({ upstreamFailed }) => upstreamFailed),
-      ends.map(({ skipped }) => skipped),
+      counts.map(({ ord }) => ord),
+      counts.map(({ openParents }) => openParents),
+      counts.map(({ ends }) => ends.failed),
+      counts.map(({ ends }) => ends.upstreamFailed),
+      counts.map(({ ends }) => ends.skipped),
     ],
+  });
+}
+
+/**
+ * What a locked run's tasks add up to, counted anew by the caller; `unsettled` when not all of them are decided yet. An action
+ * that goes on counts as one more open task: the end of the last one must not close the run under it.
+ */
+export async function writeTotals(
+  tx: Tx,
+  runId: string,
+  totals: RunTotals & { unsettled: boolean; isActing: boolean },
+): Promise<void> {
+  await tx.query({
+    name: "write-totals",
+    text: "update sluice.run_progress set open = $2, failed_leaves = $3, unsettled = $4 where run_id = $1",
+    values: [runId, totals.open + (totals.isActing ? 1 : 0), totals.failedLeaves, totals.unsettled],
   });
 }
 
@@ -236,14 +270,20 @@ export async function writeRunState(
   });
 }
 
-/** Runs whose settling was not done, because the process that owed it has died; without those in quarantine. */
+/**
+ * Runs whose settling was not done, because the process that owed it has died; without those in quarantine, and those that an
+ * action of a person settles. In no order, so that of more than `limit` none keeps others from being settled.
+ */
 export async function unsettledRuns(db: Db, limit: number): Promise<string[]> {
-  const { rows } = await db.query<{ id: string }>(
-    `select p.run_id as id from sluice.run_progress p
-      where p.unsettled and not exists (select from sluice.quarantine q where q.duty = 'settle' and q.key = p.run_id::text
-                                           and q.retry_at > (select sluice.clock()))
-      order by p.run_id limit $1`,
-    [limit],
-  );
+  const { rows } = await db.query<{ id: string }>({
+    name: "unsettled-runs",
+    text: `
+      select p.run_id as id from sluice.run_progress p
+       where p.unsettled and not exists (select from sluice.run_action a where a.run_id = p.run_id)
+         and not exists (select from sluice.quarantine q where q.duty = 'settle' and q.key = p.run_id::text
+                            and q.retry_at > (select sluice.clock()))
+       order by random() limit $1`,
+    values: [limit],
+  });
   return rows.map((row) => row.id);
 }

@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { TASK_STATES } from "#lib/domain/states.ts";
+import { RUN_ACTIONS, TASK_STATES } from "#lib/domain/states.ts";
 import type { WaitReason } from "#lib/domain/wait-reason.ts";
 import type { QueuedRun, TaskSituation } from "#lib/domain/why.ts";
 import type { Db } from "./pool.ts";
@@ -17,6 +17,8 @@ const Row = z.object({
   dagPausedBy: z.string().nullable(),
   runPausedBy: z.string().nullable(),
   backfillPausedBy: z.string().nullable(),
+  runAction: z.enum(RUN_ACTIONS).nullable(),
+  isRunQueued: z.boolean(),
   wait: z
     .looseObject({ code: z.string(), since: z.string() })
     .transform((wait) => wait as unknown as WaitReason & { since: string })
@@ -34,7 +36,9 @@ const Row = z.object({
 const SELECT_SITUATIONS = `
       select t.id::text as id, k.task_id as "taskId", t.state, t.attempts as attempt, t.ready_at as "readyAt", t.started_at as "startedAt",
              t.ended_at as "endedAt", t.not_before as "notBefore", p.dag_paused_by as "dagPausedBy", p.run_paused_by as "runPausedBy",
-             p.backfill_paused_by as "backfillPausedBy", l.worker_id as "workerId", case t.state when 'deferred' then f.reason else a.reason end as reason, a.error,
+             p.backfill_paused_by as "backfillPausedBy",
+             (select x.kind from sluice.run_action x where x.run_id = r.id) as "runAction", r.state = 'queued' as "isRunQueued",
+             l.worker_id as "workerId", case t.state when 'deferred' then f.reason else a.reason end as reason, a.error,
              coalesce(f.times, 0) as deferrals,
              case when w.code is not null then
                w.detail || jsonb_build_object('code', w.code, 'since', to_char(w.since at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"'))
@@ -70,15 +74,15 @@ export async function listSituations(db: Db, runId: string): Promise<Map<string,
   return new Map(rows.map((row) => [row.id, Row.parse(row)]));
 }
 
-/** Why a run has no tasks yet; undefined when it is not queued. */
+/** Why a run does not go on yet; undefined when it is not queued. */
 export async function findQueuedRun(db: Db, runId: string): Promise<QueuedRun | undefined> {
   const { rows } = await db.query<QueuedRun>({
     name: "find-queued-run",
     text: `
       select d.id as "dagId", b.id::text as "backfillId", p.dag_paused_by as "dagPausedBy", p.run_paused_by as "runPausedBy",
-             p.backfill_paused_by as "backfillPausedBy", coalesce(b.max_active, d.max_active_runs) as limit,
-             case when b.id is null then
-               (select count(*)::int from sluice.dag_run o where o.dag_id = d.id and o.state = 'running' and o.backfill_id is null)
+             p.backfill_paused_by as "backfillPausedBy",
+             case when d.max_active_runs = 1 then 1 else coalesce(b.max_active, d.max_active_runs) end as limit,
+             case when b.id is null or d.max_active_runs = 1 then sluice.going_runs(d.id, d.max_active_runs)::int
              else (select count(*)::int from sluice.dag_run o where o.backfill_id = b.id and o.state = 'running') end as running,
              case when b.id is null then
                (select count(*)::int from sluice.dag_run o

@@ -33,26 +33,29 @@ export async function retried<T>(work: () => Promise<T>): Promise<T> {
 
 /** One READ COMMITTED transaction around `work`, repeated as a whole when it loses a race. */
 export async function inTx<T>(pool: pg.Pool, work: (tx: Tx) => Promise<T>): Promise<T> {
-  return retried(async () => {
-    const tx = await pool.connect();
-    let broken: Error | undefined;
-    try {
-      // On its way together with the first statement of `work`.
-      const begun = tx.query("begin");
-      begun.catch(() => undefined);
-      const result = await work(tx);
-      await begun;
-      const { command } = await tx.query("commit");
-      // Postgres answers the commit of a failed transaction with a rollback, and with no error.
-      if (command !== "COMMIT") throw new Error("a statement of the transaction failed, and nothing of it was kept");
-      return result;
-    } catch (error) {
-      await tx.query("rollback").catch((failure: unknown) => {
-        broken = failure instanceof Error ? failure : new Error(String(failure));
-      });
-      throw error;
-    } finally {
-      tx.release(broken);
-    }
-  });
+  return retried(() => inOneTx(pool, work));
+}
+
+/** The same without repeating: what loses a race fails. */
+export async function inOneTx<T>(pool: pg.Pool, work: (tx: Tx) => Promise<T>): Promise<T> {
+  const tx = await pool.connect();
+  let broken: Error | undefined;
+  try {
+    // On its way together with the first statement of `work`.
+    const begun = tx.query("begin");
+    begun.catch(() => undefined);
+    const result = await work(tx);
+    await begun;
+    const { command } = await tx.query("commit");
+    // Postgres answers the commit of a failed transaction with a rollback, and with no error.
+    if (command !== "COMMIT") throw new Error("a statement of the transaction failed, and nothing of it was kept");
+    return result;
+  } catch (error) {
+    await tx.query("rollback").catch((failure: unknown) => {
+      broken = failure instanceof Error ? failure : new Error(String(failure));
+    });
+    throw error;
+  } finally {
+    tx.release(broken);
+  }
 }

@@ -9,6 +9,7 @@ export const ERROR_CODES = {
   task_instance_not_found: 404,
   not_found: 404,
   idempotency_key_reused: 409,
+  action_in_progress: 409,
   payload_too_large: 413,
   unsupported_media_type: 415,
   definition_invalid: 422,

@@ -102,6 +102,10 @@ export function isFinalTaskState(state: TaskState): boolean {
   return TASK_MOVES[state].length === 0;
 }
 
+/** What people do to runs, which is carried out in slices; the first that was asked for is completed before another, but for a cancel. */
+export const RUN_ACTIONS = ["cancel", "clear", "mark", "kill"] as const;
+export type RunActionKind = (typeof RUN_ACTIONS)[number];
+
 /** What started a run. */
 export const TRIGGER_KINDS = ["schedule", "manual", "api", "backfill", "dag", "event"] as const;
 export type TriggerKind = (typeof TRIGGER_KINDS)[number];

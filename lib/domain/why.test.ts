@@ -1,6 +1,6 @@
 import { expect, test } from "vitest";
 import { TASK_STATES } from "./states.ts";
-import { type TaskSituation, whySentence, whyQueued } from "./why.ts";
+import { actionSentence, type TaskSituation, whySentence, whyQueued } from "./why.ts";
 
 const base: TaskSituation = {
   taskId: "load",
@@ -10,6 +10,8 @@ const base: TaskSituation = {
   dagPausedBy: null,
   runPausedBy: null,
   backfillPausedBy: null,
+  runAction: null,
+  isRunQueued: false,
   wait: null,
   readyAt: null,
   startedAt: null,
@@ -31,6 +33,12 @@ test("what keeps a ready task is told in the order in which it can be changed", 
   expect(whySentence({ ...base, wait, runPausedBy: "anna" })).toBe("its run was paused by anna");
   expect(whySentence({ ...base, wait, runPausedBy: "anna", dagPausedBy: "bo" })).toBe("its DAG was paused by bo");
   expect(whySentence({ ...base, wait, backfillPausedBy: "anna" })).toBe("its backfill was paused by anna");
+  expect(whySentence({ ...base, wait, isRunQueued: true })).toBe(
+    "its run is queued, and goes on when there is room for it",
+  );
+  expect(whySentence({ ...base, wait, isRunQueued: true, runAction: "clear" })).toBe(
+    "its run waits until a clear of it is carried out",
+  );
 });
 
 test("who has not ended yet, or ended badly, is named", () => {
@@ -58,4 +66,15 @@ test("a queued run says what it waits for", () => {
   const filling = { ...free, backfillId: "7", running: 2, ahead: 3 };
   expect(whyQueued(filling)).toBe("2 of 2 runs of backfill 7 are active; 3 more are queued before it");
   expect(whyQueued({ ...filling, backfillPausedBy: "anna" })).toBe("its backfill 7 is paused by anna");
+});
+
+test("an action tells how far it is", () => {
+  const action = { kind: "cancel", actor: "anna", done: 0, total: null } as const;
+  expect(actionSentence(action)).toBe("anna asked for a cancel of this run, which begins in a moment");
+  expect(actionSentence({ ...action, done: 5_000, total: 20_000 })).toBe(
+    "anna asked for a cancel of this run: 5000 of 20000 tasks are done",
+  );
+  expect(actionSentence({ ...action, done: 2, total: 2 })).toBe(
+    "anna asked for a cancel of this run: what depends on its tasks is being decided",
+  );
 });

@@ -1,4 +1,4 @@
-import type { TaskState } from "./states.ts";
+import type { RunActionKind, TaskState } from "./states.ts";
 import { type WaitReason, waitSentence } from "./wait-reason.ts";
 
 /** All that is known about why a task instance is where it is. Times are ISO texts. */
@@ -11,6 +11,10 @@ export type TaskSituation = {
   dagPausedBy: string | null;
   runPausedBy: string | null;
   backfillPausedBy: string | null;
+  /** A person's action on its run that is being carried out. */
+  runAction: RunActionKind | null;
+  /** Its run goes again and waits for room. */
+  isRunQueued: boolean;
   wait: (WaitReason & { since: string }) | null;
   readyAt: string | null;
   startedAt: string | null;
@@ -54,15 +58,17 @@ export function whySentence(task: TaskSituation): string {
   return SENTENCES[task.state](task);
 }
 
-function whyReady({ dagPausedBy, backfillPausedBy, runPausedBy, wait }: TaskSituation): string {
+function whyReady({ dagPausedBy, backfillPausedBy, runPausedBy, runAction, isRunQueued, wait }: TaskSituation): string {
   if (dagPausedBy !== null) return `its DAG was paused by ${dagPausedBy}`;
   if (backfillPausedBy !== null) return `its backfill was paused by ${backfillPausedBy}`;
   if (runPausedBy !== null) return `its run was paused by ${runPausedBy}`;
+  if (runAction !== null) return `its run waits until a ${runAction} of it is carried out`;
+  if (isRunQueued) return "its run is queued, and goes on when there is room for it";
   if (wait === null) return "it is ready, and the next admission looks at it within a second";
   return `${waitSentence(wait)} (since ${wait.since})`;
 }
 
-/** A run whose tasks do not exist yet. Counts are of runs of its backfill, or of its DAG without one; `ahead` are queued before it. */
+/** A run that waits for room. Counts are of runs of its backfill, or of its DAG without one; `ahead` are queued before it. */
 export type QueuedRun = {
   dagId: string;
   backfillId: string | null;
@@ -83,4 +89,16 @@ export function whyQueued(run: QueuedRun): string {
   if (running < limit) return "it starts in a moment";
   const queue = ahead === 0 ? "it is the next" : `${ahead} more ${ahead === 1 ? "is" : "are"} queued before it`;
   return `${running} of ${limit} runs of ${backfillId === null ? dagId : `backfill ${backfillId}`} are active; ${queue}`;
+}
+
+/** A person's action on a run that is being carried out; `total` is null until its tasks are counted. */
+export type ActionProgress = { kind: RunActionKind; actor: string; done: number; total: number | null };
+
+/** How far the action is, in one sentence. */
+export function actionSentence({ kind, actor, done, total }: ActionProgress): string {
+  const asked = `${actor} asked for a ${kind} of this run`;
+  if (total === null) return `${asked}, which begins in a moment`;
+  return done < total
+    ? `${asked}: ${done} of ${total} tasks are done`
+    : `${asked}: what depends on its tasks is being decided`;
 }

@@ -44,7 +44,12 @@ export async function isolatingEach<T>(
   const workOnOne = async ([item]: readonly T[]): Promise<void> => void (await work(item!));
   await leavingOut(deps, duty, items, keyOf, async (some) => {
     const outcomes: Outcome<T>[] = [];
-    for (const item of some) outcomes.push(await inHalves([item], keyOf, workOnOne));
+    for (const item of some) {
+      outcomes.push(await inHalves([item], keyOf, workOnOne));
+      const { done, failed } = together(outcomes);
+      // Two that take too long, and none that does not: it is the database that is slow, and trying all others takes minutes.
+      if (done.length === 0 && failed.length > 1 && failed.every(({ error }) => isTimeout(error))) break;
+    }
     return together(outcomes);
   });
 }
@@ -75,7 +80,7 @@ async function leavingOut<T>(
 async function inHalves<T>(items: readonly T[], keyOf: (item: T) => string, work: Work<T>): Promise<Outcome<T>> {
   if (items.length === 0) return { done: [], failed: [] };
   try {
-    return { done: (await work(items)) ?? items.map(keyOf), failed: [] };
+    return { done: (await patiently(items, work)) ?? items.map(keyOf), failed: [] };
   } catch (error) {
     const isRace = isLostRace(error);
     if (!isRace && !isOfTheData(error)) throw error;
@@ -88,6 +93,16 @@ async function inHalves<T>(items: readonly T[], keyOf: (item: T) => string, work
   }
 }
 
+/** An item that takes too long by itself has another try: the machine may have been busy. */
+async function patiently<T>(items: readonly T[], work: Work<T>): Promise<readonly string[] | void> {
+  try {
+    return await work(items);
+  } catch (error) {
+    if (items.length > 1 || !isTimeout(error)) throw error;
+    return work(items);
+  }
+}
+
 function together<T>(outcomes: readonly Outcome<T>[]): Outcome<T> {
   return {
     done: outcomes.flatMap(({ done }) => done),
@@ -96,13 +111,18 @@ function together<T>(outcomes: readonly Outcome<T>[]): Outcome<T> {
   };
 }
 
+/** A statement took longer than any may: `statement_timeout`. */
+function isTimeout(error: unknown): boolean {
+  return isDatabaseError(error) && error.code === "57014";
+}
+
 /**
- * Of Postgres' errors: data it cannot hold (22), what breaks a constraint (23), what is too much for a limit (54), and what a
- * function raises (P0); of others, all but those of the connection.
+ * Of Postgres' errors: data it cannot hold (22), what breaks a constraint (23), what is too much for a limit (54), what a
+ * function raises (P0), and what takes too long; of others, all but those of the connection.
  */
 function isOfTheData(error: unknown): boolean {
   if (isDatabaseUnreachable(error)) return false;
-  return isDatabaseError(error) ? /^(22|23|54|P0)/.test(error.code ?? "") : true;
+  return isDatabaseError(error) ? /^(22|23|54|P0|57014)/.test(error.code ?? "") : true;
 }
 
 /** Leaves an item of a duty out for a time, because of this error. */

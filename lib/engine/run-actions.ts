@@ -1,121 +1,116 @@
-import { AppError } from "#lib/domain/errors.ts";
+import { AppError, messageOf } from "#lib/domain/errors.ts";
 import { runIdOf, slotOf } from "#lib/domain/ids.ts";
-import { downstream, upstream } from "#lib/domain/lineage.ts";
-import { isFinalRunState, isFinalTaskState, type TaskState } from "#lib/domain/states.ts";
+import { isFinalRunState } from "#lib/domain/states.ts";
+import {
+  type ActionArgs,
+  type ActionGround,
+  findActionGround,
+  findActionKind,
+  insertAction,
+  type NewAction,
+} from "#lib/db/run-actions.ts";
+import { isLostRace, retried } from "#lib/db/tx.ts";
+import { carryOutSlice, ordOf } from "./carry-out-actions.ts";
 import type { EngineDeps } from "./deps.ts";
 import { followUp } from "./follow-up.ts";
-import { type Rewrite, rewriteRun, type RunView } from "./rewrite-run.ts";
+import { versionGraph } from "./rewrite-run.ts";
 
-/** What people do to runs and tasks. Each looks at the whole run, decides, and writes one consistent difference. */
+/**
+ * What people do to runs and tasks. Each is committed as what is asked of the run before any of it is done, so that it is done
+ * whatever becomes of the caller: a small one by the caller itself, the rest of a large one by schedulers. One action of a run at a
+ * time, but a cancel replaces any other. Throws `run_not_found`, and `action_in_progress` when the run has another action.
+ */
 
 type By = { actor: string; reason?: string | undefined };
 
-/** Ends everything of the run that has not ended. A run that has ended stays as it is: that is answered as false. */
+/** Ends everything of the run that has not ended. False when the run has ended already. */
 export async function cancelRun(deps: EngineDeps, runId: string, by: By): Promise<boolean> {
-  return act(deps, runId, by, ({ run, states }) =>
-    isFinalRunState(run.state)
-      ? undefined
-      : { states: states.map((state) => (isFinalTaskState(state) ? state : "cancelled")), end: "cancelled" },
-  );
+  const { state } = await groundOf(deps, runId);
+  if (isFinalRunState(state) && (await findActionKind(deps.pool, runId)) === undefined) return false;
+  return act(deps, runId, { kind: "cancel", args: {}, ...of(by) });
 }
 
-export type ClearScope = {
-  /** Task ids; without them, every task of the run. */
-  tasks?: readonly string[] | undefined;
-  upstream?: boolean | undefined;
-  downstream?: boolean | undefined;
-  /** Of all those, only the ones that ended other than well. */
-  onlyFailed?: boolean | undefined;
-};
+export type ClearScope = Omit<ActionArgs["clear"], "slot">;
 
 /**
  * Lets tasks run again, as if they never had: their attempts stay in the history, their outputs go. What is running
- * among them is stopped. Answers false when the scope names nothing that has started.
+ * among them is stopped. A run that has ended is queued again. False when the scope names nothing that has started.
  */
 export async function clearRun(deps: EngineDeps, runId: string, scope: ClearScope, by: By): Promise<boolean> {
-  return act(deps, runId, by, (view) => {
-    // A queued run has no tasks yet, whatever its version names.
-    const restarted = new Set([...inScope(view, scope)].filter((ord) => (view.states[ord] ?? "waiting") !== "waiting"));
-    if (restarted.size === 0) return undefined;
-    return restart(view, restarted);
-  });
+  const { versionId } = await groundOf(deps, runId);
+  if (scope.tasks !== undefined) {
+    const graph = await versionGraph(deps, deps.pool, versionId);
+    for (const id of scope.tasks) ordOf(graph, id);
+  }
+  return act(deps, runId, { kind: "clear", args: scope, ...of(by) });
 }
 
 /** The same for one task and all that depends on it. */
 export async function clearTask(deps: EngineDeps, taskInstanceId: string, by: By): Promise<boolean> {
-  return act(deps, runIdOf(taskInstanceId), by, (view) => {
-    const ord = slotOf(taskInstanceId);
-    if (view.states[ord] === undefined) throw noTask(taskInstanceId);
-    return restart(view, downstream(view.graph, [ord]));
-  });
+  const slot = await slotIn(deps, taskInstanceId);
+  return act(deps, runIdOf(taskInstanceId), { kind: "clear", args: { slot }, ...of(by) });
 }
 
-export type Mark = "success" | "failed" | "skipped";
+export type Mark = ActionArgs["mark"]["to"];
 
 /**
- * Gives a task an end by hand; a live attempt of it is stopped. What depends on it and never ran because of how it
- * had ended is decided anew.
+ * Gives a task an end by hand; a live attempt of it is stopped. What depends on it and got its end without ever
+ * running is decided anew, unless a person has marked that as well.
  */
-export async function markTask(deps: EngineDeps, taskInstanceId: string, mark: Mark, by: By): Promise<boolean> {
-  return act(deps, runIdOf(taskInstanceId), { reason: "MARKED", ...by }, (view) => {
-    const ord = slotOf(taskInstanceId);
-    if (view.states[ord] === undefined) throw noTask(taskInstanceId);
-    if (view.states[ord] === mark) return undefined;
-    const states = [...view.states];
-    states[ord] = mark;
-    const reached = downstream(view.graph, [ord]);
-    for (const below of reached) if (states[below] === "upstream_failed") states[below] = "waiting";
-    return { states, restarted: new Set([...reached].filter((below) => states[below] === "waiting")) };
-  });
+export async function markTask(deps: EngineDeps, taskInstanceId: string, to: Mark, by: By): Promise<boolean> {
+  const slot = await slotIn(deps, taskInstanceId);
+  return act(deps, runIdOf(taskInstanceId), { kind: "mark", args: { slot, to }, ...of(by, "MARKED") });
 }
 
 /** Stops what a task is doing and ends it as failed, without another attempt. False when nothing of it is going on. */
 export async function killTask(deps: EngineDeps, taskInstanceId: string, by: By): Promise<boolean> {
-  return act(deps, runIdOf(taskInstanceId), { reason: "KILLED", ...by }, (view) => {
-    const ord = slotOf(taskInstanceId);
-    const state = view.states[ord];
-    if (state === undefined) throw noTask(taskInstanceId);
-    if (isFinalTaskState(state) || state === "waiting") return undefined;
-    return { states: view.states.with(ord, "failed") };
-  });
+  const slot = await slotIn(deps, taskInstanceId);
+  return act(deps, runIdOf(taskInstanceId), { kind: "kill", args: { slot }, ...of(by, "KILLED") });
 }
 
-function noTask(taskInstanceId: string): AppError {
-  return new AppError("task_instance_not_found", `There is no task instance ${taskInstanceId}.`);
+function of({ actor, reason }: By, usual: string | null = null): { actor: string; reason: string | null } {
+  return { actor, reason: reason ?? usual };
 }
 
-async function act(
-  deps: EngineDeps,
-  runId: string,
-  by: By,
-  decide: (view: RunView) => Rewrite | undefined,
-): Promise<boolean> {
-  const { outcome, effects } = await rewriteRun(
-    deps,
-    runId,
-    { actor: by.actor, reason: by.reason ?? null, mayRevive: true },
-    decide,
-  );
-  if (outcome === "missing") throw new AppError("run_not_found", `There is no run ${runId}.`);
-  if (effects !== undefined) await followUp(deps, { ...effects, hasFenced: true });
-  return outcome === "written";
+async function groundOf({ pool }: EngineDeps, runId: string): Promise<ActionGround> {
+  const ground = await findActionGround(pool, runId);
+  if (ground === undefined) throw new AppError("run_not_found", `There is no run ${runId}.`);
+  return ground;
 }
 
-function restart({ states }: RunView, restarted: ReadonlySet<number>): Rewrite {
-  return { states: states.map((state, ord): TaskState => (restarted.has(ord) ? "waiting" : state)), restarted };
+async function slotIn(deps: EngineDeps, taskInstanceId: string): Promise<number> {
+  const { versionId, hasTasks } = await groundOf(deps, runIdOf(taskInstanceId));
+  const slot = slotOf(taskInstanceId);
+  const graph = await versionGraph(deps, deps.pool, versionId);
+  if (!hasTasks || graph.ids[slot] === undefined)
+    throw new AppError("task_instance_not_found", `There is no task instance ${taskInstanceId}.`);
+  return slot;
 }
 
-function inScope({ graph, states }: RunView, scope: ClearScope): Set<number> {
-  const named = scope.tasks === undefined ? states.map((_, ord) => ord) : scope.tasks.map((id) => ordOf(graph.ids, id));
-  const all = new Set(named);
-  if (scope.downstream) for (const ord of downstream(graph, named)) all.add(ord);
-  if (scope.upstream) for (const ord of upstream(graph, named)) all.add(ord);
-  if (!scope.onlyFailed) return all;
-  return new Set([...all].filter((ord) => ["failed", "upstream_failed", "cancelled"].includes(states[ord]!)));
+/** A caller begins no further slice when so long has passed, so that it returns within two seconds. */
+const OWN_MS = 700;
+
+/** False when there was nothing to do; true when it is done, or is being done. */
+async function act(deps: EngineDeps, runId: string, action: NewAction): Promise<boolean> {
+  if (!(await retried(() => insertAction(deps.pool, runId, action))))
+    throw new AppError("action_in_progress", `Another action on run ${runId} is under way; only a cancel replaces it.`);
+  try {
+    return await carryOutSome(deps, runId);
+  } catch (error) {
+    // It is committed, so schedulers carry it out.
+    const message = "an action on a run could not be carried out at once; a scheduler will";
+    if (isLostRace(error)) deps.log.info({ runId, error: error.message }, message);
+    else deps.log.warn({ runId, error: messageOf(error) }, message);
+    return true;
+  }
 }
 
-function ordOf(ids: readonly string[], id: string): number {
-  const ord = ids.indexOf(id);
-  if (ord < 0) throw new AppError("invalid_request", `the run has no task "${id}"`);
-  return ord;
+async function carryOutSome(deps: EngineDeps, runId: string): Promise<boolean> {
+  let carried = await carryOutSlice(deps, runId);
+  await followUp(deps, carried.effects);
+  while (carried.outcome === "open") {
+    carried = await carryOutSlice(deps, runId, { youngerThanMs: OWN_MS });
+    await followUp(deps, carried.effects);
+  }
+  return carried.outcome !== "unchanged";
 }

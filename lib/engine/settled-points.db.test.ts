@@ -311,8 +311,11 @@ describe("a heartbeat", () => {
 
   test("and people's actions take live attempts in one order", () =>
     beatAgainst(async (runId, others) => {
-      const changes = others.map(({ taskInstanceId: id }) => ({ ord: slotOf(id), to: "failed" as const }));
-      const { commit } = await held(database.deps, (tx) => writeStates(tx, runId, changes, "anna", null));
+      const changes = others.map(({ taskInstanceId: id }) => {
+        return { ord: slotOf(id), to: "failed" as const, isAnew: false, openParents: 0 };
+      });
+      const by = { actor: "anna", reason: null };
+      const { commit } = await held(database.deps, (tx) => writeStates(tx, runId, changes, by));
       await commit();
     }));
 });

@@ -41,8 +41,19 @@ export async function sweep(deps: EngineDeps): Promise<void> {
     "settle",
     unsettled,
     (runId) => runId,
-    async (runId) => followUp(deps, await settleRun(deps, runId)),
+    (runId) => settleSome(deps, runId),
   );
+}
+
+/** So many slices of a run in one pass: a large one must not keep the others waiting, nor what expires. */
+const SETTLE_SLICES = 4;
+
+async function settleSome(deps: EngineDeps, runId: string): Promise<void> {
+  for (let slices = 0, isOpen = true; isOpen && slices < SETTLE_SLICES; slices++) {
+    const { unsettledRuns: open, ...effects } = await settleRun(deps, runId);
+    await followUp(deps, { ...effects, unsettledRuns: [] });
+    isOpen = open.length > 0;
+  }
 }
 
 /**

@@ -59,6 +59,8 @@ export type Model = {
   /** By task instance: workers it has lost since it was last cleared, attempts that began, when its retry or look is due. */
   readonly losses: Map<string, number>;
   readonly claims: Map<string, number>;
+  /** Task instances of which an attempt began, or which a person marked, since they were last cleared. */
+  readonly begun: Set<string>;
   readonly dueAtS: Map<string, number>;
   /** By task instance: the attempt that said "not yet" and has not ended, and how often it said so. */
   readonly looking: Map<string, { attemptId: string; number: number; times: number }>;
@@ -76,6 +78,7 @@ export function emptyModel(): Model {
     over: [],
     losses: new Map(),
     claims: new Map(),
+    begun: new Set(),
     dueAtS: new Map(),
     looking: new Map(),
     clockS: 0,
@@ -119,6 +122,7 @@ function close(run: ModelRun, end?: RunState): void {
 export function claims(model: Model, worker: WorkerRef, claimed: Continued): void {
   const { taskInstanceId: id } = claimed;
   model.holdings.set(id, { claimed, worker, renewedAtS: model.clockS });
+  model.begun.add(id);
   if (!model.looking.has(id)) model.claims.set(id, (model.claims.get(id) ?? 0) + 1);
 }
 
@@ -207,18 +211,25 @@ export function clears(model: Model, run: ModelRun, ords: ReadonlySet<number>): 
     run,
     run.tasks.map((state, ord) => (ords.has(ord) ? "waiting" : state)),
   );
-  for (const ord of ords) model.losses.delete(taskInstanceId(run.id, ord));
+  for (const ord of ords) {
+    model.losses.delete(taskInstanceId(run.id, ord));
+    model.begun.delete(taskInstanceId(run.id, ord));
+  }
 }
 
 export function below(run: ModelRun, ord: number): Set<number> {
   return downstream(run.dag.graph, [ord]);
 }
 
+/** What depends on it and got its end from its rule alone is decided anew. */
 export function marks(model: Model, run: ModelRun, ord: number, mark: TaskState): void {
   const reached = below(run, ord);
+  const isDecided = (state: TaskState, one: number): boolean =>
+    (state === "skipped" || state === "upstream_failed") && !model.begun.has(taskInstanceId(run.id, one));
   const again = run.tasks.map((state, one): TaskState => {
-    return reached.has(one) && state === "upstream_failed" ? "waiting" : state;
+    return reached.has(one) && isDecided(state, one) ? "waiting" : state;
   });
+  model.begun.add(taskInstanceId(run.id, ord));
   write(model, run, again.with(ord, mark));
 }
 

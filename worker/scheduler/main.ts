@@ -9,6 +9,7 @@ import { deleteOldWaitSpans } from "#lib/db/waits.ts";
 import { deleteExpiredXcoms } from "#lib/db/xcoms.ts";
 import { tendBackfills } from "#lib/engine/backfill/tend.ts";
 import { createUnneededRows } from "#lib/engine/delete-unneeded.ts";
+import { carryOutActions } from "#lib/engine/carry-out-actions.ts";
 import { dispatchCallbacks } from "#lib/engine/dispatch-callbacks.ts";
 import { createAdmissionLead } from "#lib/engine/lead-admission.ts";
 import { forgetWorkers } from "#lib/engine/forget-workers.ts";
@@ -34,6 +35,7 @@ import { presenceService } from "./presence.ts";
 import { guardedSweep } from "./sweep-guard.ts";
 
 const LOAD_EVERY_MS = 1_000;
+const ACTIONS_EVERY_MS = 1_000;
 const RUNS_EVERY_MS = 2_000;
 const BACKFILLS_EVERY_MS = 5_000;
 const SWEEP_EVERY_MS = 2_000;
@@ -96,6 +98,7 @@ export async function runScheduler(
         duty("unneeded rows", UNNEEDED_EVERY_MS, createUnneededRows(deps)),
         duty("gone workers", GONE_WORKERS_EVERY_MS, () => forgetWorkers(deps)),
         duty("statistics", STATISTICS_EVERY_MS, () => sampleSizes(deps.pool)),
+        duty("actions", ACTIONS_EVERY_MS, () => carryOutActions(deps)),
         duty("sweep", SWEEP_EVERY_MS, guarded),
         presenceService(deps, duties, metrics, protocol, (counts) => {
           quarantined = counts;

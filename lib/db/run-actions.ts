@@ -1,0 +1,122 @@
+import type { RunState } from "#lib/domain/states.ts";
+import { endQuarantine } from "./quarantine.ts";
+import type { Db, Tx } from "./pool.ts";
+
+/** What a person asks of a run: the committed intent, which slices carry out. */
+
+export type ActionArgs = {
+  cancel: Record<string, never>;
+  clear: {
+    /** Task ids; without them, every task of the run. */
+    tasks?: readonly string[] | undefined;
+    upstream?: boolean | undefined;
+    downstream?: boolean | undefined;
+    /** Of all those, only the ones that ended other than well. */
+    onlyFailed?: boolean | undefined;
+    /** A slot, and all that depends on it, instead of all that. */
+    slot?: number | undefined;
+  };
+  mark: { slot: number; to: "success" | "failed" | "skipped" };
+  kill: { slot: number };
+};
+export type ActionKind = keyof ActionArgs;
+
+export type NewAction<K extends ActionKind = ActionKind> = {
+  [Kind in K]: { kind: Kind; args: ActionArgs[Kind] };
+}[K] & { actor: string; reason: string | null };
+
+/** `slots`: whose tasks get another state; `total` of them, null before the first slice has found them. */
+export type RunAction = NewAction & {
+  runId: string;
+  slots: readonly number[];
+  total: number | null;
+  done: number;
+  /** Since it was asked for. */
+  ageMs: number;
+};
+
+/**
+ * Commits what is asked of a run; false when another action of it is under way. A cancel replaces any other action, and joins
+ * another cancel. It also takes the run out of quarantine: what broke a duty must not keep a person from ending the run.
+ */
+export async function insertAction(db: Db, runId: string, action: NewAction): Promise<boolean> {
+  const { rowCount } = await db.query({
+    name: "insert-run-action",
+    text: `
+      insert into sluice.run_action as a (run_id, kind, args, actor, reason) values ($1, $2, $3, $4, $5)
+      on conflict (run_id) do update
+        set kind = excluded.kind, args = excluded.args, actor = excluded.actor, reason = excluded.reason,
+            requested_at = sluice.clock(), slots = '{}', total = null, done = 0
+        where excluded.kind = 'cancel' and a.kind <> 'cancel'`,
+    values: [runId, action.kind, JSON.stringify(action.args), action.actor, action.reason],
+  });
+  if (action.kind !== "cancel") return rowCount === 1;
+  await endQuarantine(db, "actions", [runId]);
+  return true;
+}
+
+/** The kind of a run's action; undefined when it has none. */
+export async function findActionKind(db: Db, runId: string): Promise<ActionKind | undefined> {
+  const { rows } = await db.query<{ kind: ActionKind }>({
+    name: "find-action-kind",
+    text: "select kind from sluice.run_action where run_id = $1",
+    values: [runId],
+  });
+  return rows[0]?.kind;
+}
+
+/** The action of a locked run; undefined when it has none, or a request that replaces it has it locked. */
+export async function lockAction(tx: Tx, runId: string): Promise<RunAction | undefined> {
+  const { rows } = await tx.query<RunAction>({
+    name: "lock-run-action",
+    text: `select run_id as "runId", kind, args, actor, reason, slots, total, done,
+                  (extract(epoch from sluice.clock() - requested_at) * 1000)::float8 as "ageMs"
+             from sluice.run_action where run_id = $1 for update skip locked`,
+    values: [runId],
+  });
+  return rows[0];
+}
+
+/** How far a locked action is; `slots` only when the first slice has found them. */
+export async function writeProgress(
+  tx: Tx,
+  runId: string,
+  { slots, total, done }: { slots?: readonly number[] | undefined; total: number; done: number },
+): Promise<void> {
+  await tx.query({
+    name: "write-action-progress",
+    text: "update sluice.run_action set slots = coalesce($2::int[], slots), total = $3, done = $4 where run_id = $1",
+    values: [runId, slots ?? null, total, done],
+  });
+}
+
+/** Deletes the action of a locked run: it is complete. */
+export async function endAction(tx: Tx, runId: string): Promise<void> {
+  await tx.query({ name: "end-action", text: "delete from sluice.run_action where run_id = $1", values: [runId] });
+}
+
+/** Runs with an action, the oldest action first; without those in quarantine. */
+export async function runsWithActions(db: Db): Promise<string[]> {
+  const { rows } = await db.query<{ id: string }>({
+    name: "runs-with-actions",
+    text: `select run_id as id from sluice.run_action a
+            where not exists (select from sluice.quarantine q where q.duty = 'actions' and q.key = a.run_id::text
+                                 and q.retry_at > (select sluice.clock()))
+            order by requested_at`,
+  });
+  return rows.map((row) => row.id);
+}
+
+/** What an action needs to know of a run before it is asked for. */
+export type ActionGround = { state: RunState; versionId: string; hasTasks: boolean };
+
+export async function findActionGround(db: Db, runId: string): Promise<ActionGround | undefined> {
+  const { rows } = await db.query<ActionGround>({
+    name: "find-action-ground",
+    text: `select r.state, r.version_id as "versionId",
+                  exists (select from sluice.run_progress p where p.run_id = r.id) as "hasTasks"
+             from sluice.dag_run r where r.id = $1`,
+    values: [runId],
+  });
+  return rows[0];
+}
