@@ -42,8 +42,10 @@ export type Finished = {
   busy: string[];
   /** What the worker goes on with, by the task instance whose slot it has. */
   continued: Map<string, Continued>;
-  /** A slot fell free or a task became ready: admission has something to look at. */
+  /** A task became ready, or a slot fell free that tasks wait for, and a full pass of admission is to decide. */
   callsForAdmission: boolean;
+  /** Lanes in which the call itself admitted tasks. */
+  lanes: string[];
   /** Somebody is to be told of an end. */
   hasCallbacks: boolean;
   /** Runs in which a task ended in a way that others' rules must be asked about. */
@@ -70,7 +72,7 @@ export async function finishRunning(
     name: "finish-running",
     text: `
       select accepted, busy, unsettled as "unsettledRuns", dags_with_room as "dagsWithRoom", backfills,
-             calls_for_admission as "callsForAdmission", has_callbacks as "hasCallbacks", continued
+             calls_for_admission as "callsForAdmission", lanes, has_callbacks as "hasCallbacks", continued
         from sluice.finish_1($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)`,
     values: [
       batch.map((f) => f.taskInstanceId),

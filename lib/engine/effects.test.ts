@@ -9,6 +9,7 @@ test("effects of several transitions are one set of each kind", () => {
   ]);
   expect(merged).toEqual({
     changedRuns: ["1", "2", "3"],
+    lanes: [],
     unsettledRuns: ["2"],
     dagsWithRoom: ["a", "b"],
     backfills: ["7"],

@@ -5,6 +5,8 @@
 export type Effects = {
   /** Runs whose state or tasks changed: pages that show them are told. */
   readonly changedRuns: readonly string[];
+  /** Lanes in which attempts were queued, by name: their workers are told. */
+  readonly lanes: readonly string[];
   /** Runs in which an outcome may decide tasks whose rules look at more than successes. */
   readonly unsettledRuns: readonly string[];
   /** DAGs that may have room for a queued run. */
@@ -21,6 +23,7 @@ export type Effects = {
 
 export const NO_EFFECTS: Effects = {
   changedRuns: [],
+  lanes: [],
   unsettledRuns: [],
   dagsWithRoom: [],
   backfills: [],
@@ -40,6 +43,7 @@ export function mergeEffects(all: readonly Effects[]): Effects {
   const union = (of: (one: Effects) => readonly string[]): string[] => [...new Set(all.flatMap(of))];
   return {
     changedRuns: union((one) => one.changedRuns),
+    lanes: union((one) => one.lanes),
     unsettledRuns: union((one) => one.unsettledRuns),
     dagsWithRoom: union((one) => one.dagsWithRoom),
     backfills: union((one) => one.backfills),

@@ -49,6 +49,7 @@ function effectsOf({ accepted, unsettledRuns, dagsWithRoom, backfills, ...flags 
     unsettledRuns,
     dagsWithRoom,
     backfills,
+    lanes: flags.lanes,
     wantsAdmission: flags.callsForAdmission,
     hasCallbacks: flags.hasCallbacks,
   });

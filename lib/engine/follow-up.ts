@@ -24,6 +24,7 @@ export async function followUp(deps: EngineDeps, given: Effects): Promise<void> 
   };
   let next = given;
   while (!isEmpty(next)) {
+    deps.notifier.announce("sluice_tasks", next.lanes);
     deps.notifier.announce("sluice_runs", next.changedRuns);
     if (next.hasFenced) announceFenced(deps);
     const made: Effects[] = [NO_EFFECTS];

@@ -47,7 +47,7 @@ const ENDED = Object.entries<[End, TaskState]>({
   failure: [{ state: "failed" }, "failed"],
   skip: [{ state: "skipped" }, "skipped"],
   "failure with a retry later": [{ state: "failed", retryInMs: 60_000 }, "retrying"],
-  "failure with a retry at once": [{ state: "failed", retryInMs: 0 }, "ready"],
+  "failure with a retry at once": [{ state: "failed", retryInMs: 0 }, "queued"],
   "look that says not yet": [{ state: "deferred", lookInMs: 60_000 }, "deferred"],
 });
 
@@ -159,7 +159,7 @@ const ENGINE: Record<string, Transition> = {
   "settling what is settled": { does: ({ runId }) => settleRun(deps(), runId), moves: {} },
   "its last parent's success": {
     does: ({ parent }) => isAccepted(parent, { state: "success" }),
-    moves: { waiting: "ready" },
+    moves: { waiting: "queued" },
     tells: true,
   },
   "its last parent's success, with the worker going on": {

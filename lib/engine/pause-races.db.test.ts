@@ -141,10 +141,11 @@ describe("a pause", () => {
     const [a] = await claimAll(deps, w);
     const pause = await held(deps, (tx) => markRunPaused(tx, runId, "anna"));
     const next = { attemptId: randomUUID(), token: randomUUID() };
-    const ended = finishRunning(pool, [{ ...success(a!), next }], "worker:w", LEASE_MS);
-    await waitsForLock(deps);
+    const end = () => finishRunning(pool, [{ ...success(a!), next }], "worker:w", LEASE_MS);
+    expect((await end()).busy).toEqual([a!.taskInstanceId]);
     await pause.commit();
-    expect((await ended).continued.size).toBe(0);
+    const { accepted, continued } = await end();
+    expect([accepted, continued.size]).toEqual([[a!.taskInstanceId], 0]);
     expect([await states(deps, runId), await liveAttempts(deps)]).toEqual([["success", "ready"], []]);
   });
 

@@ -93,7 +93,7 @@ describe("two at once", () => {
     await waitsForLock(database.deps);
     await first.commit();
     await second;
-    expect(await states(deps, runId)).toEqual(["success", "success", "ready"]);
+    expect(await states(deps, runId)).toEqual(["success", "success", "queued"]);
   });
 
   test("of a late end and the sweep, one wins", async () => {

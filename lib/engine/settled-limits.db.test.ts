@@ -145,13 +145,13 @@ describe("the limit of a DAG's runs", () => {
     expect(await going(runs)).toEqual(["success", "success", "running"]);
   });
 
-  test("does not keep a run from being cleared, and counts it from then on", async () => {
+  test("keeps a run that was cleared queued until there is room, and counts it from then on", async () => {
     const { deps } = database;
     const { runs, claimed } = await startThree("cleared", 1);
     await finish(deps, claimed.map(success), "worker:w");
     expect(await going(runs)).toEqual(["success", "running", "queued"]);
     await clearTask(deps, taskInstanceId(runs[0]!, 0), { actor: "anna" });
-    expect(await going(runs)).toEqual(["running", "running", "queued"]);
+    expect(await going(runs)).toEqual(["queued", "running", "queued"]);
     const second = (await claimAll(deps, await worker(deps, "w"))).filter(({ runId }) => runId === runs[1]);
     await finish(deps, second.map(success), "worker:w");
     expect(await going(runs)).toEqual(["running", "success", "queued"]);

@@ -92,7 +92,7 @@ describe("a clear", () => {
     expect(await inTx(pool, finishing(success(b!)))).toEqual([]);
     const [again] = await claimAll(deps, w);
     await inTx(pool, finishing(success(again!)));
-    expect(await states(deps, runId)).toEqual(["success", "success", "ready"]);
+    expect(await states(deps, runId)).toEqual(["success", "success", "queued"]);
   });
 });
 
@@ -178,12 +178,12 @@ describe("an end", () => {
     {
       of: "an attempt that was taken away and whose task's next one succeeds",
       batch: (taken, live) => [success(taken), success(live)],
-      makes: ["success", "ready", "waiting"],
+      makes: ["success", "queued", "waiting"],
     },
     {
       of: "one attempt that is handed in twice",
       batch: (_, live) => [success(live), success(live)],
-      makes: ["success", "ready", "waiting"],
+      makes: ["success", "queued", "waiting"],
     },
   ];
   test.for(TWICE)("of $of counts once in a batch, and only as the live one", async ({ batch, makes }) => {
@@ -259,7 +259,7 @@ describe("an end", () => {
     await first.commit();
     expect([ended.accepted.length, ended.busy]).toEqual([2, [taskInstanceId(runs[0]!, 0)]]);
     expect((await finishRunning(pool, claimed.map(success), "worker:w", LEASE_MS)).accepted).toEqual(ended.busy);
-    expect(await Promise.all(runs.map((runId) => states(deps, runId)))).toEqual(runs.map(() => ["success", "ready"]));
+    expect(await Promise.all(runs.map((runId) => states(deps, runId)))).toEqual(runs.map(() => ["success", "queued"]));
   });
 
   test("and people's actions on its runs in another order both come to their end", async () => {

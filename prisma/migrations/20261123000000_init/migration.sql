@@ -1685,50 +1685,6 @@ $$;
 
 ------------------------------------------------------------------------------------------------ going on in a freed slot
 
--- A child goes on in its parent's slot only when admission would give it that very slot. These two leave out, of what would
--- go on (task instances, and the slot of each), what something else goes before, and what a limit takes the slot from.
-
--- Older tasks of the same workload that are ready or handed over, and whatever else wants the lane, the pool or the DAG's share.
-create function sluice.not_before_others(tasks bigint[], task_slots int[], out going bigint[], out slots int[])
-language sql as $$
-  with recursive ready as (
-    (select lane_id, workload_id, id from sluice.task_instance where admissible order by lane_id, workload_id, id limit 1)
-    union all
-    select t.lane_id, t.workload_id, t.id from ready, lateral (
-      select t.lane_id, t.workload_id, t.id from sluice.task_instance t
-       where t.admissible and (t.lane_id, t.workload_id) > (ready.lane_id, ready.workload_id)
-       order by t.lane_id, t.workload_id, t.id limit 1) t),
-  handed_over as (
-    (select workload_id, task_instance_id as id from sluice.live_attempt where state = 'queued'
-      order by workload_id, task_instance_id limit 1)
-    union all
-    select a.workload_id, a.task_instance_id from handed_over h, lateral (
-      select a.workload_id, a.task_instance_id from sluice.live_attempt a
-       where a.state = 'queued' and a.workload_id > h.workload_id
-       order by a.workload_id, a.task_instance_id limit 1) a),
-  rival as materialized (
-    select w.id, w.dag_id, w.queue, w.slot_class, w.pool, min(h.id) as first_id, x.code as waits_for
-      from (select workload_id, id from ready union all select * from handed_over) h
-      join sluice.workload w on w.id = h.workload_id
-      left join sluice.workload_wait x on x.workload_id = w.id
-     group by w.id, x.code)
-  select coalesce(array_agg(g.id), '{}'), array_agg(g.slot)
-    from unnest(tasks, task_slots) g(id, slot)
-    join sluice.task_instance t on t.id = g.id
-    join sluice.workload u on u.id = t.workload_id
-   where not exists (
-     select from rival v
-      where case when v.id = u.id then v.first_id < g.id
-                 -- What its own limit keeps back does not want this slot.
-                 when v.waits_for in ('RUN_LIMIT', 'NO_WORKER', 'POOL_MISSING', 'NO_WORKER_LARGE_ENOUGH') then false
-                 when v.waits_for = 'SYSTEM_LIMIT' then true
-                 when v.waits_for = 'RESOURCES_TAKEN' then u.cpu + u.memory > 0
-                 when v.waits_for = 'POOL_FULL' then v.pool = u.pool
-                 when v.waits_for = 'DAG_LIMIT' then v.dag_id = u.dag_id
-                 else v.dag_id = u.dag_id or v.pool = u.pool or (v.queue, v.slot_class) = (u.queue, u.slot_class)
-            end)
-$$;
-
 -- A limit that was lowered below what runs takes slots back as they fall free. The slots that have just fallen free are not
 -- counted any more, so what would go on is added.
 create function sluice.not_over_limits(tasks bigint[], task_slots int[], out going bigint[], out slots int[])
@@ -1777,7 +1733,7 @@ create function sluice.finish_1(
   xcoms jsonb[], xcom_ttls_ms bigint[], delays_ms bigint[], logs_bytes bigint[], next_ids uuid[], next_tokens uuid[], who text,
   lease_ms int,
   out accepted bigint[], out busy bigint[], out unsettled bigint[], out dags_with_room text[], out backfills bigint[],
-  out calls_for_admission boolean, out has_callbacks boolean, out continued jsonb)
+  out calls_for_admission boolean, out lanes text[], out has_callbacks boolean, out continued jsonb)
 language plpgsql as $$
 declare
   runs bigint[];
@@ -1798,6 +1754,7 @@ declare
   done_numbers int[];
   -- Their places in what was given: a batch may hold the ends of two attempts of one task, of which one is live.
   done_at int[];
+  done_workloads int[];
   -- The slots that fall free after a success, and who has them.
   slot_of bigint[];
   slot_workloads int[];
@@ -1819,8 +1776,9 @@ declare
   -- Children that continue, in which of the slots above.
   going bigint[] := '{}';
   going_slots int[];
+  going_workloads int[];
   limited boolean;
-  made_ready boolean;
+  made_ready bigint[];
   calls boolean;
   closing bigint[];
 begin
@@ -1830,6 +1788,7 @@ begin
   dags_with_room := '{}';
   backfills := '{}';
   calls_for_admission := false;
+  lanes := '{}';
   has_callbacks := false;
   runs := array(select r.id from sluice.dag_run r where r.id = any (array(select distinct i >> 20 from unnest(ids) i))
                  order by r.id for key share skip locked);
@@ -1876,12 +1835,12 @@ begin
     select task_instance_id >> 20, task_instance_id, number, 'running', becomes, reason, who from done
      where end_state <> 'deferred')
   select array_agg(task_instance_id), array_agg(end_state), array_agg(d.becomes), array_agg(delay_ms),
-         array_agg(number), array_agg(at::int),
+         array_agg(number), array_agg(at::int), array_agg(workload_id),
          array_agg(task_instance_id) filter (where has_slot), array_agg(workload_id) filter (where has_slot),
          array_agg(next_id) filter (where has_slot), array_agg(next_token) filter (where has_slot),
          array_agg(worker_id) filter (where has_slot), array_agg(worker_epoch) filter (where has_slot),
          array_agg(worker_version) filter (where has_slot)
-    into accepted, done_ends, done_becomes, done_delays_ms, done_numbers, done_at, slot_of, slot_workloads,
+    into accepted, done_ends, done_becomes, done_delays_ms, done_numbers, done_at, done_workloads, slot_of, slot_workloads,
          slot_attempts, slot_tokens, slot_workers, slot_epochs, slot_versions
     from (select *, end_state = 'success' and next_id is not null as has_slot from done) d;
   if accepted is null then
@@ -1927,9 +1886,9 @@ begin
   -- What continues: one unlocked child of the same workload in each slot, so that no count of any limit changes, and only where
   -- admission would give it that very slot.
   if unlocked is not null and slot_of is not null then
-    select coalesce(array_agg(u.id), '{}'), array_agg(s.slot::int),
+    select coalesce(array_agg(u.id), '{}'), array_agg(s.slot::int), array_agg(u.workload_id),
            bool_or(d.max_active_tasks is not null or d.max_active_tasks_per_run is not null or u.pool is not null)
-      into going, going_slots, limited
+      into going, going_slots, going_workloads, limited
       from (select u.id, u.workload_id, w.dag_id, w.pool,
                    row_number() over (partition by u.id >> 20, u.workload_id order by u.id) as place,
                    rank() over (order by array_position(array['high', 'medium', 'low'], w.priority)) as rank
@@ -1945,7 +1904,8 @@ begin
     -- Mostly nothing else waits at all.
     if going <> '{}' and (exists (select from sluice.task_instance where admissible)
                           or exists (select from sluice.live_attempt where state = 'queued')) then
-      select f.going, f.slots into going, going_slots from sluice.not_before_others(going, going_slots) f;
+      select coalesce(array_agg(g.id), '{}'), array_agg(g.slot) into going, going_slots
+        from unnest(going, going_slots) g(id, slot) join unnest(sluice.may_continue(going, going_workloads)) m(id) using (id);
     end if;
     if going <> '{}' and (limited or exists (select from sluice.system_limit)) then
       select f.going, f.slots into going, going_slots from sluice.not_over_limits(going, going_slots) f;
@@ -1984,7 +1944,7 @@ begin
     select run_id, id, case state when 'running' then attempts end, 'waiting', state,
            case state when 'running' then 'CONTINUED' end, who
       from moved where becomes is null and state <> 'waiting')
-  select (select coalesce(bool_or(state = 'ready'), false) from moved),
+  select (select array_agg(id order by id) filter (where state = 'ready') from moved),
          (select jsonb_agg(jsonb_build_object(
                    'afterId', slot_of[g.slot]::text, 'taskInstanceId', m.id::text, 'attemptId', slot_attempts[g.slot],
                    'token', slot_tokens[g.slot], 'number', m.attempts, 'failures', m.failures, 'taskId', t.task_id,
@@ -2104,8 +2064,15 @@ begin
       into has_callbacks, dags_with_room, backfills;
   end if;
 
-  -- A slot fell free or a task became ready: admission has something to look at.
-  calls_for_admission := made_ready or cardinality(accepted) > cardinality(going);
+  -- The few that became ready are admitted here, where nothing has to be weighed; the rest, and what waits for
+  -- what has fallen free, is for a full pass.
+  if cardinality(made_ready) <= 64 then
+    select a.again, a.lanes into calls_for_admission, lanes from sluice.admit_at_once(made_ready) a;
+  else
+    calls_for_admission := made_ready is not null;
+  end if;
+  calls_for_admission := calls_for_admission
+    or cardinality(accepted) > cardinality(going) and sluice.is_waited_for(done_workloads);
 end $$;
 
 select sluice.open_generation(keep_days) from sluice.retention;
