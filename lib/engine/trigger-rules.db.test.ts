@@ -33,16 +33,16 @@ test("all_done_min_one_success skips its task as soon as a parent was skipped, w
 });
 
 test.each([
-  { first: success, then: "success" },
-  { first: failed, then: "failed" },
+  { first: success, state: "success" },
+  { first: failed, state: "failed" },
 ])(
-  "all_done_min_one_success skips its task when one parent ended as $then and the other was skipped",
-  async ({ first, then }) => {
+  "all_done_min_one_success skips its task when one parent ended as $state and the other was skipped",
+  async ({ first, state }) => {
     const { runId, a, b } = await begin();
     await finish(database.deps, [first(a)], "worker:w");
-    expect(await states(database.deps, runId)).toEqual([then, "running", "waiting"]);
+    expect(await states(database.deps, runId)).toEqual([state, "running", "waiting"]);
     await finish(database.deps, [skipped(b)], "worker:w");
-    expect(await states(database.deps, runId)).toEqual([then, "skipped", "skipped"]);
+    expect(await states(database.deps, runId)).toEqual([state, "skipped", "skipped"]);
   },
 );
 
