@@ -1,4 +1,5 @@
 import { Command } from "commander";
+import { KEPT_VERSIONS } from "#lib/domain/model/retention.ts";
 import { EXIT, usageIsTrouble } from "./exit.ts";
 import { printJson, printLine } from "./print.ts";
 import { parseNumber } from "./read-versions.ts";
@@ -14,7 +15,7 @@ export function rollbackCommand(): Command {
     .option("--json", "print {version} as JSON")
     .addHelpText(
       "after",
-      "\nExample:\n  $ sluice dags rollback etl --to 3\n\nThe file stays as it is, and becomes a version again when it changes.",
+      `\nExample:\n  $ sluice dags rollback etl --to 3\n\nThe file stays as it is, and becomes a version again when it changes.\nThe latest ${KEPT_VERSIONS} versions are kept, and older ones while a run of theirs is.`,
     )
     .action(async (id: string, options: { to: number; json?: true }) => {
       const { withEngine } = await import("./engine.ts");
