@@ -42,6 +42,24 @@ export async function applyAdmission(db: Db, plan: AdmissionPlan): Promise<{ att
   return rows[0]!.result;
 }
 
+/**
+ * Admits ready tasks of these runs without a full pass, where nothing waits for what they take; `again`: a full pass is wanted for
+ * the rest. `lanes` are the names to announce.
+ */
+export async function admitRunsAtOnce(db: Db, runIds: readonly string[]): Promise<{ again: boolean; lanes: string[] }> {
+  const { rows } = await db.query<{ again: boolean; lanes: string[] }>({
+    name: "admit-runs-at-once",
+    text: `
+      select a.again, a.lanes
+        from sluice.admit_at_once(array(
+               select t.id from unnest($1::bigint[]) r(id), lateral (
+                 select t.id from sluice.task_instance t
+                  where t.id >= r.id << 20 and t.id < (r.id + 1) << 20 and t.admissible order by t.id limit 101) t)) a`,
+    values: [runIds],
+  });
+  return rows[0]!;
+}
+
 /** Takes or renews the lease of this name; false while another holder has it. */
 export async function takeLease(db: Db, name: string, holder: string, ms: number): Promise<boolean> {
   const { rowCount } = await db.query({

@@ -62,12 +62,19 @@ async function contention(): Promise<string[]> {
   return rows.map(({ key }) => key.replace(/^lane:\d+$/, "lane"));
 }
 
+/** A run whose tasks are ready and not admitted: no worker is active while it starts, and nobody hears of it. */
+async function startReady(dagId: string): Promise<string> {
+  await database.pool.query("update sluice.worker set state = 'draining'");
+  const runId = await start(unheard(), dagId);
+  await database.pool.query("update sluice.worker set state = 'active'");
+  return runId;
+}
+
 /** Runs of the DAGs, with their tasks ready and not admitted, and a worker for them. */
 async function readyRuns(dagIds: readonly string[], slots = 20): Promise<string[]> {
-  const deps = unheard();
   const runs: string[] = [];
-  for (const dagId of dagIds) runs.push(await start(deps, dagId));
-  await worker(deps, "w", slots);
+  for (const dagId of dagIds) runs.push(await startReady(dagId));
+  await worker(unheard(), "w", slots);
   return runs;
 }
 
@@ -235,7 +242,7 @@ describe("a pass", () => {
   test("ready tasks whose time has come are all made ready, more than one statement takes", async () => {
     const { deps, pool } = database;
     await publishWide("due", { tasks: 1_500 });
-    const runId = await start(unheard(), "due");
+    const runId = await startReady("due");
     await pool.query(
       "update sluice.task_instance set state = 'retrying', ready_at = null, not_before = sluice.clock()",
     );
@@ -273,7 +280,7 @@ describe("what has just become ready is admitted at once", () => {
     await knownLanes(8);
     await publishWide("plain", { tasks: 12 });
     const lockHolder = await held(deps, (tx) => tx.query(lock));
-    const runId = await start(unheard(), "plain");
+    const runId = await startReady("plain");
     expect(await admitAtOnce(pool, runId)).toEqual({ again: true, lanes: ["default.process"] });
     expect((await states(deps, runId)).filter((state) => state === "queued")).toHaveLength(10);
     await lockHolder.commit();
@@ -285,7 +292,7 @@ describe("what has just become ready is admitted at once", () => {
     await knownLanes(8);
     await set?.();
     await publishWide("limited", { tasks: 4, limits, task });
-    const runId = await start(unheard(), "limited");
+    const runId = await startReady("limited");
     expect(await admitAtOnce(pool, runId)).toEqual({ again: true, lanes: ["default.process"] });
     expect((await states(deps, runId)).filter((state) => state === "queued")).toHaveLength(most);
   });
@@ -300,7 +307,7 @@ describe("what has just become ready is admitted at once", () => {
       await tx.query(lock);
       return applyAdmission(tx, nothing);
     });
-    const runId = await start(unheard(), "late");
+    const runId = await startReady("late");
     expect(await admitAtOnce(pool, runId)).toEqual({ again: true, lanes: [] });
     expect(await states(deps, runId)).toEqual(["ready"]);
     await holder.commit();
@@ -317,9 +324,9 @@ describe("what has just become ready is admitted at once", () => {
     await start(deps, "waits");
     await upsertPool(pool, "p", 3, undefined);
     expect(await contention()).toEqual(["pool:p"]);
-    const comes = await start(unheard(), "comes");
+    const comes = await startReady("comes");
     expect(await admitAtOnce(pool, comes)).toEqual({ again: true, lanes: [] });
-    const free = await start(unheard(), "free");
+    const free = await startReady("free");
     expect(await admitAtOnce(pool, free)).toEqual({ again: false, lanes: ["default.process"] });
   });
 
@@ -329,7 +336,7 @@ describe("what has just become ready is admitted at once", () => {
     await publishWide("gpu", { task: { queue: "gpu" } });
     await publishWide("heavy", { task: { resources: { memory: "1Gi" } } });
     for (const dagId of ["gpu", "heavy"]) {
-      const runId = await start(unheard(), dagId);
+      const runId = await startReady(dagId);
       expect(await admitAtOnce(pool, runId)).toEqual({ again: true, lanes: [] });
     }
   });

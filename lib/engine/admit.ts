@@ -55,6 +55,8 @@ async function readyAllDue(deps: EngineDeps): Promise<boolean> {
     const { moved, hasMore } = await retried(() => readyDue(deps.pool));
     any ||= moved > 0;
     more = hasMore;
+    // What is ready already need not wait for the rest.
+    if (more) await admit(deps);
   }
   return any;
 }

@@ -1,5 +1,6 @@
 import { activateRuns, activateRunsOf } from "#lib/db/runs.ts";
 import { inTx, retried } from "#lib/db/tx.ts";
+import { admitStarted } from "./admit-started.ts";
 import type { EngineDeps } from "./deps.ts";
 import { type Effects, effects, mergeEffects } from "./effects.ts";
 
@@ -24,7 +25,8 @@ export async function startQueuedRuns(deps: EngineDeps, dagIds: readonly string[
 function startRunsOfDag(deps: EngineDeps, dagId: string): Promise<Effects> {
   return deps.coalesce(`runs of ${dagId}`, async () => {
     const { started, more, backfills } = await retried(() => activateRuns(deps.pool, dagId));
-    return startedEffects(started, more ? [dagId] : [], backfills);
+    const made = startedEffects(started, more ? [dagId] : [], backfills);
+    return { ...made, wantsAdmission: await admitStarted(deps, started) };
   });
 }
 

@@ -17,6 +17,7 @@ import {
   readClock,
 } from "#lib/db/runs.ts";
 import { inTx, retried } from "#lib/db/tx.ts";
+import { admitStarted } from "./admit-started.ts";
 import type { EngineDeps } from "./deps.ts";
 import { effects } from "./effects.ts";
 import { followUp } from "./follow-up.ts";
@@ -41,7 +42,7 @@ export async function startRun(deps: EngineDeps, request: StartRun): Promise<{ r
     // A run that another process kept from starting here is started after that process is done.
     const dagsWithRoom = started.includes(runId) ? [] : [request.dagId];
     const changedRuns = [...new Set([runId, ...started])];
-    const made = effects({ changedRuns, dagsWithRoom, wantsAdmission: started.length > 0 });
+    const made = effects({ changedRuns, dagsWithRoom, wantsAdmission: await admitStarted(deps, started) });
     await followUp(deps, made).catch((error: unknown) => {
       deps.log.warn({ error: messageOf(error) }, "a new run was not started at once; a scheduler will retry");
     });

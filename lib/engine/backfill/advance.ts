@@ -1,5 +1,6 @@
 import { advance } from "#lib/db/backfills.ts";
 import { retried } from "#lib/db/tx.ts";
+import { admitStarted } from "../admit-started.ts";
 import type { EngineDeps } from "../deps.ts";
 import { type Effects, effects } from "../effects.ts";
 
@@ -14,7 +15,7 @@ export function advanceBackfill(deps: EngineDeps, backfillId: string): Promise<E
       changedRuns: started,
       backfills: more ? [backfillId] : [],
       dagsWithRoom: yieldsTo === null ? [] : [yieldsTo],
-      wantsAdmission: started.length > 0,
+      wantsAdmission: await admitStarted(deps, started),
     });
   });
 }

@@ -1597,11 +1597,13 @@ end $$;
 -- Admits these tasks, which the caller's transaction has just made ready, where that takes nothing from what waits: their
 -- lanes have room, and no task waits for their lane, pool, DAG, run or the system. Without a lock only where there is no pool, no
 -- limit of the DAG, its runs or the system, and nothing else ready in the lane. Otherwise the admission lock is taken if it is
--- free, and every limit counted in a later statement. A task that asks for a certain worker is left to a full pass.
+-- free, and every limit counted in a later statement. A task that asks for a certain worker is left to a full pass, and so are
+-- all but the first hundred: a pass takes many for the price of one.
 -- `again`: some of the tasks are still ready, and a full pass is wanted after the commit. `lanes`: those whose workers are to hear
 -- of it after the commit.
 create function sluice.admit_at_once(tasks bigint[], out again boolean, out lanes text[]) language plpgsql as $$
 declare
+  mine bigint[];
   plain bigint[];
   limited bigint[];
   others int;
@@ -1609,6 +1611,9 @@ declare
   born jsonb;
 begin
   lanes := '{}';
+  -- The caller has them already, where it has just made them ready in this transaction.
+  mine := array(select t.id from sluice.task_instance t
+                 where t.id = any (tasks) and t.admissible order by t.id limit 101 for update skip locked);
   select array_agg(x.id order by x.id) filter (where x.is_plain), array_agg(x.id order by x.id) filter (where not x.is_plain),
          count(*) filter (where x.is_left)
     into plain, limited, others
@@ -1617,6 +1622,8 @@ begin
              case when not c.is_left and not c.is_blocked then c.is_plain end as is_plain
         from (
           select t.id, w.cpu + w.memory > 0 or w.needs <> '{}' or l.room = 0
+                   or not exists (select from sluice.worker k
+                                   where k.state = 'active' and k.lease_until > (select sluice.clock()) and l.queue = any (k.queues))
                    or exists (select from sluice.run_action a where a.run_id = t.run_id) as is_left,
                  exists (select from sluice.contention k
                           where k.key = any (array['lane:' || l.id, 'group:' || l.group_id, 'dag:' || w.dag_id, 'run:' || w.dag_id,
@@ -1624,13 +1631,13 @@ begin
                  w.pool is null and d.max_active_tasks is null and d.max_active_tasks_per_run is null
                    and not exists (select from sluice.system_limit)
                    and not exists (select from sluice.task_instance o
-                                    where o.admissible and o.lane_id = l.id and o.id <> all (tasks)) as is_plain
+                                    where o.admissible and o.lane_id = l.id and o.id <> all (mine)) as is_plain
             from sluice.task_instance t
             join sluice.workload w on w.id = t.workload_id
             join sluice.lane l on l.id = t.lane_id
             join sluice.dag d on d.id = w.dag_id
-           where t.id = any (tasks) and t.admissible) c) x;
-  again := others > 0;
+           where t.id = any (mine[:100]) and t.admissible) c) x;
+  again := others > 0 or cardinality(mine) > 100;
   if limited is not null and not pg_try_advisory_xact_lock(1936487785) then
     again := true;
     limited := null;
