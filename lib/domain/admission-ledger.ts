@@ -19,7 +19,7 @@ export type Ledger = {
   laneBlocks(lane: LaneRoom): WaitReason | undefined;
   /** Why no task of the class can ever be admitted, as things are set up now. */
   neverFits(of: TaskClass): WaitReason | undefined;
-  /** Why no task of the class can be admitted now, into this run where its DAG limits the tasks of one. */
+  /** Why no task of the class, which can fit, is admitted now, into this run where its DAG limits the tasks of one. */
   blocks(of: ReadyClass, run: ReadyRun | undefined): WaitReason | undefined;
   /** The run has as many live tasks as its DAG allows for one. */
   isFull(of: TaskClass, run: ReadyRun): boolean;
@@ -148,7 +148,7 @@ export function createLedger(demand: Demand): Ledger {
     neverFits,
     isFull,
     blocks: (of, run) =>
-      neverFits(of) ?? laneBlocks(lanes.get(of.laneId)!) ?? limitBlocks(of, run) ?? poolBlocks(of) ?? workerBlocks(of),
+      laneBlocks(lanes.get(of.laneId)!) ?? limitBlocks(of, run) ?? poolBlocks(of) ?? workerBlocks(of),
     take(of, run) {
       counts.add(of, 1);
       if (run !== undefined) add(ofRuns, run.runId, 1);

@@ -58,6 +58,10 @@ export function decideAdmission(demand: Demand): Admission {
   return pass.result();
 }
 
+/** When the class that was admitted longest ago of those that are next in a lane was admitted. */
+const turnOf = (heaps: Lane["heaps"]): number =>
+  Math.min(...PRIORITY_ORDER.map((priority) => heaps[priority].peek()?.turn ?? Number.POSITIVE_INFINITY));
+
 /** What a pass has decided so far. */
 function createPass(ledger: Ledger) {
   const admission: Admission = { grants: [], waits: new Map(), clocks: new Map(), again: false };
@@ -105,9 +109,8 @@ function createPass(ledger: Ledger) {
       const heap = lane.heaps[priority];
       for (let entry = heap.pop(); entry !== undefined; entry = heap.pop()) {
         const { of, left } = entry;
-        const never = reason.code === "NO_WORKER" ? undefined : ledger.neverFits(of);
         // Where all that was known of has gone, the next pass knows whether there is more.
-        if (left > 0) admission.waits.set(of.id, never ?? reason);
+        if (left > 0) admission.waits.set(of.id, reason);
       }
     }
   };
@@ -136,10 +139,16 @@ function createPass(ledger: Ledger) {
   return {
     result: () => admission,
     open(room: LaneRoom, ready: readonly ReadyClass[]): Lane {
+      // What can never fit has no turn, so that it changes nothing for the others.
+      const possible = ready.filter((of) => {
+        const never = room.slots === 0 ? undefined : ledger.neverFits(of);
+        if (never !== undefined) admission.waits.set(of.id, never);
+        return never === undefined;
+      });
       const heapOf = (wanted: Priority): Heap<Entry> =>
-        createHeap(before, ready.filter(({ priority }) => priority === wanted).map(entryOf));
+        createHeap(before, possible.filter(({ priority }) => priority === wanted).map(entryOf));
       const heaps = { high: heapOf("high"), medium: heapOf("medium"), low: heapOf("low") };
-      return { room, clock: room.clock, heaps, turn: 0 };
+      return { room, clock: room.clock, heaps, turn: turnOf(heaps) };
     },
     /** One more class of the lane has its turn; false when nothing is left to decide in it. */
     step(lane: Lane): boolean {
@@ -157,7 +166,7 @@ function createPass(ledger: Ledger) {
         if (reason === undefined) take(lane, entry, inRun);
         else wait(entry, reason);
       }
-      lane.turn = Math.min(...PRIORITY_ORDER.map((each) => lane.heaps[each].peek()?.turn ?? Infinity));
+      lane.turn = turnOf(lane.heaps);
       return true;
     },
   };
