@@ -32,18 +32,23 @@ export const DAGS: readonly ModelDag[] = [
       bash("b1", { dependsOn: ["a"], pool: POOL.name }),
       bash("b2", { dependsOn: ["a"], pool: POOL.name, slots: 2 }),
       bash("b3", { dependsOn: ["a"] }),
-      bash("end", { dependsOn: ["b1", "b2", "b3"], triggerRule: "none_failed" }),
+      // Another task class of the DAG, with a lane and a priority of its own.
+      bash("b4", { dependsOn: ["a"], queue: "solo", priority: "low" }),
+      bash("end", { dependsOn: ["b1", "b2", "b3", "b4"], triggerRule: "none_failed" }),
     ],
   },
   {
     id: "rules",
     limits: { maxActiveRuns: 1, maxActiveTasksPerRun: 1 },
     tasks: [
+      // Task classes that differ by priority, resources and slots, all under the limit of one run.
       bash("work"),
-      bash("more", { dependsOn: ["work"] }),
+      bash("beside", { priority: "high" }),
+      bash("heavy", { priority: "low", resources: { cpu: 3 } }),
+      bash("more", { dependsOn: ["work"], priority: "high" }),
       bash("alarm", { dependsOn: ["work", "more"], triggerRule: "one_failed" }),
       bash("any", { dependsOn: ["work", "more"], triggerRule: "one_success" }),
-      bash("clean", { dependsOn: ["more", "any"], triggerRule: "all_done" }),
+      bash("clean", { dependsOn: ["more", "any", "beside", "heavy"], triggerRule: "all_done" }),
     ],
   },
   {
@@ -103,7 +108,7 @@ export async function agree(model: Model, deps: EngineDeps): Promise<void> {
     begin(run);
     expect(isHeld(model, run)).toBe(false);
     const together = model.runs.filter((other) => other.dag === run.dag && other.state === "running");
-    expect(together.length).toBeLessThanOrEqual(run.dag.spec.limits.maxActiveRuns);
+    expect(together.length).toBeLessThanOrEqual(model.limits.get(run.dag.spec.id)!.maxActiveRuns);
   }
   for (const { id, state } of real.tasks) {
     const waited = stateOf(model, id);
@@ -141,37 +146,4 @@ export async function agree(model: Model, deps: EngineDeps): Promise<void> {
   // Time passes in leaps here, and nobody sweeps until a step says so.
   const broken = findings.filter(({ id, broken: rows }) => rows.length > 0 && id !== "leases" && id !== "deliveries");
   expect(broken).toEqual([]);
-}
-
-/** Live attempts, by what limits them; the most of any one run, by its DAG. */
-export type Occupancy = { dags: Map<string, number>; runs: Map<string, number>; pool: number; size: number };
-
-export async function occupancy({ pool }: EngineDeps): Promise<Occupancy> {
-  const { rows } = await pool.query<{ dag: string; run: string; pool: number; n: number }>(
-    `select w.dag_id as dag, a.task_instance_id >> 20 as run, count(*)::int as n,
-            coalesce(sum(w.slots) filter (where w.pool = $1), 0)::int as pool
-       from sluice.live_attempt a join sluice.workload w on w.id = a.workload_id group by 1, 2`,
-    [POOL.name],
-  );
-  const dags = new Map(DAGS.map(({ spec }) => [spec.id, 0]));
-  for (const { dag, n } of rows) dags.set(dag, dags.get(dag)! + n);
-  const { rows: pools } = await pool.query<{ slots: number }>("select slots from sluice.pool where name = $1", [
-    POOL.name,
-  ]);
-  return {
-    dags,
-    runs: new Map(rows.toSorted((a, b) => a.n - b.n).map(({ dag, n }) => [dag, n])),
-    pool: rows.reduce((sum, row) => sum + row.pool, 0),
-    size: pools[0]!.slots,
-  };
-}
-
-export async function limitsHold(before: Occupancy, deps: EngineDeps): Promise<void> {
-  const now = await occupancy(deps);
-  for (const { id, limits } of DAGS.map(({ spec }) => spec)) {
-    expect(now.dags.get(id)).toBeLessThanOrEqual(limits.maxActiveTasks ?? Infinity);
-    expect(now.runs.get(id) ?? 0).toBeLessThanOrEqual(limits.maxActiveTasksPerRun ?? Infinity);
-  }
-  // A pool that was made smaller lets what runs end.
-  expect(now.pool).toBeLessThanOrEqual(Math.max(now.size, before.pool));
 }

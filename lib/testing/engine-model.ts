@@ -49,6 +49,8 @@ export type ModelWorker = { ref: WorkerRef; state: "active" | "draining" };
 export type Model = {
   readonly runs: ModelRun[];
   readonly pausedDags: Set<string>;
+  /** Of the current version of each DAG. */
+  readonly limits: Map<string, DagSpec["limits"]>;
   /** The newest process of each name, and the ones that it has replaced. */
   readonly workers: Map<string, ModelWorker>;
   readonly replaced: WorkerRef[];
@@ -72,6 +74,7 @@ export function emptyModel(): Model {
   return {
     runs: [],
     pausedDags: new Set(),
+    limits: new Map(),
     workers: new Map(),
     replaced: [],
     holdings: new Map(),

@@ -1,6 +1,10 @@
 import { expect } from "vitest";
 import { upsertPool } from "#lib/db/pools.ts";
+import { setSystemLimit } from "#lib/db/system-limits.ts";
+import { inTx } from "#lib/db/tx.ts";
+import { publishVersion } from "#lib/db/versions.ts";
 import { taskInstanceId } from "#lib/domain/ids.ts";
+import type { DagSpec } from "#lib/domain/model/dag.ts";
 import { isFinalRunState, isFinalTaskState, type TaskState } from "#lib/domain/states.ts";
 import { admit } from "#lib/engine/admit.ts";
 import type { EngineDeps } from "#lib/engine/deps.ts";
@@ -18,7 +22,7 @@ import {
   type ModelRun,
   runOf,
 } from "./engine-model.ts";
-import { type Command, pick, step } from "./engine-steps.ts";
+import { type Command, pass, pick, step } from "./engine-steps.ts";
 import { start } from "./engine.ts";
 
 /** Steps of the model-based test: what people do. */
@@ -148,13 +152,36 @@ export const people = {
       },
     ),
   resize: (slots: number) =>
-    step(
-      "resize the pool",
-      { slots },
-      () => true,
-      async (_, deps) => {
-        await upsertPool(deps.pool, POOL.name, slots, undefined);
-        await admit(deps);
-      },
-    ),
+    limiting("resize the pool", { slots }, (_, deps) => upsertPool(deps.pool, POOL.name, slots, undefined)),
+  limitAll: (value: number | null) =>
+    limiting("limit the whole system", { value }, (_, deps) => setSystemLimit(deps.pool, "max_active_tasks", value)),
+  limitDag: (dag: ModelDag, limits: Partial<DagSpec["limits"]>) =>
+    limiting(`limit ${dag.spec.id}`, limits, (model, deps) => publishLimits(model, deps, dag, limits)),
 };
+
+/** Another limit; what is admitted under the one before may stay, what comes later is judged by the new one: see LIMIT_CHECKS. */
+function limiting(name: string, args: object, change: (model: Model, deps: EngineDeps) => Promise<void>): Command {
+  return step(
+    name,
+    args,
+    () => true,
+    async (model, deps) => {
+      await change(model, deps);
+      // Beyond the time in which admission may have read the limit before.
+      await pass(model, deps, 3);
+      await admit(deps);
+    },
+  );
+}
+
+/** A version of the DAG that differs by its limits; without any, the one that it begins with. */
+export async function publishLimits(
+  model: Model,
+  deps: EngineDeps,
+  { spec }: ModelDag,
+  limits: Partial<DagSpec["limits"]> = {},
+): Promise<void> {
+  const limited = { ...spec, limits: { ...spec.limits, ...limits } };
+  await inTx(deps.pool, (tx) => publishVersion(tx, limited, { file: `${spec.id}.yaml`, source: "", author: "test" }));
+  model.limits.set(spec.id, limited.limits);
+}
