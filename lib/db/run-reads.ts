@@ -92,8 +92,8 @@ const TaskRow = z.object({
 });
 
 /**
- * `offset 0` keeps the read of a task's definition a search by its whole key: for a run of 20,000 tasks the planner would expect
- * one row, and read all definitions again for each of them.
+ * `offset 0` keeps the reads of a task's definition and of its last attempt searches by their whole keys: for a run of
+ * 20,000 tasks the planner would read all definitions again for each of them, or the attempts of all runs.
  */
 const SELECT_TASKS = `
   select t.id::text, t.run_id::text as "runId", k.task_id as "taskId", k.type, w.queue, t.state,
@@ -107,7 +107,8 @@ const SELECT_TASKS = `
   join sluice.workload w on w.id = t.workload_id
   left join sluice.live_attempt l on l.task_instance_id = t.id
   left join sluice.deferral d on d.task_instance_id = t.id
-  left join sluice.attempt a on a.task_instance_id = t.id and a.number = t.attempts`;
+  left join lateral (select a.worker_id from sluice.attempt a
+                      where a.task_instance_id = t.id and a.number = t.attempts offset 0) a on true`;
 
 /** All task instances of a run, in definition order. */
 export async function listRunTasks(db: Db, runId: string): Promise<TaskInstance[]> {
