@@ -13,6 +13,7 @@ import {
   endedBadly,
   freshGenerations,
   generationOf,
+  insertExpired,
   oldRun,
   retentionPass,
   RUN_TABLES,
@@ -81,14 +82,28 @@ describe("of a clear and a deletion at the same moment one wins", () => {
     const { deps, pool } = database;
     const { runId } = await oldRun(deps, "clear-between");
     await moveClock(deps, "60 days");
-    // A lock of the run's table that lets the deletion read, and not lock rows, until the clear is there.
-    const gate = await held(deps, (tx) => tx.query("lock table sluice.dag_run in exclusive mode"));
-    await pool.query("update sluice.retention set next_slice_at = null");
-    const deleting = deleteSlice(pool, 100);
-    await waitsForLock(deps);
-    await gate.tx.query("update sluice.dag_run set state = 'queued', ended_at = null where id = $1", [runId]);
-    await gate.commit();
-    await deleting;
+    // The statement that reads asks for the time once, when its snapshot is taken: there it waits in one session.
+    type Function = { definition: string };
+    const { rows } = await pool.query<Function>("select pg_get_functiondef('sluice.clock'::regproc) as definition");
+    await pool.query(`
+      create or replace function sluice.clock() returns timestamptz language plpgsql volatile as $$
+      begin
+        if current_setting('sluice.waits', true) = 'yes' then perform pg_advisory_xact_lock_shared(7); end if;
+        return clock_timestamp() + coalesce(nullif(current_setting('sluice.clock_offset', true), '')::interval, interval '0');
+      end $$`);
+    try {
+      const gate = await held(deps, (tx) => tx.query("select pg_advisory_xact_lock(7)"));
+      const deleting = inTx(pool, async (tx) => {
+        await tx.query("select set_config('sluice.waits', 'yes', true)");
+        return tx.query("select deleted from sluice.delete_runs(30, '-infinity', 100)");
+      });
+      await waitsForLock(deps);
+      await pool.query("update sluice.dag_run set state = 'queued', ended_at = null where id = $1", [runId]);
+      await gate.commit();
+      expect((await deleting).rows).toEqual([{ deleted: 0 }]);
+    } finally {
+      await pool.query(rows[0]!.definition);
+    }
     expect(await runExists(deps, runId)).toBe(true);
   });
 
@@ -232,5 +247,41 @@ describe("what is much is deleted in slices", () => {
     await reader.commit();
     await deleteAll(deps);
     expect(await runExists(deps, first)).toBe(false);
+  });
+
+  test("each of about the same cost, also while an old snapshot keeps what was deleted before", async () => {
+    const { deps, pool } = database;
+    await publish(deps, "pinned", { a: [] });
+    await insertExpired(deps, "pinned", 12_000);
+    const reader = await held(deps, async (tx) => {
+      await tx.query("set transaction isolation level repeatable read");
+      await tx.query("select count(*) from sluice.dag");
+    });
+    const rowsIn = async (table: string): Promise<number> =>
+      (await pool.query<{ n: number }>(`select count(*)::int as n from sluice.${table}`)).rows[0]!.n;
+    type Plan = { Plan: { "Shared Hit Blocks": number; "Shared Read Blocks": number } };
+    /** The blocks that a slice which deletes runs has read, and the next one, which deletes their tasks. */
+    const blocksOfTwo = async (): Promise<number[]> => {
+      const blocks: number[] = [];
+      for (const left of [10, 0]) {
+        await pool.query("update sluice.retention set next_slice_at = null");
+        const { rows } = await pool.query<{ "QUERY PLAN": [Plan] }>(
+          "explain (analyze, buffers, format json) select * from sluice.delete_slice(40)",
+        );
+        expect(await rowsIn("run_deletion")).toBe(left);
+        const { Plan: plan } = rows[0]!["QUERY PLAN"][0];
+        blocks.push(plan["Shared Hit Blocks"] + plan["Shared Read Blocks"]);
+      }
+      return blocks;
+    };
+    await blocksOfTwo();
+    const [runs, tasks] = await blocksOfTwo();
+    while ((await rowsIn("dag_run")) > 3_000 || (await rowsIn("run_deletion")) > 0) {
+      await pool.query("update sluice.retention set next_slice_at = null");
+      await deleteSlice(pool, 10_000);
+    }
+    const [laterRuns, laterTasks] = await blocksOfTwo();
+    await reader.commit();
+    expect([laterRuns! / runs!, laterTasks! / tasks!].filter((ratio) => ratio > 1.25)).toEqual([]);
   });
 });

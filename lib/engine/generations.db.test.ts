@@ -29,8 +29,9 @@ beforeEach(async () => {
 const allStates = async (): Promise<string[][]> => Promise.all(runs.map((id) => states(database.deps, id)));
 
 /**
- * Where a row that is waited for was changed meanwhile, Postgres looks at it again; after that, a lock that names its rows by a join
- * loses those in other partitions (seen with Postgres 18.4). So each names them by an array, and none may lose a row here.
+ * Where a row that is waited for was changed meanwhile, Postgres evaluates the statement's conditions for it again; after that, a lock
+ * that names its rows by a join with a partitioned table loses those of other partitions (seen with Postgres 18.4). The tables that are
+ * locked are plain, and none of these statements may lose a row.
  */
 async function whileChanged(ord: bigint, work: () => Promise<unknown>): Promise<void> {
   const change = "update sluice.task_instance set lost_attempts = lost_attempts where id = $1";
