@@ -86,8 +86,13 @@ async function dropPartition(
     );
     if (by.length > 0) return by;
   }
-  if (is !== "gone") await client.query(`drop table ${part}`);
-  return [];
+  if (is === "gone") return [];
+  // No query finds it any more, but a dump locks every table that there is.
+  return unlessBlocked(
+    () => lockers(client, part, youngS),
+    () => lockers(client, part, 0),
+    () => limited(client, `drop table ${part}`, detachMs),
+  );
 }
 
 /** Where nothing blocks, does `work`; when that was cancelled at its limit, what it waited for is what blocks. */

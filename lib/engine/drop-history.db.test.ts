@@ -174,4 +174,20 @@ describe("what keeps history", () => {
     expect(await dropHistory(pool, generation, { ...limits, youngS: 60 })).toEqual({ outcome: "dropped" });
     expect(await partitionsOf(deps, generation)).toEqual([]);
   });
+
+  test("and one that has locked a partition which is detached already, as a dump does", async () => {
+    const { deps, pool } = database;
+    const { generation } = await marked("dumped");
+    const part = `sluice.event_g${generation.number}`;
+    await pool.query(`alter table sluice.event detach partition ${part} concurrently`);
+    const dump = await held(deps, async (tx) => {
+      await tx.query(`lock table ${part} in access share mode`);
+      return (await tx.query<{ pid: number }>("select pg_backend_pid() as pid")).rows[0]!.pid;
+    });
+    const by = [{ pid: dump.result }];
+    expect(await dropHistory(pool, generation, limits)).toMatchObject({ outcome: "blocked", by });
+    expect(await dropHistory(pool, generation, { ...limits, youngS: 60 })).toMatchObject({ outcome: "blocked", by });
+    await dump.commit();
+    expect(await dropHistory(pool, generation, limits)).toEqual({ outcome: "dropped" });
+  });
 });
