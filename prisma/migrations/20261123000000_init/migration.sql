@@ -1347,7 +1347,7 @@ begin
     select a.task_instance_id from sluice.live_attempt a
      where a.state = 'queued' and a.assigned_to = of_worker
        and (select w.slot_class = of_class and w.needs <@ k.offers from sluice.workload w where w.id = a.workload_id)
-       and not exists (select from sluice.run_action r where r.run_id = a.task_instance_id >> 20)
+       and (select r.run_id from sluice.run_action r where r.run_id = a.task_instance_id >> 20) is null
      order by a.seq limit most for update of a skip locked);
   for lane in select l.id from unnest(queues) with ordinality q(queue, place)
                 join sluice.lane l on l.queue = q.queue and l.slot_class = of_class order by q.place loop
@@ -1355,7 +1355,7 @@ begin
     picked := picked || array(
       select a.task_instance_id from sluice.live_attempt a
        where a.state = 'queued' and a.assigned_to is null and a.lane_id = lane.id
-         and not exists (select from sluice.run_action r where r.run_id = a.task_instance_id >> 20)
+         and (select r.run_id from sluice.run_action r where r.run_id = a.task_instance_id >> 20) is null
        order by a.seq limit most - cardinality(picked) for update of a skip locked);
   end loop;
 
@@ -1366,11 +1366,10 @@ begin
   if ours <> '{}' then
     with got as (
       update sluice.live_attempt a
-         set state = 'running', worker_id = of_worker, worker_epoch = of_epoch, worker_version = k.version, token = p.token,
+         set state = 'running', worker_id = of_worker, worker_epoch = of_epoch, worker_version = k.version,
+             token = tokens[array_position(ours, a.task_instance_id)],
              started_at = sluice.clock(), lease_until = sluice.clock() + lease_ms * interval '1 ms'
-        from (select o.id, tokens[row_number() over (order by array_position(picked, o.id))] as token
-                from unnest(ours) o(id)) p
-       where a.task_instance_id = p.id and a.state = 'queued'
+       where a.task_instance_id = any (ours)
       returning a.task_instance_id, a.id, a.number, a.token, a.started_at, a.seq),
     taken as (
       update sluice.task_instance t
@@ -1408,11 +1407,15 @@ begin
     end if;
   end if;
 
-  left_in := array(
-    select q.queue from unnest(queues) q(queue) join sluice.lane l on l.queue = q.queue and l.slot_class = of_class
-     where exists (select from sluice.live_attempt a
-                    where a.state = 'queued' and a.assigned_to is null and a.lane_id = l.id
-                      and not exists (select from sluice.run_action r where r.run_id = a.task_instance_id >> 20)));
+  for lane in select l.id, l.queue from sluice.lane l where l.queue = any (queues) and l.slot_class = of_class loop
+    perform from sluice.live_attempt a
+      where a.state = 'queued' and a.assigned_to is null and a.lane_id = lane.id
+        and (select r.run_id from sluice.run_action r where r.run_id = a.task_instance_id >> 20) is null
+      order by a.seq limit 1;
+    if found then
+      left_in := left_in || lane.queue;
+    end if;
+  end loop;
 end $$;
 
 ------------------------------------------------------------------------------------------------ admission
