@@ -23,13 +23,16 @@ beforeAll(async () => {
 
 type Ended = { code: number; stdout: string; stderr: string };
 
-function sluice(...args: string[]): Promise<Ended> {
+/** Runs a command; then admits what it has made ready, as a scheduler does that hears of it. */
+async function sluice(...args: string[]): Promise<Ended> {
   const env = { ...plainEnv(), DATABASE_URL: database.url };
-  return new Promise((resolve) => {
+  const ended = await new Promise<Ended>((resolve) => {
     execFile(process.execPath, [SLUICE, ...args], { env }, (error, stdout, stderr) => {
       resolve({ code: error === null ? 0 : Number(error.code), stdout, stderr });
     });
   });
+  await patrolAdmission(database.deps);
+  return ended;
 }
 
 async function trigger(): Promise<string> {

@@ -68,6 +68,7 @@ function doctor(): Promise<{ checks: { id: string; broken: unknown[] }[] }> {
 }
 
 const DUTIES = [
+  "actions",
   "admit",
   "backfills",
   "callback queue",
@@ -76,6 +77,7 @@ const DUTIES = [
   "expired xcoms",
   "fire schedules",
   "generations",
+  "gone workers",
   "load",
   "old history",
   "overdue schedules",
