@@ -1,4 +1,12 @@
-import type { DagLimits, LiveClass, ReadyClass, ReadyRun, WorkerRoom } from "#lib/domain/demand.ts";
+import {
+  type DagLimits,
+  isParticular,
+  type LiveClass,
+  type ReadyClass,
+  type ReadyRun,
+  type TaskClass,
+  type WorkerRoom,
+} from "#lib/domain/demand.ts";
 import type { KeptLane, WorkerGroup } from "#lib/domain/lane-rooms.ts";
 import type { Db } from "./pool.ts";
 import { type TaskClassCache, taskClasses } from "./task-classes.ts";
@@ -94,11 +102,6 @@ function pairs(text: string | null): Map<number, number> {
   return new Map((text?.split(",") ?? []).map((pair) => pair.split(":").map(Number) as [number, number]));
 }
 
-/** How a class's wait is written down now. */
-export type WrittenWait = { code: string; blockedOn: string | null; isOld: boolean };
-
-export type ReadyClasses = { ready: ReadyClass[]; written: Map<number, WrittenWait> };
-
 /**
  * The classes with something ready of these lanes, each counted up to twice its fair part of the lane's room, since a class seldom
  * gets more; with more classes than that leaves a task for, each is taken to have one and perhaps more. Found by skipping through
@@ -106,9 +109,9 @@ export type ReadyClasses = { ready: ReadyClass[]; written: Map<number, WrittenWa
  */
 export async function readReadyClasses(
   db: Db,
-  known: TaskClassCache,
+  cache: TaskClassCache,
   lanes: readonly { id: number; room: number }[],
-): Promise<ReadyClasses> {
+): Promise<ReadyClass[]> {
   const { rows } = await db.query<{ classes: string | null }>({
     name: "read-ready-classes",
     text: `
@@ -124,41 +127,66 @@ export async function readReadyClasses(
              where t.admissible and t.lane_id = r.lane and t.workload_id > r.id order by t.workload_id limit 1) t),
       bounded as (
         select lane, id, greatest(1, ceil(2.0 * room / count(*) over (partition by lane)))::int as most from ready)
-      select string_agg(concat_ws(' ', b.id, b.most,
-               case when b.most = 1 then 2 else
+      select string_agg(
+               case when b.most = 1 then b.id::text else b.id || ' ' || b.most || ' ' ||
                  (select count(*) from (
                     select from sluice.task_instance t
-                     where t.admissible and t.lane_id = b.lane and t.workload_id = b.id limit b.most + 1) n) end,
-               coalesce((extract(epoch from w.last_admitted_at) * 1000)::bigint, 0),
-               case when w.slots > 1 or w.cpu + w.memory > 0 or w.needs <> '{}' then
-                 (select greatest(0, extract(epoch from sluice.clock() - greatest(t.ready_at, w.last_admitted_at)) * 1000)::bigint
-                    from sluice.task_instance t
-                   where t.admissible and t.lane_id = b.lane and t.workload_id = b.id order by t.id limit 1)
-               else 0 end,
-               coalesce(x.code, '-'), coalesce(x.blocked_on[1], '-'),
-               case when x.detail_at < sluice.clock() - interval '1 min' then 1 else 0 end), ',') as classes
-        from bounded b
-        join sluice.workload w on w.id = b.id
-        left join sluice.workload_wait x on x.workload_id = b.id`,
+                     where t.admissible and t.lane_id = b.lane and t.workload_id = b.id limit b.most + 1) n) end, ',') as classes
+        from bounded b`,
     values: [lanes.map(({ id }) => id), lanes.map(({ room }) => room)],
   });
-  const fields = (rows[0]!.classes?.split(",") ?? []).map((text) => text.split(" "));
-  const classes = await taskClasses(
-    db,
-    known,
-    fields.map(([id]) => Number(id)),
-  );
-  const written: ReadyClasses["written"] = new Map();
-  const ready = fields.flatMap(([key, most, count, admitted, waited, code, blockedOn, isOld]): ReadyClass[] => {
-    const of = classes.get(Number(key));
-    if (of === undefined) return [];
-    if (code !== "-")
-      written.set(of.id, { code: code!, blockedOn: blockedOn === "-" ? null : blockedOn!, isOld: isOld === "1" });
-    const known = Math.min(Number(count), Number(most));
-    const hasMore = Number(count) > known;
-    return [{ ...of, ready: known, hasMore, runs: null, lastAdmittedAt: Number(admitted), waitedMs: Number(waited) }];
+  const fields = (rows[0]!.classes?.split(",") ?? []).map((text) => text.split(" ").map(Number));
+  const ids = fields.map(([id]) => id!);
+  const classes = await taskClasses(db, cache, ids);
+  await readStandings(db, cache, ids);
+  const now = performance.now();
+  return fields.flatMap(([id, most = 1, count = 2]): ReadyClass[] => {
+    const of = classes.get(id!);
+    const standing = cache.standing.get(id!);
+    if (of === undefined || standing === undefined) return [];
+    const { lastAdmittedAt, waitedMs, readAt } = standing;
+    const ready = Math.min(count, most);
+    const waited = canBeOvertaken(of) ? waitedMs + now - readAt : 0;
+    return [{ ...of, ready, hasMore: count > ready, runs: null, lastAdmittedAt, waitedMs: waited }];
   });
-  return { ready, written };
+}
+
+/** Smaller tasks may take what it lacks before it has all of it. */
+const canBeOvertaken = (of: TaskClass): boolean => of.slots > 1 || isParticular(of);
+
+type StandingRow = {
+  id: number;
+  admitted: number;
+  waited: number;
+  code: string | null;
+  on: string | null;
+  isOld: boolean;
+};
+
+/** Reads how those of the classes stand of which this process does not know. */
+async function readStandings(db: Db, { standing }: TaskClassCache, ids: readonly number[]): Promise<void> {
+  const missing = ids.filter((id) => !standing.has(id));
+  if (missing.length === 0) return;
+  const { rows } = await db.query<StandingRow>({
+    name: "read-standings",
+    text: `
+      select w.id, coalesce(date_part('epoch', w.last_admitted_at) * 1000, 0) as admitted,
+             case when w.slots > 1 or w.cpu + w.memory > 0 or w.needs <> '{}' then
+               coalesce((select greatest(0, date_part('epoch', sluice.clock() - greatest(t.ready_at, w.last_admitted_at)) * 1000)
+                           from sluice.task_instance t
+                          where t.admissible and t.lane_id = w.lane_id and t.workload_id = w.id order by t.id limit 1), 0)
+             else 0 end as waited,
+             x.code, x.blocked_on[1] as "on", coalesce(x.detail_at < sluice.clock() - interval '1 min', false) as "isOld"
+        from unnest($1::int[]) c(id)
+        join sluice.workload w on w.id = c.id
+        left join sluice.workload_wait x on x.workload_id = c.id`,
+    values: [missing],
+  });
+  const readAt = performance.now();
+  for (const { id, admitted, waited, code, on, isOld } of rows) {
+    const written = code === null ? null : { code, blockedOn: on, isOld };
+    standing.set(id, { lastAdmittedAt: admitted, waitedMs: waited, readAt, written });
+  }
 }
 
 /** Runs of a class looked at in one pass; each has ready tasks, and all but a few have a live one that makes room. */

@@ -1,4 +1,5 @@
 import type { Db } from "./pool.ts";
+import type { Standing, TaskClassCache } from "./task-classes.ts";
 
 /** What a full pass has decided, as `sluice.admit_1` takes it. */
 export type AdmissionPlan = {
@@ -29,17 +30,36 @@ export type Admitted = {
   assignedTo: string | null;
 };
 
+/** `at`: when, in milliseconds of the database's clock. */
+export type Applied = { attempts: Admitted[]; granted: number; at: number };
+
 /**
  * Applies a plan in one call, whose transaction holds the admission lock and counts every limit again under it. `granted` tasks were
  * there to admit; those of them for which a limit had no room any more are still ready.
  */
-export async function applyAdmission(db: Db, plan: AdmissionPlan): Promise<{ attempts: Admitted[]; granted: number }> {
-  const { rows } = await db.query<{ result: { attempts: Admitted[]; granted: number } }>({
+export async function applyAdmission(db: Db, plan: AdmissionPlan): Promise<Applied> {
+  const { rows } = await db.query<{ result: Applied }>({
     name: "admit-1",
     text: "select sluice.admit_1($1) as result",
     values: [JSON.stringify(plan)],
   });
   return rows[0]!.result;
+}
+
+/** Keeps what was written, so that the next pass need not read it. */
+export function rememberApplied(
+  { standing }: TaskClassCache,
+  { grants, waits, gone }: AdmissionPlan,
+  at: number,
+): void {
+  const readAt = performance.now();
+  const change = (id: number, changes: Partial<Standing>): void => {
+    const known = standing.get(id);
+    if (known !== undefined) standing.set(id, { ...known, ...changes });
+  };
+  for (const { class: id } of grants) change(id, { lastAdmittedAt: at, waitedMs: 0, readAt });
+  for (const { id, code, on } of waits) change(id, { written: { code, blockedOn: on[0] ?? null, isOld: false } });
+  for (const id of gone) change(id, { written: null });
 }
 
 /**

@@ -16,8 +16,26 @@ type ClassRow = {
   needs: string[];
 };
 
-/** What is known of task classes. A class never changes, so what was read once is right for ever. */
-export type TaskClassCache = Map<number, TaskClass>;
+/** How a class's wait is written down. */
+export type WrittenWait = { code: string; blockedOn: string | null; isOld: boolean };
+
+/** How a class stands, as it was read at `readAt` of this process's monotonic clock or written by it since. */
+export type Standing = { lastAdmittedAt: number; waitedMs: number; readAt: number; written: WrittenWait | null };
+
+/** What a process knows of task classes. */
+export type TaskClassCache = {
+  /** A class never changes, so what was read once is right for ever. */
+  classes: Map<number, TaskClass>;
+  /**
+   * Of those that were ready in the last regular pass, and since. Other processes may have changed it: that costs a turn in the
+   * order, or a reason that is written a second later, and never a limit.
+   */
+  standing: Map<number, Standing>;
+};
+
+export function createTaskClassCache(): TaskClassCache {
+  return { classes: new Map(), standing: new Map() };
+}
 
 /** A class is some 300 bytes; an installation with more of them than this reads some again. */
 const MAX_KNOWN = 50_000;
@@ -25,7 +43,7 @@ const MAX_KNOWN = 50_000;
 /** The classes with these ids; those that were deleted meanwhile are left out. */
 export async function taskClasses(
   db: Db,
-  known: TaskClassCache,
+  { classes: known }: TaskClassCache,
   ids: Iterable<number>,
 ): Promise<ReadonlyMap<number, TaskClass>> {
   const missing = [...new Set(ids)].filter((id) => !known.has(id));

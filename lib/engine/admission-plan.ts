@@ -1,5 +1,6 @@
-import type { Capacity, WrittenWait } from "#lib/db/admission-reads.ts";
+import type { Capacity } from "#lib/db/admission-reads.ts";
 import type { AdmissionPlan } from "#lib/db/admission.ts";
+import type { Standing } from "#lib/db/task-classes.ts";
 import type { Admission, Grant } from "#lib/domain/admission.ts";
 import { type Demand, isParticular, type LaneRoom, type TaskClass } from "#lib/domain/demand.ts";
 import { blockedOn, type Occupancy, type WaitReason, withHolders } from "#lib/domain/wait-reason.ts";
@@ -9,7 +10,7 @@ export type PlanInput = {
   demand: Demand;
   /** Full lanes with something ready whose classes were not read, and why. */
   unread: ReadonlyMap<LaneRoom, WaitReason>;
-  written: ReadonlyMap<number, WrittenWait>;
+  standing: ReadonlyMap<number, Standing>;
   decision: Admission;
   /** Classes that are said to wait and have nothing ready. */
   gone: readonly number[];
@@ -19,19 +20,26 @@ export type PlanInput = {
 
 /** The difference between what is written down and what the decision says: what a pass has to write. */
 export function admissionPlan(input: PlanInput): AdmissionPlan {
-  const { capacity, demand, written, decision } = input;
+  const { capacity, demand, decision } = input;
   const keys = new Map([...decision.waits].map(([id, reason]) => [id, keyOf(demand, id, reason)]));
   const contended = contendedKeys(input, keys.values());
   const stays = (key: string): boolean => input.overRuns === undefined && key.startsWith("run:");
-  const hasMore = new Map(demand.ready.map((of) => [of.id, of.hasMore]));
   return {
     grants: groupGrants(decision.grants),
     lanes: changedLanes(input),
     waits: changedWaits(input, keys),
-    gone: [...input.gone, ...[...written.keys()].filter((id) => !decision.waits.has(id) && hasMore.get(id) === false)],
+    gone: [...input.gone, ...waitNoMore(input)],
     contended: [...contended].filter((key) => !capacity.contention.has(key)),
     free: [...capacity.contention].filter((key) => !contended.has(key) && !stays(key)),
   };
+}
+
+/** Classes of which all that is ready was admitted, and which are said to wait. */
+function waitNoMore({ demand, standing, decision }: PlanInput): number[] {
+  return demand.ready.flatMap(({ id, hasMore }) => {
+    const isSaidTo = (standing.get(id)?.written ?? null) !== null;
+    return isSaidTo && !hasMore && !decision.waits.has(id) ? [id] : [];
+  });
 }
 
 /** True when applying the plan would change nothing. */
@@ -116,14 +124,14 @@ function changedLanes({ capacity, demand, decision }: PlanInput): AdmissionPlan[
 }
 
 function changedWaits(
-  { demand, written, decision }: PlanInput,
+  { demand, standing, decision }: PlanInput,
   keys: ReadonlyMap<number, string | null>,
 ): AdmissionPlan["waits"] {
   let occupancy: Occupancy[] | undefined;
   return [...decision.waits].flatMap(([id, reason]) => {
-    const was = written.get(id);
+    const was = standing.get(id)?.written ?? null;
     const key = keys.get(id)!;
-    if (was !== undefined && !was.isOld && was.code === reason.code && was.blockedOn === key) return [];
+    if (was !== null && !was.isOld && was.code === reason.code && was.blockedOn === key) return [];
     occupancy ??= occupancyOf(demand, decision);
     const { code, ...detail } = withHolders(reason, occupancy);
     return [{ id, code, detail, on: key === null ? [] : [key] }];

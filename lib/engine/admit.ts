@@ -7,7 +7,7 @@ import {
   readWorkers,
   waitingNoMore,
 } from "#lib/db/admission-reads.ts";
-import { type AdmissionPlan, type Admitted, applyAdmission, readyDue } from "#lib/db/admission.ts";
+import { type AdmissionPlan, type Admitted, applyAdmission, readyDue, rememberApplied } from "#lib/db/admission.ts";
 import type { Db } from "#lib/db/pool.ts";
 import type { TaskClassCache } from "#lib/db/task-classes.ts";
 import { retried } from "#lib/db/tx.ts";
@@ -72,7 +72,9 @@ async function passes(deps: EngineDeps, scope: Scope): Promise<number> {
   for (let n = 0; n < MAX_PASSES; n++) {
     const { plan, again } = await planAdmission(deps.pool, deps.caches.classes, scope);
     if (isEmptyPlan(plan)) break;
-    const { attempts, granted } = await retried(() => applyAdmission(deps.pool, plan));
+    const applied = await retried(() => applyAdmission(deps.pool, plan));
+    rememberApplied(deps.caches.classes, plan, applied.at);
+    const { attempts, granted } = applied;
     sum += attempts.length;
     announceAdmitted(deps, attempts);
     const wasRefused = attempts.length < granted || (plan.grants.length > 0 && granted === 0);
@@ -96,10 +98,10 @@ function announceAdmitted({ notifier }: EngineDeps, attempts: readonly Admitted[
 /** What a pass would do now: reads and decides, and writes nothing. `again`: there may be room for more than was known of. */
 export async function planAdmission(
   db: Db,
-  classes: TaskClassCache,
+  cache: TaskClassCache,
   scope: Scope,
 ): Promise<{ plan: AdmissionPlan; again: boolean }> {
-  const capacity = await readCapacity(db, classes);
+  const capacity = await readCapacity(db, cache);
   const { lanes, groups } = laneRooms(capacity.lanes, capacity.workers);
   const { pools, dags, systemLimit, live } = capacity;
   const empty: Demand = {
@@ -114,14 +116,15 @@ export async function planAdmission(
     ready: [],
   };
   const { read, unread } = lanesToRead(empty, capacity, scope);
-  const { ready, written } =
-    read.length > 0 ? await readReadyClasses(db, classes, read) : { ready: [], written: new Map() };
+  // What others have changed is known again once a second.
+  if (scope === "all lanes") cache.standing.clear();
+  const ready = read.length > 0 ? await readReadyClasses(db, cache, read) : [];
   const demand = await withRunsAndWorkers(db, { ...empty, ready });
   const decision = decideAdmission(demand);
   const isRegular = scope === "all lanes";
   const gone = isRegular ? await waitingNoMore(db) : [];
   const overRuns = isRegular ? await keysOfOverRuns(db, demand) : undefined;
-  const plan = admissionPlan({ capacity, demand, unread, written, decision, gone, overRuns });
+  const plan = admissionPlan({ capacity, demand, unread, standing: cache.standing, decision, gone, overRuns });
   return { plan, again: decision.again };
 }
 

@@ -155,8 +155,9 @@ describe("capacity", () => {
     await start(deps, "window");
     const { rows } = await deps.pool.query<{ id: number }>("select id from sluice.lane");
     const lanes = rows.map(({ id }) => ({ id, room: 2 }));
-    const { ready } = await readReadyClasses(deps.pool, deps.caches.classes, lanes);
-    expect(ready).toMatchObject([{ dagId: "window", ready: 4, hasMore: true }]);
+    expect(await readReadyClasses(deps.pool, deps.caches.classes, lanes)).toMatchObject([
+      { dagId: "window", ready: 4, hasMore: true },
+    ]);
   });
 
   test("the system's limit holds over all DAGs, and what waits for it says who has what", async () => {

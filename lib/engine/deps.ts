@@ -1,7 +1,7 @@
 import type pg from "pg";
 import type { Notifier } from "#lib/db/notify.ts";
 import type { VersionGraph } from "#lib/db/run-states.ts";
-import type { TaskClassCache } from "#lib/db/task-classes.ts";
+import { createTaskClassCache, type TaskClassCache } from "#lib/db/task-classes.ts";
 import type { LogStore } from "#lib/db/task-logs.ts";
 import type { Log } from "#lib/domain/log.ts";
 import type { JobQueue } from "#lib/queue/job-queue.ts";
@@ -37,7 +37,7 @@ export type EngineDeps = EngineParts & {
     graphs: LruCache<VersionGraph>;
     /** By DAG, what its runs were last started from; the insert itself checks that it is still current. */
     templates: LruCache<RunTemplate>;
-    /** Task classes, which never change: see `taskClasses`. */
+    /** Of task classes: what never changes, and how they stand for admission. */
     classes: TaskClassCache;
   };
 };
@@ -50,7 +50,11 @@ export function createEngineDeps(parts: EngineParts): EngineDeps {
     ...parts,
     requestAdmission: async () => void (await parts.requestPass(deps)),
     coalesce: createCoalesce(),
-    caches: { graphs: createLruCache(MAX_GRAPHS), templates: createLruCache(MAX_TEMPLATES), classes: new Map() },
+    caches: {
+      graphs: createLruCache(MAX_GRAPHS),
+      templates: createLruCache(MAX_TEMPLATES),
+      classes: createTaskClassCache(),
+    },
   };
   return deps;
 }

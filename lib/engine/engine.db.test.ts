@@ -1,5 +1,6 @@
 import { beforeEach, describe, expect, test } from "vitest";
 import { applyAdmission } from "#lib/db/admission.ts";
+import { createTaskClassCache } from "#lib/db/task-classes.ts";
 import { finishRunning } from "#lib/db/finishes.ts";
 import { releaseExpired } from "#lib/db/lost-attempts.ts";
 import { unsettledRuns } from "#lib/db/run-states.ts";
@@ -247,7 +248,7 @@ describe("admission", () => {
     await Promise.all(
       Array.from({ length: 6 }, () =>
         inTx(database.pool, async (tx) => {
-          const { plan } = await planAdmission(tx, new Map(), "open lanes");
+          const { plan } = await planAdmission(tx, createTaskClassCache(), "open lanes");
           return applyAdmission(tx, plan);
         }),
       ),

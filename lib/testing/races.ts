@@ -1,6 +1,7 @@
 import { setTimeout as delay } from "node:timers/promises";
 import { onTestFinished } from "vitest";
 import { applyAdmission } from "#lib/db/admission.ts";
+import { createTaskClassCache } from "#lib/db/task-classes.ts";
 import { claimQueued, type WorkerRef } from "#lib/db/claims.ts";
 import { type Finish, finishRunning } from "#lib/db/finishes.ts";
 import type { Tx } from "#lib/db/pool.ts";
@@ -49,7 +50,7 @@ export async function waitsForLock({ pool }: EngineDeps, count = 1): Promise<voi
 
 /** An admission's pass; answers how many it has handed over. */
 export async function admission(tx: Tx): Promise<number> {
-  const { plan } = await planAdmission(tx, new Map(), "open lanes");
+  const { plan } = await planAdmission(tx, createTaskClassCache(), "open lanes");
   return (await applyAdmission(tx, plan)).attempts.length;
 }
 

@@ -1527,7 +1527,7 @@ end $$;
 --   lanes   [{ id, slots, room, group, group_room, time, high, medium, low }]: lanes of which any of that has changed
 --   waits   [{ id, code, detail, on }]: classes whose reason is to be written; gone [id]: those that wait no more
 --   contended, free [key]: keys of sluice.contention to insert and to delete
--- Returns { attempts, granted }: what was admitted, and how many were to be.
+-- Returns { attempts, granted, at }: what was admitted, how many were to be, and when, in milliseconds.
 create function sluice.admit_1(plan jsonb) returns jsonb language plpgsql as $$
 declare
   picked bigint[];
@@ -1571,7 +1571,8 @@ begin
   perform sluice.note_waits(plan -> 'waits', plan -> 'gone');
   delete from sluice.contention where key in (select jsonb_array_elements_text(plan -> 'free'));
   insert into sluice.contention (key) select jsonb_array_elements_text(plan -> 'contended') on conflict do nothing;
-  return jsonb_build_object('attempts', born, 'granted', coalesce(cardinality(picked), 0));
+  return jsonb_build_object('attempts', born, 'granted', coalesce(cardinality(picked), 0),
+                            'at', date_part('epoch', sluice.clock()) * 1000);
 end $$;
 
 -- Writes why classes wait, and a span for each reason that is over. What lasted for less than a second is no span: under load a
