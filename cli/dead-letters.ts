@@ -1,5 +1,6 @@
 import { Command } from "commander";
 import type { DeadLetter, DeadLetterFilter } from "#lib/db/dead-letters.ts";
+import { runIdOf } from "#lib/domain/ids.ts";
 import type { EngineDeps } from "#lib/engine/deps.ts";
 import { withEngine } from "./engine.ts";
 import { EXIT, trouble, usageIsTrouble } from "./exit.ts";
@@ -98,8 +99,10 @@ function replay(): Command {
   return onLetters("replay", "Run them again, and all that depends on them.").action(
     (runId: string, taskId: string | undefined, options: Options) =>
       change("replay", { runId, taskId }, options, async (deps, ids, actor) => {
-        const { clearTask } = await import("#lib/engine/run-actions.ts");
-        for (const id of ids) await clearTask(deps, id, { actor, reason: "REPLAYED" });
+        const { clearTasks } = await import("#lib/engine/run-actions.ts");
+        // One action for each run: a second one is refused while the first is carried out.
+        for (const some of Map.groupBy(ids, runIdOf).values())
+          await clearTasks(deps, some, { actor, reason: "REPLAYED" });
         return ids.length;
       }),
   );

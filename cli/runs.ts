@@ -197,6 +197,8 @@ function change(
         const changed = await act(deps, runId, actor);
         if (!changed) process.exitCode = EXIT.no;
         if (options.json) return printJson({ run: runId, changed });
+        const { action } = await runOrExit(deps, runId);
+        if (action !== null) return printLine(actionSentence(action));
         printLine(changed ? `run ${runId} is ${done}` : `run ${runId} has ended already`);
       }),
     );
@@ -243,6 +245,8 @@ function clear(): Command {
         const changed = await clearRun(deps, runId, { tasks, upstream, downstream, onlyFailed }, { actor });
         if (!changed) process.exitCode = EXIT.no;
         if (options.json) return printJson({ run: runId, changed });
+        const { action } = await runOrExit(deps, runId);
+        if (action !== null) return printLine(actionSentence(action));
         printLine(changed ? `run ${runId} goes on` : `there is nothing of run ${runId} to clear`);
       }),
     );

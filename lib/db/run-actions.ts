@@ -13,8 +13,8 @@ export type ActionArgs = {
     downstream?: boolean | undefined;
     /** Of all those, only the ones that ended other than well. */
     onlyFailed?: boolean | undefined;
-    /** A slot, and all that depends on it, instead of all that. */
-    slot?: number | undefined;
+    /** These slots, and all that depends on them, instead of all that. */
+    slots?: readonly number[] | undefined;
   };
   mark: { slot: number; to: "success" | "failed" | "skipped" };
   kill: { slot: number };

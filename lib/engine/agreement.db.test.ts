@@ -163,7 +163,7 @@ test("random runs, with people marking, clearing and killing on the way, go as t
         };
         const kind = Math.floor(act / tasks.length) % 12;
         if (kind === 0) {
-          await does({ kind: "clear", args: { slot: ord } });
+          await does({ kind: "clear", args: { slots: [ord] } });
           const again = below(ord);
           for (const one of again) begun.delete(one);
           model = settle(

@@ -133,7 +133,7 @@ function isDecided({ state, hasBegun }: RunView["tasks"][number]): boolean {
 }
 
 function inScope({ graph, tasks }: RunView, scope: ActionArgs["clear"]): Set<number> {
-  if (scope.slot !== undefined) return downstream(graph, [scope.slot]);
+  if (scope.slots !== undefined) return downstream(graph, scope.slots);
   const named = scope.tasks === undefined ? tasks.map((_, ord) => ord) : scope.tasks.map((id) => ordOf(graph, id));
   const all = new Set(named);
   if (scope.downstream) for (const ord of downstream(graph, named)) all.add(ord);

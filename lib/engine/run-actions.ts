@@ -30,7 +30,7 @@ export async function cancelRun(deps: EngineDeps, runId: string, by: By): Promis
   return act(deps, runId, { kind: "cancel", args: {}, ...of(by) });
 }
 
-export type ClearScope = Omit<ActionArgs["clear"], "slot">;
+export type ClearScope = Omit<ActionArgs["clear"], "slots">;
 
 /**
  * Lets tasks run again, as if they never had: their attempts stay in the history, their outputs go. What is running
@@ -46,9 +46,15 @@ export async function clearRun(deps: EngineDeps, runId: string, scope: ClearScop
 }
 
 /** The same for one task and all that depends on it. */
-export async function clearTask(deps: EngineDeps, taskInstanceId: string, by: By): Promise<boolean> {
-  const slot = await slotIn(deps, taskInstanceId);
-  return act(deps, runIdOf(taskInstanceId), { kind: "clear", args: { slot }, ...of(by) });
+export function clearTask(deps: EngineDeps, taskInstanceId: string, by: By): Promise<boolean> {
+  return clearTasks(deps, [taskInstanceId], by);
+}
+
+/** The same for some tasks of one run, at least one. */
+export async function clearTasks(deps: EngineDeps, taskInstanceIds: readonly string[], by: By): Promise<boolean> {
+  const slots: number[] = [];
+  for (const id of taskInstanceIds) slots.push(await slotIn(deps, id));
+  return act(deps, runIdOf(taskInstanceIds[0]!), { kind: "clear", args: { slots }, ...of(by) });
 }
 
 export type Mark = ActionArgs["mark"]["to"];
@@ -87,7 +93,8 @@ async function slotIn(deps: EngineDeps, taskInstanceId: string): Promise<number>
   return slot;
 }
 
-/** A caller begins no further slice when so long has passed, so that it returns within two seconds. */
+/** A caller's slices are smaller, and it begins none when so long has passed, so that it returns within two seconds. */
+const OWN_ROWS = 2_000;
 const OWN_MS = 700;
 
 /** False when there was nothing to do; true when it is done, or is being done. */
@@ -106,10 +113,10 @@ async function act(deps: EngineDeps, runId: string, action: NewAction): Promise<
 }
 
 async function carryOutSome(deps: EngineDeps, runId: string): Promise<boolean> {
-  let carried = await carryOutSlice(deps, runId);
+  let carried = await carryOutSlice(deps, runId, { most: OWN_ROWS });
   await followUp(deps, carried.effects);
   while (carried.outcome === "open") {
-    carried = await carryOutSlice(deps, runId, { youngerThanMs: OWN_MS });
+    carried = await carryOutSlice(deps, runId, { most: OWN_ROWS, youngerThanMs: OWN_MS });
     await followUp(deps, carried.effects);
   }
   return carried.outcome !== "unchanged";
