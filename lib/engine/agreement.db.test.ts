@@ -128,6 +128,7 @@ test("random runs, with people marking, clearing and killing on the way, go as t
           "worker:w",
           30_000,
         );
+        expect(finished.accepted).toHaveLength(chosen.length);
         for (const claimed of finished.continued.values()) hold(claimed);
         for (let open = finished.unsettledRuns; open.length > 0;) {
           open = (await settleRun(deps, runId, most)).unsettledRuns.slice();
