@@ -5,6 +5,7 @@
 import os from "node:os";
 import { parseArgs } from "node:util";
 import { type Limits, measureLimits } from "./limits.ts";
+import { admission } from "./measures/admission.ts";
 import { chainSteps, longChain } from "./measures/chain.ts";
 import { cost } from "./measures/cost.ts";
 import { failover } from "./measures/failover.ts";
@@ -35,6 +36,7 @@ const MEASURES: Record<string, Measure> = {
   B7: schedules,
   B8: logs,
   B10: steady,
+  admission,
   cost,
   failover,
   kills,
