@@ -20,7 +20,13 @@ async function rename(from: string, to: string): Promise<void> {
 
 /** A worker with one task under way, of two: `end` ends it. */
 async function oneUnderWay(dagId: string, deadlineMs: number, onOver: () => void = () => undefined) {
-  const protocol = createProtocolGuard({ log: SILENT, onOver, deadlineMs });
+  const guard = createProtocolGuard({ log: SILENT, onOver, deadlineMs });
+  let claims = 0;
+  const worked = (what: string): void => {
+    if (what === "sluice.claim_1") claims++;
+    guard.worked(what);
+  };
+  const protocol = { ...guard, worked };
   await publish(dagId, 2, { dependsOn: [] });
   const begun = Promise.withResolvers<void>();
   const end = Promise.withResolvers<CallResult>();
@@ -34,7 +40,12 @@ async function oneUnderWay(dagId: string, deadlineMs: number, onOver: () => void
   const loop = await work("w", call, { functionSlots: 1, protocol });
   const runId = await start(database.deps, dagId);
   await until(() => Promise.resolve(calls > 0));
-  return { protocol, loop, runId, end, calls: () => calls };
+  /** Resolves when the worker has called the claim three times more: what it would have taken, it has taken. */
+  const claimsAgain = async (): Promise<void> => {
+    const before = claims;
+    await until(() => Promise.resolve(claims >= before + 3));
+  };
+  return { protocol, loop, runId, end, claimsAgain, calls: () => calls };
 }
 
 test("a result is handed in when the function is back, and nothing is claimed meanwhile", async () => {
@@ -71,7 +82,7 @@ test("by the deadline the worker gives up what it cannot hand in, and gives its 
 });
 
 test("a worker whose protocol the database does not take any more claims nothing, renews its leases and hands results in", async () => {
-  const { protocol, loop, runId, end, calls } = await oneUnderWay("outdated", 3_600_000);
+  const { protocol, loop, runId, end, claimsAgain, calls } = await oneUnderWay("outdated", 3_600_000);
   await database.pool.query("update sluice.protocol set min = 2, max = 2");
   await loop.heartbeat();
   expect(protocol.trouble()).toContain("too old");
@@ -81,6 +92,7 @@ test("a worker whose protocol the database does not take any more claims nothing
   expect(rows).toEqual([{ renewed: true }]);
   end.resolve(done);
   await until(async () => (await states(database.deps, runId))[0] === "success");
+  await claimsAgain();
   expect(calls()).toBe(1);
   await database.pool.query("update sluice.protocol set min = 1, max = 2");
   await loop.heartbeat();
