@@ -127,7 +127,7 @@ function openParentsOf(graph: RewriteGraph, states: readonly TaskState[], ord: n
 }
 
 /** Expects the states of all tasks of a run. */
-export function totalsOf(graph: RewriteGraph, states: readonly TaskState[]): RunTotals {
+function totalsOf(graph: RewriteGraph, states: readonly TaskState[]): RunTotals {
   return {
     open: states.filter((state) => !isFinalTaskState(state)).length,
     failedLeaves: states.filter((state, ord) => graph.isLeaf[ord]! && runVerdict([true], [state]) === "failed").length,
