@@ -255,15 +255,23 @@ export async function goingRuns(db: Db, backfillId: string): Promise<string[]> {
 export async function unluckySlices(tx: Tx, backfillId: string): Promise<NewSlice[]> {
   type Row = { scheduleId: string; logicalDate: Date; start: Date; end: Date; nth: number };
   const { rows } = await tx.query<Row>(
-    `select s.schedule_id as "scheduleId", s.logical_date as "logicalDate", s.interval_start as start, s.interval_end as end,
+    // The open runs of the DAG are few and found by their indexes; NOT IN looks them up in a hash table.
+    `with b as (select id, dag_id, start_order from sluice.backfill where id = $1),
+     open as (
+       select o.logical_date, o.schedule_id from sluice.dag_run o where o.dag_id = (select dag_id from b) and o.state = 'running'
+       union all
+       select o.logical_date, o.schedule_id from sluice.dag_run o
+        where o.dag_id = (select dag_id from b) and o.state = 'queued' and o.backfill_id is null
+       union all
+       select o.logical_date, o.schedule_id from sluice.backfill x join sluice.dag_run o on o.backfill_id = x.id and o.state = 'queued'
+        where x.dag_id = (select dag_id from b) and x.ended_at is null)
+     select s.schedule_id as "scheduleId", s.logical_date as "logicalDate", s.interval_start as start, s.interval_end as end,
             1 + (select count(*)::int from sluice.dag_run r
                   where r.backfill_id = s.backfill_id and r.logical_date = s.logical_date and r.schedule_id = s.schedule_id) as nth
-       from sluice.backfill_slice s join sluice.backfill b on b.id = s.backfill_id
+       from sluice.backfill_slice s
       where s.backfill_id = $1 and s.state in ('failed', 'cancelled')
-        and not exists (select from sluice.dag_run o
-                         where o.dag_id = b.dag_id and o.logical_date = s.logical_date and o.schedule_id = s.schedule_id
-                           and o.ended_at is null)
-      order by case when b.start_order = 'asc' then s.logical_date end, s.logical_date desc, s.schedule_id`,
+        and (s.logical_date, s.schedule_id) not in (select logical_date, schedule_id from open where schedule_id is not null)
+      order by case when (select start_order from b) = 'asc' then s.logical_date end, s.logical_date desc, s.schedule_id`,
     [backfillId],
   );
   return rows.map(({ start, end, ...slice }) => ({ ...slice, interval: { start, end } }));
