@@ -59,3 +59,24 @@ for (let n = 0; n < ${count}; n++) {
   );
 
 export const single = (id: string, task: string): string => file(id, `d = d.task("only", ${task});`);
+
+/** Nothing listens there. */
+const FAILS = 'http({ url: "http://127.0.0.1:1/" })';
+
+/** A root that fails inside the worker, and `count` tasks that wait for it. */
+export const below = (id: string, count: number): string =>
+  file(
+    id,
+    `d = d.task("root", ${FAILS});
+for (let n = 0; n < ${count}; n++) d = d.task("t" + n, { dependsOn: ["root"] }, noop());`,
+  );
+
+/** `count` parents of a join that looks at more than successes, beside one that ends before them, well or not. */
+export const join = (id: string, count: number, fails: boolean): string =>
+  file(
+    id,
+    `d = d.task("first", ${fails ? FAILS : "noop()"}).task("gate", { dependsOn: ["first"], triggerRule: "all_done" }, noop());
+const parents = Array.from({ length: ${count} }, (_, n) => "p" + n);
+for (const p of parents) d = d.task(p, { dependsOn: ["gate"] }, noop());
+d = d.task("join", { dependsOn: ["first", ...parents], triggerRule: "all_done" }, noop());`,
+  );

@@ -4,9 +4,11 @@
  */
 import os from "node:os";
 import { parseArgs } from "node:util";
+import { fillHistory } from "#lib/testing/history.ts";
 import { type Limits, measureLimits } from "./limits.ts";
 import { admission } from "./measures/admission.ts";
 import { chainSteps, longChain } from "./measures/chain.ts";
+import { contended, joins } from "./measures/contended.ts";
 import { cost } from "./measures/cost.ts";
 import { failover } from "./measures/failover.ts";
 import { fanOut } from "./measures/fan-out.ts";
@@ -20,6 +22,7 @@ import { processes } from "./measures/processes.ts";
 import { schedules } from "./measures/schedules.ts";
 import { retention } from "./measures/retention.ts";
 import { denseLayers, randomDag } from "./measures/shapes.ts";
+import { cancel, settle } from "./measures/settle.ts";
 import { steady } from "./measures/steady.ts";
 import { type Figure, tableLine } from "./report.ts";
 import { startSystem } from "./system.ts";
@@ -37,11 +40,15 @@ const MEASURES: Record<string, Measure> = {
   B8: logs,
   B10: steady,
   admission,
+  cancel,
+  contended,
   cost,
   failover,
+  join: joins,
   kills,
   memory,
   retention,
+  settle,
 };
 
 const { values, positionals } = parseArgs({
@@ -50,6 +57,8 @@ const { values, positionals } = parseArgs({
     json: { type: "boolean", default: false },
     runs: { type: "string", default: "5" },
     minutes: { type: "string", default: "2" },
+    // Ended task instances, in six generations and of 2,000 DAGs, that the system has before it is measured.
+    history: { type: "string", default: "0" },
     rows: { type: "string", default: "1000000" },
   },
 });
@@ -78,6 +87,15 @@ for (const name of names) {
   // Each on a system of its own: no measure finds the rows of another.
   const system = await startSystem();
   try {
+    const endedRuns = Number(values.history);
+    if (endedRuns > 0)
+      await fillHistory(system.deps, {
+        generations: 6,
+        endedRuns,
+        dags: 2_000,
+        readyRunsPerDag: 0,
+        task: { queue: "elsewhere" },
+      });
     if (limits === undefined) {
       limits = await measureLimits(system);
       limits.figures.forEach(say);

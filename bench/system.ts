@@ -10,6 +10,7 @@ import { announceRequest } from "#lib/engine/lead-admission.ts";
 import { type EmbeddedPostgres, startEmbeddedPostgres } from "#lib/embedded/start.ts";
 import type { EngineDeps } from "#lib/engine/deps.ts";
 import { install } from "#lib/engine/install.ts";
+import { cancelRun } from "#lib/engine/run-actions.ts";
 import { startRun } from "#lib/engine/start-run.ts";
 import { plainEnv } from "#lib/env.ts";
 import { createLogger } from "#lib/obs/log.ts";
@@ -17,6 +18,7 @@ import { createLogger } from "#lib/obs/log.ts";
 const CLI = new URL("../cli/sluice.mjs", import.meta.url);
 const LOOK_MS = 20;
 const LOAD_TIMEOUT_MS = 120_000;
+const RUN_TIMEOUT_MS = 300_000;
 
 /** A whole Sluice as it is in production, but for the web process: durable Postgres, a scheduler, a worker. */
 export type System = {
@@ -29,6 +31,13 @@ export type System = {
   /** Adds a TypeScript definition and resolves when the scheduler has published it. */
   addDag(id: string, source: string): Promise<void>;
   trigger(dagId: string): Promise<string>;
+  /** Cancels a run as a person does; resolves when the call returns. */
+  cancel(runId: string): Promise<void>;
+  /** Resolves when the run has ended, whatever else goes on. */
+  ended(runId: string): Promise<void>;
+  /** Stops the processes where they are, and lets them continue: what is measured beside this system has the machine for itself. */
+  stand(): void;
+  go(): void;
   scheduler: ChildProcess;
   /** One more scheduler of the same folder, which ends with the system. */
   startScheduler(): Promise<ChildProcess>;
@@ -77,6 +86,12 @@ export async function startSystem(options: SystemOptions = {}): Promise<System> 
         const { runId } = await startRun(deps, { dagId, conf: {}, triggerKind: "manual", actor: "bench" });
         return runId;
       },
+      async cancel(runId) {
+        await cancelRun(deps, runId, { actor: "bench" });
+      },
+      ended: (runId) => ended(deps.pool, runId),
+      stand: () => children.forEach((child) => child.kill("SIGSTOP")),
+      go: () => children.forEach((child) => child.kill("SIGCONT")),
       scheduler,
       async startScheduler() {
         const another = await start("scheduler");
@@ -169,6 +184,14 @@ async function drained(pool: pg.Pool, timeoutMs: number): Promise<void> {
     });
     if (rows[0]!.n === 0) return;
     if (performance.now() > end) throw new Error("the runs did not end in time");
+  }
+}
+
+async function ended(pool: pg.Pool, runId: string): Promise<void> {
+  for (const end = performance.now() + RUN_TIMEOUT_MS; ; await delay(LOOK_MS)) {
+    const { rowCount } = await pool.query("select from sluice.dag_run where id = $1 and ended_at is not null", [runId]);
+    if (rowCount === 1) return;
+    if (performance.now() > end) throw new Error(`run ${runId} did not end in time`);
   }
 }
 

@@ -123,8 +123,8 @@ export function problemsOf({ plan }: SeenPlan, rows: number): Problem[] {
       problems.push({ kind: "join filter", says: `${node["Node Type"]}: ${compared} rows removed by a join filter` });
     if (name === undefined || loops === 0) continue;
     const read = rowsRead(node);
-    const by = node["Index Name"] === undefined ? "" : ` by ${node["Index Name"]}`;
-    if (read > most) problems.push({ kind: "scan", says: `${node["Node Type"]} of ${name}${by}: ${read} rows read` });
+    if (read > most)
+      problems.push({ kind: "scan", says: `${node["Index Name"] ?? node["Node Type"]} of ${name}: ${read} rows read` });
     const table = name.replace(/_g\d+$/, "");
     if (table !== name) parts.set(table, (parts.get(table) ?? new Set()).add(name));
   }
