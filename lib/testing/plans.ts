@@ -128,9 +128,10 @@ export function problemsOf({ plan }: SeenPlan, rows: number): Problem[] {
     const table = name.replace(/_g\d+$/, "");
     if (table !== name) parts.set(table, (parts.get(table) ?? new Set()).add(name));
   }
-  for (const [table, names] of parts) {
-    if (names.size > 1) problems.push({ kind: "partitions", says: `${names.size} partitions of ${table}` });
-  }
+  const several = [...parts].filter(([, names]) => names.size > 1);
+  problems.push(
+    ...several.map(([table, names]): Problem => ({ kind: "partitions", says: `${names.size} partitions of ${table}` })),
+  );
   return problems;
 }
 
