@@ -28,8 +28,8 @@ export type System = {
   /** The processes, for looking at their memory. */
   pids: { worker: number; scheduler: number; postgres: number };
   postgresLog: string;
-  /** Adds a TypeScript definition and resolves when the scheduler has published it. */
-  addDag(id: string, source: string): Promise<void>;
+  /** Adds a definition, in TypeScript where nothing else is said, and resolves when the scheduler has published it. */
+  addDag(id: string, source: string, kind?: "ts" | "json"): Promise<void>;
   trigger(dagId: string): Promise<string>;
   /** Cancels a run as a person does; resolves when the call returns. */
   cancel(runId: string): Promise<void>;
@@ -81,7 +81,7 @@ export async function startSystem(options: SystemOptions = {}): Promise<System> 
       url: server.url,
       pids: { worker: worker.pid!, scheduler: scheduler.pid!, postgres: server.pid },
       postgresLog,
-      addDag: (id, source) => addDag(deps.pool, dagsDir, id, source),
+      addDag: (id, source, kind = "ts") => addDag(deps.pool, dagsDir, `${id}.${kind}`, source),
       async trigger(dagId) {
         const { runId } = await startRun(deps, { dagId, conf: {}, triggerKind: "manual", actor: "bench" });
         return runId;
@@ -164,8 +164,9 @@ async function stopAll(
   await rm(folder, { recursive: true, force: true });
 }
 
-async function addDag(pool: pg.Pool, dagsDir: string, id: string, source: string): Promise<void> {
-  await writeFile(path.join(dagsDir, `${id}.ts`), source);
+async function addDag(pool: pg.Pool, dagsDir: string, name: string, source: string): Promise<void> {
+  const id = path.parse(name).name;
+  await writeFile(path.join(dagsDir, name), source);
   for (const end = performance.now() + LOAD_TIMEOUT_MS; ; await delay(LOOK_MS)) {
     const { rowCount } = await pool.query("select from sluice.dag where id = $1", [id]);
     if (rowCount === 1) return;
