@@ -104,13 +104,15 @@ function pairs(text: string | null): Map<number, number> {
 
 /**
  * The classes with something ready of these lanes, each counted up to twice its fair part of the lane's room, since a class seldom
- * gets more; with more classes than that leaves a task for, each is taken to have one and perhaps more. Found by skipping through
+ * gets more; with more classes than that leaves a task for, each is taken to have one and perhaps more. What the others cannot take
+ * is left to the passes that follow, each of which counts four times as far: blocked classes must not keep one from its room. Found by skipping through
  * the partial index, so ten thousand ready tasks of a class cost no more than one. One row of text, for the same reason as above.
  */
 export async function readReadyClasses(
   db: Db,
   cache: TaskClassCache,
   lanes: readonly { id: number; room: number }[],
+  nth: number,
 ): Promise<ReadyClass[]> {
   const { rows } = await db.query<{ classes: string | null }>({
     name: "read-ready-classes",
@@ -126,14 +128,17 @@ export async function readReadyClasses(
             select t.workload_id from sluice.task_instance t
              where t.admissible and t.lane_id = r.lane and t.workload_id > r.id order by t.workload_id limit 1) t),
       bounded as (
-        select lane, id, greatest(1, ceil(2.0 * room / count(*) over (partition by lane)))::int as most from ready)
+        select lane, id, greatest(1, ceil(2.0 * room * least(1, $3 / count(*) over (partition by lane))))::int as most from ready),
+      stopped as materialized (select exists (select from sluice.run_action) as any)
       select string_agg(
-               case when b.most = 1 then b.id::text else b.id || ' ' || b.most || ' ' ||
+               case when b.most = 1 and not s.any then b.id::text else b.id || ' ' || b.most || ' ' ||
                  (select count(*) from (
                     select from sluice.task_instance t
-                     where t.admissible and t.lane_id = b.lane and t.workload_id = b.id limit b.most + 1) n) end, ',') as classes
-        from bounded b`,
-    values: [lanes.map(({ id }) => id), lanes.map(({ room }) => room)],
+                     where t.admissible and t.lane_id = b.lane and t.workload_id = b.id
+                       and (not s.any or not exists (select from sluice.run_action a where a.run_id = t.id >> 20))
+                     limit b.most + 1) n) end, ',') as classes
+        from bounded b, stopped s`,
+    values: [lanes.map(({ id }) => id), lanes.map(({ room }) => room), 4 ** nth],
   });
   const fields = (rows[0]!.classes?.split(",") ?? []).map((text) => text.split(" ").map(Number));
   const ids = fields.map(([id]) => id!);
@@ -145,6 +150,8 @@ export async function readReadyClasses(
     const standing = cache.standing.get(id!);
     if (of === undefined || standing === undefined) return [];
     const { lastAdmittedAt, waitedMs, readAt } = standing;
+    // All of it is of runs that a person's action holds back: it must not take the place of what can go.
+    if (count === 0) return [];
     const ready = Math.min(count, most);
     const waited = canBeOvertaken(of) ? waitedMs + now - readAt : 0;
     return [{ ...of, ready, hasMore: count > ready, runs: null, lastAdmittedAt, waitedMs: waited }];
@@ -198,19 +205,24 @@ const MAX_RUNS = 1_000;
  */
 export async function readReadyRuns(
   db: Db,
-  classes: readonly Pick<ReadyClass, "id" | "laneId">[],
+  classes: readonly Pick<ReadyClass, "id" | "laneId" | "dagId">[],
   most: number,
+  limitOf: (dagId: string) => number,
 ): Promise<{ runs: Map<number, { runs: ReadyRun[]; hasMore: boolean }>; live: Map<string, number> }> {
   const { rows } = await db.query<{ id: number; runId: string; ready: number; live: number }>({
     name: "read-ready-runs",
     text: `
       with recursive runs as (
-        select c.id, c.lane, t.id >> 20 as run, 1 as n
-          from unnest($1::int[], $2::int[]) c(id, lane), lateral (
+        select c.id, c.lane, c.most, t.id >> 20 as run, 1 as n
+          from unnest($1::int[], $2::int[], $5::int[]) c(id, lane, most), lateral (
             select t.id from sluice.task_instance t
              where t.admissible and t.lane_id = c.lane and t.workload_id = c.id order by t.id limit 1) t
         union all
-        select r.id, r.lane, t.id >> 20, r.n + 1
+        -- Full runs do not count: there are no more of them than live attempts.
+        select r.id, r.lane, r.most, t.id >> 20,
+               r.n + case when (select count(*) from sluice.live_attempt a
+                                 where a.task_instance_id >= r.run << 20 and a.task_instance_id < (r.run + 1) << 20) < r.most
+                          then 1 else 0 end
           from runs r, lateral (
             select t.id from sluice.task_instance t
              where t.admissible and t.lane_id = r.lane and t.workload_id = r.id and t.id >= (r.run + 1) << 20
@@ -223,13 +235,19 @@ export async function readReadyRuns(
                    and t.id < (r.run + 1) << 20 limit $3) x) as ready,
              (select count(*)::int from sluice.live_attempt a
                where a.task_instance_id >= r.run << 20 and a.task_instance_id < (r.run + 1) << 20) as live
-        from runs r order by r.id, r.run`,
-    values: [classes.map(({ id }) => id), classes.map(({ laneId }) => laneId), Math.max(1, most), MAX_RUNS],
+        from runs r where not exists (select from sluice.run_action a where a.run_id = r.run) order by r.id, r.run`,
+    values: [
+      classes.map(({ id }) => id),
+      classes.map(({ laneId }) => laneId),
+      Math.max(1, most),
+      MAX_RUNS,
+      classes.map(({ dagId }) => limitOf(dagId)),
+    ],
   });
   const runs = new Map(
     [...Map.groupBy(rows, ({ id }) => id)].map(([id, of]) => [
       id,
-      { runs: of.map(({ runId, ready }) => ({ runId, ready })), hasMore: of.length === MAX_RUNS },
+      { runs: of.map(({ runId, ready }) => ({ runId, ready })), hasMore: of.length >= MAX_RUNS },
     ]),
   );
   return { runs, live: new Map(rows.map(({ runId, live }) => [runId, live])) };
@@ -271,8 +289,9 @@ export async function readWorkers(db: Db): Promise<WorkerRoom[]> {
     queues,
     offers,
     version,
-    slots: { process: free.process + pa, function: free.function + fa, inline: free.inline + ia },
-    ahead: { process: pa, function: fa, inline: ia },
+    // Nothing is assigned ahead of a free slot: it would wait there for as long as what runs, whoever else falls idle.
+    slots: { process: free.process, function: free.function, inline: free.inline },
+    ahead: { process: 0, function: 0, inline: 0 },
     free: { cpu: freeCpu, memory: freeMemory },
     size: { cpu, memory },
   }));

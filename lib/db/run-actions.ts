@@ -65,34 +65,44 @@ export async function findActionKind(db: Db, runId: string): Promise<ActionKind 
   return rows[0]?.kind;
 }
 
-/** The action of a locked run; undefined when it has none, or a request that replaces it has it locked. */
-export async function lockAction(tx: Tx, runId: string): Promise<RunAction | undefined> {
+/**
+ * The action of a locked run; undefined when it has none. Its row is not locked: a cancel may replace it while a slice of
+ * it is written, and must not wait for that. So what a slice writes of it names its kind.
+ */
+export async function readAction(tx: Tx, runId: string): Promise<RunAction | undefined> {
   const { rows } = await tx.query<RunAction>({
-    name: "lock-run-action",
+    name: "read-run-action",
     text: `select run_id as "runId", kind, args, actor, reason, slots, total, done,
                   (extract(epoch from sluice.clock() - requested_at) * 1000)::float8 as "ageMs"
-             from sluice.run_action where run_id = $1 for update skip locked`,
+             from sluice.run_action where run_id = $1`,
     values: [runId],
   });
   return rows[0];
 }
 
-/** How far a locked action is; `slots` only when the first slice has found them. */
+/** How far an action of a locked run is, unless a cancel has replaced it; `slots` only when the first slice has found them. */
 export async function writeProgress(
   tx: Tx,
   runId: string,
+  kind: ActionKind,
   { slots, total, done }: { slots?: readonly number[] | undefined; total: number; done: number },
 ): Promise<void> {
   await tx.query({
     name: "write-action-progress",
-    text: "update sluice.run_action set slots = coalesce($2::int[], slots), total = $3, done = $4 where run_id = $1",
-    values: [runId, slots ?? null, total, done],
+    text: "update sluice.run_action set slots = coalesce($2::int[], slots), total = $3, done = $4 where run_id = $1 and kind = $5",
+    values: [runId, slots ?? null, total, done, kind],
   });
 }
 
-/** Deletes the action of a locked run: it is complete. */
-export async function endAction(tx: Tx, runId: string): Promise<void> {
-  await tx.query({ name: "end-action", text: "delete from sluice.run_action where run_id = $1", values: [runId] });
+/** Deletes the action of a locked run: it is complete. False when a cancel has replaced it, which is still to be carried out. */
+export async function endAction(tx: Tx, runId: string, kind: ActionKind): Promise<boolean> {
+  const { rowCount } = await tx.query({
+    name: "end-action",
+    text: `with gone as (delete from sluice.run_action where run_id = $1 and kind = $2 returning run_id)
+           select from sluice.run_action where run_id = $1 and not exists (select from gone)`,
+    values: [runId, kind],
+  });
+  return rowCount === 0;
 }
 
 /** Runs with an action, the oldest action first; without those in quarantine. */

@@ -8,11 +8,11 @@ import type { Db, Tx } from "./pool.ts";
 export type LockedRun = { id: string; dagId: string; versionId: string; backfillId: string | null; state: RunState };
 
 /** FOR UPDATE waits for finishers, which hold FOR KEY SHARE, and keeps new ones out. */
-export async function lockRun(tx: Tx, runId: string): Promise<LockedRun | undefined> {
+export async function lockRun(tx: Tx, runId: string, waits = true): Promise<LockedRun | undefined> {
   const { rows } = await tx.query<LockedRun>({
-    name: "lock-run",
+    name: waits ? "lock-run" : "lock-run-unless-locked",
     text: `select id, dag_id as "dagId", version_id as "versionId", backfill_id as "backfillId", state
-             from sluice.dag_run where id = $1 for update`,
+             from sluice.dag_run where id = $1 for update${waits ? "" : " skip locked"}`,
     values: [runId],
   });
   return rows[0];

@@ -10,6 +10,8 @@ const TAKEN_BACK_WHEN = {
                              else k.inline_slots end > 0
        and (a.assigned_to is null or a.assigned_to = k.id)) and $1::bigint[] is null`,
   PAUSED: "a.task_instance_id >> 20 = any ($1::bigint[])",
+  // Nothing of such a run is claimed: what is handed over of it would keep its lane, its pool and its DAG's limits from others.
+  ACTION: "$1::bigint[] is null and a.task_instance_id >> 20 in (select x.run_id from sluice.run_action x)",
 } as const;
 
 /**
@@ -51,6 +53,11 @@ async function unadmit(
 /** What was handed over to workers that have gone waits for others again, with its reason. */
 export function unadmitAbandoned(db: Db): Promise<string[]> {
   return unadmit(db, "NO_WORKER", null);
+}
+
+/** What was handed over of runs of which a person wants something, and is admitted anew after it. */
+export function unadmitActing(db: Db): Promise<string[]> {
+  return unadmit(db, "ACTION", null);
 }
 
 /** What was handed over before its run or DAG was paused. */

@@ -1,5 +1,5 @@
 import { createLedger, type Ledger } from "./admission-ledger.ts";
-import type { Demand, LaneRoom, ReadyClass, ReadyRun } from "./demand.ts";
+import { type Demand, isParticular, type LaneRoom, type ReadyClass, type ReadyRun } from "./demand.ts";
 import { createHeap, type Heap } from "./heap.ts";
 import { advanceClock, type LaneClock, nextPriority, PRIORITY_ORDER } from "./lane-clock.ts";
 import type { Priority } from "./model/task.ts";
@@ -36,7 +36,14 @@ type Entry = {
   runs: { run: ReadyRun; left: number }[] | null;
 };
 
-type Lane = { room: LaneRoom; clock: LaneClock; heaps: Record<Priority, Heap<Entry>>; turn: number };
+type Lane = {
+  room: LaneRoom;
+  clock: LaneClock;
+  heaps: Record<Priority, Heap<Entry>>;
+  turn: number;
+  /** What others could overtake and have for too long. */
+  overdue: Entry[];
+};
 
 /**
  * Lanes take turns, the one whose next class was admitted longest ago first. In a lane the priorities share what there is room for
@@ -51,6 +58,8 @@ export function decideAdmission(demand: Demand): Admission {
     const ready = byLane.get(room.id);
     return ready === undefined ? [] : [pass.open(room, ready)];
   });
+  // Before all others: by their turn, the little that falls free in a pass would have gone to those before it.
+  pass.serveOverdue(open);
   const lanes = createHeap<Lane>((a, b) => a.turn - b.turn < 0 || (a.turn === b.turn && a.room.id < b.room.id), open);
   for (let lane = lanes.pop(); lane !== undefined; lane = lanes.pop()) {
     if (pass.step(lane)) lanes.push(lane);
@@ -98,11 +107,7 @@ function createPass(ledger: Ledger) {
     return runs?.[0];
   };
 
-  const wait = (entry: Entry, reason: WaitReason): void => {
-    admission.waits.set(entry.of.id, reason);
-    const gotNothing = entry.turn === entry.of.lastAdmittedAt;
-    if (gotNothing && entry.of.waitedMs >= RESERVE_AFTER_MS) ledger.reserve(entry.of, reason);
-  };
+  const isOverdue = (of: ReadyClass): boolean => of.waitedMs >= RESERVE_AFTER_MS && (of.slots > 1 || isParticular(of));
 
   const close = (lane: Lane, reason: WaitReason): void => {
     for (const priority of PRIORITY_ORDER) {
@@ -146,9 +151,26 @@ function createPass(ledger: Ledger) {
         return never === undefined;
       });
       const heapOf = (wanted: Priority): Heap<Entry> =>
-        createHeap(before, possible.filter(({ priority }) => priority === wanted).map(entryOf));
+        createHeap(before, possible.filter((of) => of.priority === wanted && !isOverdue(of)).map(entryOf));
       const heaps = { high: heapOf("high"), medium: heapOf("medium"), low: heapOf("low") };
-      return { room, clock: room.clock, heaps, turn: turnOf(heaps) };
+      const overdue = possible.filter(isOverdue).map(entryOf);
+      return { room, clock: room.clock, heaps, turn: turnOf(heaps), overdue };
+    },
+    /** One task of each class that has waited too long, the longest first, or the room that it lacks is kept for it. */
+    serveOverdue(open: readonly Lane[]): void {
+      const all = open.flatMap((lane) => lane.overdue.map((entry) => ({ lane, entry })));
+      for (const { lane, entry } of all.toSorted((a, b) => b.entry.of.waitedMs - a.entry.of.waitedMs)) {
+        const { of } = entry;
+        const inRun = nextRun(entry);
+        const reason = ledger.blocks(of, inRun?.run ?? of.runs?.[0]);
+        if (reason === undefined) take(lane, entry, inRun);
+        else if (reason.code !== "POOL_FULL" && reason.code !== "RESOURCES_TAKEN") lane.heaps[of.priority].push(entry);
+        else {
+          admission.waits.set(of.id, reason);
+          ledger.reserve(of, reason);
+        }
+      }
+      for (const lane of open) lane.turn = turnOf(lane.heaps);
     },
     /** One more class of the lane has its turn; false when nothing is left to decide in it. */
     step(lane: Lane): boolean {
@@ -164,7 +186,7 @@ function createPass(ledger: Ledger) {
       else {
         const reason = ledger.blocks(entry.of, inRun?.run);
         if (reason === undefined) take(lane, entry, inRun);
-        else wait(entry, reason);
+        else admission.waits.set(entry.of.id, reason);
       }
       lane.turn = turnOf(lane.heaps);
       return true;

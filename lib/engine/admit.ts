@@ -70,7 +70,7 @@ const MAX_PASSES = 20;
 async function passes(deps: EngineDeps, scope: Scope): Promise<number> {
   let sum = 0;
   for (let n = 0; n < MAX_PASSES; n++) {
-    const { plan, again } = await planAdmission(deps.pool, deps.caches.classes, scope);
+    const { plan, again } = await planAdmission(deps.pool, deps.caches.classes, scope, n);
     if (isEmptyPlan(plan)) break;
     const applied = await retried(() => applyAdmission(deps.pool, plan));
     rememberApplied(deps.caches.classes, plan, applied.at);
@@ -78,7 +78,9 @@ async function passes(deps: EngineDeps, scope: Scope): Promise<number> {
     sum += attempts.length;
     announceAdmitted(deps, attempts);
     const wasRefused = attempts.length < granted || (plan.grants.length > 0 && granted === 0);
-    if (attempts.length === 0 || !(again || wasRefused)) break;
+    // What ended between the reading and this commit did not know that anything waits for it, and asked for no pass.
+    const isFirstToSay = plan.contended.length > 0;
+    if (!isFirstToSay && (attempts.length === 0 || !(again || wasRefused))) break;
   }
   return sum;
 }
@@ -95,11 +97,15 @@ function announceAdmitted({ notifier }: EngineDeps, attempts: readonly Admitted[
   );
 }
 
-/** What a pass would do now: reads and decides, and writes nothing. `again`: there may be room for more than was known of. */
+/**
+ * What a pass would do now: reads and decides, and writes nothing. `again`: there may be room for more than was known of, and the
+ * `nth` pass of one call, from 0, looks further.
+ */
 export async function planAdmission(
   db: Db,
   cache: TaskClassCache,
   scope: Scope,
+  nth = 0,
 ): Promise<{ plan: AdmissionPlan; again: boolean }> {
   const capacity = await readCapacity(db, cache);
   const { lanes, groups } = laneRooms(capacity.lanes, capacity.workers);
@@ -118,7 +124,7 @@ export async function planAdmission(
   const { read, unread } = lanesToRead(empty, capacity, scope);
   // What others have changed is known again once a second.
   if (scope === "all lanes") cache.standing.clear();
-  const ready = read.length > 0 ? await readReadyClasses(db, cache, read) : [];
+  const ready = read.length > 0 ? await readReadyClasses(db, cache, read, nth) : [];
   const demand = await withRunsAndWorkers(db, { ...empty, ready });
   const decision = decideAdmission(demand);
   const isRegular = scope === "all lanes";
@@ -151,7 +157,7 @@ async function withRunsAndWorkers(db: Db, demand: Demand): Promise<Demand> {
   const workers = demand.ready.some(isParticular) ? await readWorkers(db) : [];
   if (limited.length === 0) return { ...demand, workers };
   const most = Math.max(...demand.lanes.map(({ room }) => room));
-  const { runs, live } = await readReadyRuns(db, limited, most);
+  const { runs, live } = await readReadyRuns(db, limited, most, (dagId) => demand.dags.get(dagId)!.runLimit!);
   const ready = demand.ready.map((of): ReadyClass => {
     const found = runs.get(of.id);
     if (found === undefined) return of;

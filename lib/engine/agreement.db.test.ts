@@ -84,7 +84,7 @@ test("random runs, with people marking, clearing and killing on the way, go as t
       if (performance.now() > until) return;
       // What an example that failed has left must not be in the way of the smaller ones tried after it.
       await deps.pool.query(
-        "truncate sluice.dag_run, sluice.run_progress, sluice.run_action, sluice.parent_ends, sluice.task_instance, sluice.live_attempt, sluice.deferral, sluice.attempt, sluice.dead_letter, sluice_boss.job",
+        "truncate sluice.dag_run, sluice.run_progress, sluice.run_action, sluice.parent_ends, sluice.task_instance, sluice.live_attempt, sluice.deferral, sluice.attempt, sluice.dead_letter",
       );
       const id = `random-${++runs}`;
       const spec = DagSpec.parse({ id, tasks });
@@ -131,7 +131,7 @@ test("random runs, with people marking, clearing and killing on the way, go as t
         expect(finished.accepted).toHaveLength(chosen.length);
         for (const claimed of finished.continued.values()) hold(claimed);
         for (let open = finished.unsettledRuns; open.length > 0;) {
-          open = (await settleRun(deps, runId, most)).unsettledRuns.slice();
+          open = (await settleRun(deps, runId, { most })).unsettledRuns.slice();
           await invariants();
         }
         await admit(deps);

@@ -6,9 +6,10 @@ import { reopenBackfill } from "#lib/db/backfills.ts";
 import type { Tx } from "#lib/db/pool.ts";
 import {
   type ActionArgs,
+  type ActionKind,
   endAction,
   findActionKind,
-  lockAction,
+  readAction,
   type RunAction,
   runsWithActions,
   writeProgress,
@@ -47,22 +48,21 @@ export async function carryOutSlice(
     if (kind === undefined) return { outcome: "none", effects: NO_EFFECTS };
     if (kind !== "cancel") await lockBackfillOf(tx, runId);
     const run = await lockRun(tx, runId);
-    const action = await lockAction(tx, runId);
+    const action = await readAction(tx, runId);
     // With another kind in between, other locks come first.
     if (action === undefined || (action.kind === "cancel") !== (kind === "cancel"))
       return { outcome: "none", effects: NO_EFFECTS };
-    if (run === undefined) return nothingToDo(tx, runId);
+    if (run === undefined) return nothingToDo(tx, runId, action.kind);
     if (action.ageMs >= youngerThanMs) return { outcome: "left", effects: NO_EFFECTS };
     const view = await readView(deps, tx, run);
     const step = action.kind === "cancel" ? cancelling(view, action, most) : moving(view, action, most);
-    if (step === undefined) return nothingToDo(tx, runId);
+    if (step === undefined) return nothingToDo(tx, runId, action.kind);
     return writeStep(tx, view, action, step);
   });
 }
 
-async function nothingToDo(tx: Tx, runId: string): Promise<Carried> {
-  await endAction(tx, runId);
-  return { outcome: "unchanged", effects: NO_EFFECTS };
+async function nothingToDo(tx: Tx, runId: string, kind: ActionKind): Promise<Carried> {
+  return { outcome: (await endAction(tx, runId, kind)) ? "unchanged" : "open", effects: NO_EFFECTS };
 }
 
 type Step = { slice: Slice; progress: { slots?: readonly number[] | undefined; total: number; done: number } };
@@ -75,10 +75,10 @@ async function writeStep(tx: Tx, view: RunView, action: RunAction, { slice, prog
   const state = await writeSlice(tx, view, slice, { by: { actor, reason, marked }, isAction: true, end });
   const isRevived = isFinalRunState(run.state) && !isFinalRunState(state);
   if (isRevived && run.backfillId !== null) await reopenBackfill(tx, run.backfillId, actor, "RUN_CLEARED");
-  if (slice.isLast) await endAction(tx, run.id);
-  else await writeProgress(tx, run.id, progress);
+  const isOver = slice.isLast && (await endAction(tx, run.id, kind));
+  if (!slice.isLast) await writeProgress(tx, run.id, kind, progress);
   const effects = { ...effectsOfSlice(view, state), hasFenced: true };
-  return { outcome: slice.isLast ? "complete" : "open", effects };
+  return { outcome: isOver ? "complete" : "open", effects };
 }
 
 /** What is open ends; nothing is decided by its rule any more. */

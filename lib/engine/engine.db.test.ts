@@ -174,7 +174,7 @@ describe("a result counts once, and only from the holder", () => {
     const [a, b] = await claimAll(deps, w);
     await finish(deps, [success(a!)], "worker:w");
     const refs = [a!, b!];
-    expect(await renewLeases(deps.pool, w, refs, 30_000)).toEqual({
+    expect(await renewLeases(deps.pool, w, refs, 30_000)).toMatchObject({
       workerState: "active",
       held: [b!.token],
       assigned: [],

@@ -162,7 +162,7 @@ async function setUp(): Promise<{ model: Model; real: EngineDeps }> {
   const { deps, pool } = database;
   await moveClock(deps, "0");
   await pool.query(
-    "truncate sluice.dag_run, sluice.run_progress, sluice.run_action, sluice.parent_ends, sluice.task_instance, sluice.live_attempt, sluice.deferral, sluice.attempt, sluice.event, sluice.worker, sluice.dead_letter, sluice.xcom, sluice.workload_wait, sluice_boss.job",
+    "truncate sluice.dag_run, sluice.run_progress, sluice.run_action, sluice.parent_ends, sluice.task_instance, sluice.live_attempt, sluice.deferral, sluice.attempt, sluice.event, sluice.worker, sluice.dead_letter, sluice.xcom, sluice.workload_wait",
   );
   await pool.query("update sluice.dag set paused_by = null");
   const model = emptyModel();

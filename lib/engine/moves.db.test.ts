@@ -47,12 +47,17 @@ const ENDED = Object.entries<[End, TaskState]>({
   failure: [{ state: "failed" }, "failed"],
   skip: [{ state: "skipped" }, "skipped"],
   "failure with a retry later": [{ state: "failed", retryInMs: 60_000 }, "retrying"],
-  "failure with a retry at once": [{ state: "failed", retryInMs: 0 }, "queued"],
+  "failure with a retry at once": [{ state: "failed", retryInMs: 0 }, "ready"],
   "look that says not yet": [{ state: "deferred", lookInMs: 60_000 }, "deferred"],
 });
 
 async function isAccepted({ taskInstanceId: id, token }: Claimed, end: End): Promise<boolean> {
   const batch = [{ taskInstanceId: id, token, reason: "EXIT", ...end }];
+  // What becomes ready is seen as ready: another task waits for the lane. A child that continues is another move.
+  if (end.next === undefined)
+    await database.pool.query(
+      "insert into sluice.contention (key) select 'lane:' || id from sluice.lane on conflict do nothing",
+    );
   const { accepted, unsettledRuns } = await finishRunning(database.pool, batch, "worker:w", LEASE_MS);
   for (const runId of unsettledRuns) await settleRun(deps(), runId);
   return accepted.length === 1;
@@ -159,7 +164,7 @@ const ENGINE: Record<string, Transition> = {
   "settling what is settled": { does: ({ runId }) => settleRun(deps(), runId), moves: {} },
   "its last parent's success": {
     does: ({ parent }) => isAccepted(parent, { state: "success" }),
-    moves: { waiting: "queued" },
+    moves: { waiting: "ready" },
     tells: true,
   },
   "its last parent's success, with the worker going on": {
@@ -252,6 +257,7 @@ beforeEach(async () => {
     "event",
     "worker",
     "workload_wait",
+    "contention",
   ])
     await database.pool.query(`delete from sluice.${table}`);
   await database.pool.query("delete from sluice_boss.job; update sluice.dag set paused_by = null");

@@ -1,4 +1,6 @@
+import { setTimeout as delay } from "node:timers/promises";
 import { isDatabaseError, isDatabaseUnreachable } from "#lib/db/database-errors.ts";
+import { ping } from "#lib/db/pool.ts";
 import { endQuarantine, putInQuarantine, type QuarantinedDuty, readQuarantine } from "#lib/db/quarantine.ts";
 import { isLostRace } from "#lib/db/tx.ts";
 import { messageOf } from "#lib/domain/errors.ts";
@@ -42,16 +44,49 @@ export async function isolatingEach<T>(
   work: (item: T) => Promise<unknown>,
 ): Promise<void> {
   const workOnOne = async ([item]: readonly T[]): Promise<void> => void (await work(item!));
-  await leavingOut(deps, duty, items, keyOf, async (some) => {
-    const outcomes: Outcome<T>[] = [];
-    for (const item of some) {
-      outcomes.push(await inHalves([item], keyOf, workOnOne));
-      const { done, failed } = together(outcomes);
-      // Two that take too long, and none that does not: it is the database that is slow, and trying all others takes minutes.
-      if (done.length === 0 && failed.length > 1 && failed.every(({ error }) => isTimeout(error))) break;
-    }
-    return together(outcomes);
-  });
+  await leavingOut(
+    deps,
+    duty,
+    items,
+    keyOf,
+    async (some) => {
+      const outcomes: Outcome<T>[] = [];
+      for (const item of some) {
+        outcomes.push(await alone(item, keyOf, workOnOne));
+        const { done, failed } = together(outcomes);
+        // Two that take too long, and none that does not: either the database is slow, and trying all others takes minutes, or
+        // these are, and would keep all others from being done in every pass.
+        const areSlow = done.length === 0 && failed.length > 1 && failed.every(({ error }) => isTimeout(error));
+        if (areSlow && !(await answersSoon(deps))) throw failed[0]!.error;
+      }
+      const outcome = together(outcomes);
+      // What speaks of no row is the item's fault only where another item passes.
+      const foreign = outcome.failed.find(({ error }) => !isOfTheData(error));
+      if (foreign !== undefined && outcome.done.length === 0) throw foreign.error;
+      return outcome;
+    },
+    isTimeout,
+  );
+}
+
+/** One item in its own transaction: whatever its error, the others are still done, unless the database is away. */
+async function alone<T>(item: T, keyOf: (item: T) => string, work: Work<T>): Promise<Outcome<T>> {
+  try {
+    return await inHalves([item], keyOf, work);
+  } catch (error) {
+    if (isDatabaseUnreachable(error)) throw error;
+    return { done: [], failed: [{ item, error }] };
+  }
+}
+
+const SOON_MS = 1_000;
+
+async function answersSoon({ pool }: EngineDeps): Promise<boolean> {
+  const timer = new AbortController();
+  const late = delay(SOON_MS, false, { signal: timer.signal }).catch(() => false);
+  const isSoon = await Promise.race([ping(pool).then(() => true), late]);
+  timer.abort();
+  return isSoon;
 }
 
 async function leavingOut<T>(
@@ -60,13 +95,16 @@ async function leavingOut<T>(
   items: readonly T[],
   keyOf: (item: T) => string,
   doThem: (items: readonly T[]) => Promise<Outcome<T>>,
+  /** An error that is the item's, also when it is all items'. */
+  isOfTheItem: (error: unknown) => boolean = () => false,
 ): Promise<void> {
   if (items.length === 0) return;
   const known = await readQuarantine(deps.pool, duty);
   const { done, failed, contended } = await doThem(items.filter((item) => known.get(keyOf(item))?.isHeld !== true));
   const [first] = failed;
   const isAlike = failed.every(({ error }) => messageOf(error) === messageOf(first?.error));
-  if (first !== undefined && done.length === 0 && failed.length > 1 && isAlike) throw first.error;
+  if (first !== undefined && done.length === 0 && failed.length > 1 && isAlike && !isOfTheItem(first.error))
+    throw first.error;
   for (const { item, error } of failed) await quarantine(deps, duty, keyOf(item), error);
   const healed = done.filter((key) => known.has(key));
   if (healed.length > 0) {

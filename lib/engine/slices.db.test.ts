@@ -259,7 +259,7 @@ describe("settling in slices", () => {
     const runId = await start(deps, "deep");
     // An end without what follows from it, as a worker leaves it that is killed right after.
     await finishRunning(pool, (await claimAll(deps, w)).map(failed), "worker:w", LEASE_MS);
-    const { unsettledRuns } = await settleRun(deps, runId, 2);
+    const { unsettledRuns } = await settleRun(deps, runId, { most: 2 });
     expect(unsettledRuns).toEqual([runId]);
     expect(await states(deps, runId)).toEqual(["failed", "upstream_failed", "upstream_failed", "waiting", "waiting"]);
     await nothingBroken(deps);

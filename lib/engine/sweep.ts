@@ -12,7 +12,7 @@ import {
 } from "#lib/db/lost-attempts.ts";
 import { unsettledRuns } from "#lib/db/run-states.ts";
 import { inTx, isLostRace, retried } from "#lib/db/tx.ts";
-import { unadmitAbandoned } from "#lib/db/unadmit.ts";
+import { unadmitAbandoned, unadmitActing } from "#lib/db/unadmit.ts";
 import type { EngineDeps } from "./deps.ts";
 import { effects } from "./effects.ts";
 import { finish } from "./finish.ts";
@@ -34,7 +34,8 @@ export async function sweep(deps: EngineDeps): Promise<void> {
   await takeBackExpired(deps, LEASE_MS);
   await takeBack(deps, await retried(() => releaseStopped(deps.pool)));
   const abandoned = await retried(() => unadmitAbandoned(deps.pool));
-  await followUp(deps, effects({ changedRuns: abandoned }));
+  const acting = await retried(() => unadmitActing(deps.pool));
+  await followUp(deps, effects({ changedRuns: [...abandoned, ...acting], wantsAdmission: acting.length > 0 }));
   const unsettled = await unsettledRuns(deps.pool, SETTLE_BATCH);
   await isolatingEach(
     deps,
@@ -50,7 +51,7 @@ const SETTLE_SLICES = 4;
 
 async function settleSome(deps: EngineDeps, runId: string): Promise<void> {
   for (let slices = 0, isOpen = true; isOpen && slices < SETTLE_SLICES; slices++) {
-    const { unsettledRuns: open, ...effects } = await settleRun(deps, runId);
+    const { unsettledRuns: open, ...effects } = await settleRun(deps, runId, { waits: false });
     await followUp(deps, { ...effects, unsettledRuns: [] });
     isOpen = open.length > 0;
   }
