@@ -49,6 +49,7 @@ export async function fillHistory(deps: EngineDeps, history: History): Promise<v
     await copyRuns(client, runId, history);
     await client.query("commit");
   });
+  await pool.query("delete from sluice.live_attempt where task_instance_id = $1::bigint << 20", [runId]);
   await pool.query("delete from sluice.run_progress where run_id = $1", [runId]);
   await pool.query("delete from sluice.task_instance where run_id = $1", [runId]);
   await pool.query("delete from sluice.dag_run where id = $1", [runId]);
@@ -168,7 +169,8 @@ async function copyRuns(tx: pg.Client, original: string, history: History): Prom
     id: "n.id << 20",
     run_id: "n.id",
     workload_id: "n.workload",
-    state: "case when n.has_ended then 'success' else b.state end",
+    // The original may have been handed over already.
+    state: "case when n.has_ended then 'success' else 'ready' end",
     attempts: "case when n.has_ended then 1 else 0 end",
     ready_at: "n.began",
     started_at: "case when n.has_ended then n.began end",
