@@ -4,7 +4,10 @@ const everywhere = ["{app,components,lib,worker,cli,bench}/**", "dags/**"];
 const named = (ending: string) => everywhere.map((folder) => `${folder}/*${ending}`);
 const never = ["**/node_modules/**", ".next/**", ".sluice/**", "e2e/**"];
 
-/** No retries anywhere: a flaky test is a bug with an owner. */
+/**
+ * No retries anywhere: a flaky test is a bug with an owner. The time limits end what hangs, and are far above what a test
+ * takes on a slow machine.
+ */
 export default defineConfig({
   test: {
     pool: "forks",
@@ -16,7 +19,7 @@ export default defineConfig({
           name: "unit",
           include: named(".test.{ts,tsx}"),
           exclude: [...never, "**/*.{db,proc}.test.ts"],
-          testTimeout: 10_000,
+          testTimeout: 60_000,
         },
       },
       {
@@ -26,8 +29,8 @@ export default defineConfig({
           include: named(".db.test.ts"),
           exclude: never,
           globalSetup: ["lib/testing/postgres.global.ts"],
-          testTimeout: 30_000,
-          hookTimeout: 60_000,
+          testTimeout: 120_000,
+          hookTimeout: 120_000,
         },
       },
       {
@@ -39,8 +42,8 @@ export default defineConfig({
           globalSetup: ["lib/testing/postgres.global.ts"],
           // Whole processes are started and killed here: one file at a time.
           fileParallelism: false,
-          testTimeout: 120_000,
-          hookTimeout: 120_000,
+          testTimeout: 300_000,
+          hookTimeout: 300_000,
         },
       },
     ],

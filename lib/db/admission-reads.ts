@@ -64,7 +64,7 @@ export async function readCapacity(db: Db, known: TaskClassCache): Promise<Capac
       select array(select lane_id from ready) as ready,
              (select coalesce(json_agg(l), '[]') from (
                 select id, queue, slot_class as "slotClass", slots, room, group_id as "groupId", group_room as "groupRoom",
-                       time, high, medium, low
+                       own_slots as "ownSlots", time, high, medium, low
                   from sluice.lane) l) as lanes,
              (select coalesce(json_agg(w), '[]') from (
                 select queues, sum(process_slots) as process, sum(function_slots) as function, sum(inline_slots) as inline,

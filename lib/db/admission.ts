@@ -10,6 +10,7 @@ export type AdmissionPlan = {
     room: number;
     group: number;
     group_room: number;
+    own_slots: number;
     time: number;
     high: number;
     medium: number;

@@ -93,9 +93,9 @@ export function createLedger(demand: Demand): Ledger {
   const laneBlocks = (lane: LaneRoom): WaitReason | undefined => {
     if (lane.slots === 0) return { code: "NO_WORKER", lane: lane.lane };
     const group = groups.get(lane.groupId)!;
-    const isFull = (counts.byLane.get(lane.id) ?? 0) >= lane.room;
-    if (isFull) return { code: "SLOTS_TAKEN", lane: lane.lane, slots: lane.slots };
-    if ((counts.byGroup.get(group.id) ?? 0) < group.room) return undefined;
+    const live = counts.byLane.get(lane.id) ?? 0;
+    if (live >= lane.room) return { code: "SLOTS_TAKEN", lane: lane.lane, slots: lane.slots };
+    if (live < lane.ownSlots || (counts.byGroup.get(group.id) ?? 0) < group.room) return undefined;
     return { code: "SLOTS_TAKEN", lane: lane.lane, slots: group.slots, shared: true };
   };
 

@@ -37,7 +37,7 @@ function until(
       live: l.length,
     }));
     const demand: Demand = {
-      lanes: [{ id: 1, lane: "default.process", slots: room, room, groupId: 1, clock }],
+      lanes: [{ id: 1, lane: "default.process", slots: room, room, groupId: 1, ownSlots: 0, clock }],
       groups: [{ id: 1, slots: room, room }],
       pools: new Map([["p", pool]]),
       dags: new Map(),

@@ -28,7 +28,16 @@ function ready(given: Partial<ReadyClass> = {}): ReadyClass {
 }
 
 function lane(given: Partial<LaneRoom> = {}): LaneRoom {
-  return { id: 1, lane: "default.process", slots: 4, room: 4, groupId: given.id ?? 1, clock: NEW_CLOCK, ...given };
+  return {
+    id: 1,
+    lane: "default.process",
+    slots: 4,
+    room: 4,
+    groupId: given.id ?? 1,
+    ownSlots: 0,
+    clock: NEW_CLOCK,
+    ...given,
+  };
 }
 
 function demand(of: readonly ReadyClass[], given: Partial<Demand> = {}): Demand {

@@ -47,6 +47,8 @@ export type LaneRoom = {
   room: number;
   /** Lanes that share workers are one group, whose workers' slots are counted once. */
   groupId: number;
+  /** Slots of workers that serve no other lane of the group: what the others have taken does not touch them. */
+  ownSlots: number;
   clock: LaneClock;
 };
 

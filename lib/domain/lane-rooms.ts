@@ -10,6 +10,7 @@ export type KeptLane = {
   room: number;
   groupId: number;
   groupRoom: number;
+  ownSlots: number;
   clock: LaneClock;
 };
 
@@ -27,7 +28,7 @@ function roomOf(slots: number, ahead: number): number {
 
 /**
  * What each lane has room for. Lanes that share a worker are a group: each one may use all of its workers' slots, and all of
- * them together use a worker's slots once.
+ * them together use a worker's slots once. The slots of workers that serve one lane only are always for that lane.
  */
 export function laneRooms(
   lanes: readonly KeptLane[],
@@ -49,7 +50,10 @@ export function laneRooms(
       const slots = serving.reduce((sum, worker) => sum + worker.slots[slotClass]!, 0);
       const ahead = serving.reduce((sum, worker) => sum + worker.ahead[slotClass]!, 0);
       const groupId = groupOf.get(queue)!;
-      rooms.push({ id, lane: `${queue}.${slotClass}`, slots, room: roomOf(slots, ahead), groupId, clock });
+      const ownSlots = serving
+        .filter(({ queues }) => queues.length === 1)
+        .reduce((sum, worker) => sum + worker.slots[slotClass]!, 0);
+      rooms.push({ id, lane: `${queue}.${slotClass}`, slots, room: roomOf(slots, ahead), groupId, ownSlots, clock });
     }
     for (const id of new Set(groupOf.values())) {
       const { slots, ahead } = sums.get(id) ?? { slots: 0, ahead: 0 };

@@ -113,13 +113,18 @@ function groupGrants(grants: readonly Grant[]): AdmissionPlan["grants"] {
 function changedLanes({ capacity, demand, decision }: PlanInput): AdmissionPlan["lanes"] {
   const kept = new Map(capacity.lanes.map((lane) => [lane.id, lane]));
   const groupRooms = new Map(demand.groups.map(({ id, room }) => [id, room]));
-  return demand.lanes.flatMap(({ id, slots, room, groupId, clock: before }) => {
+  return demand.lanes.flatMap(({ id, slots, room, groupId, ownSlots, clock: before }) => {
     const was = kept.get(id)!;
     const clock = decision.clocks.get(id) ?? before;
     const groupRoom = groupRooms.get(groupId)!;
-    const isSame = was.slots === slots && was.room === room && was.groupId === groupId && was.groupRoom === groupRoom;
+    const isSame =
+      was.slots === slots &&
+      was.room === room &&
+      was.groupId === groupId &&
+      was.groupRoom === groupRoom &&
+      was.ownSlots === ownSlots;
     if (isSame && clock === before) return [];
-    return [{ id, slots, room, group: groupId, group_room: groupRoom, ...clock }];
+    return [{ id, slots, room, group: groupId, group_room: groupRoom, own_slots: ownSlots, ...clock }];
   });
 }
 

@@ -6,6 +6,7 @@ import { DagSpec } from "#lib/domain/model/dag.ts";
 import { testDatabase } from "#lib/testing/database.ts";
 import { claimSome, forgetRuns, registration, start, states, success, worker } from "#lib/testing/engine.ts";
 import { admit, admitLeft } from "./admit.ts";
+import { claim } from "./claim.ts";
 import { createEngineDeps, type EngineDeps } from "./deps.ts";
 import { finish } from "./finish.ts";
 import { registerWorker } from "./register-worker.ts";
@@ -103,4 +104,24 @@ test("a task that requires a label is bound to no busy worker while another may 
   await finish(deps, second.map(success), "worker:w2");
   await admitLeft(deps);
   expect(await claimSome(deps, workers[1]!, 1)).toHaveLength(1);
+});
+
+test("a worker of one queue gets its tasks while the queues that another worker joins with it are full", async () => {
+  const { deps } = database;
+  const queues = ["q1", "q2", "q3"];
+  for (const queue of queues) await publishWide(`of-${queue}`, 100, { queue });
+  const join = (id: string, slots: number, served: string[]) =>
+    registerWorker(deps, { ...registration(id, slots), queues: served });
+  const own = await join("own", 4, ["q1"]);
+  await join("second", 4, ["q2"]);
+  await join("third", 4, ["q3"]);
+  await join("shared", 40, queues);
+  await start(deps, "of-q2");
+  await start(deps, "of-q3");
+  for (let n = 0; n < 3; n++) await admitLeft(deps);
+  await start(deps, "of-q1");
+  await admitLeft(deps);
+  const tokens = Array.from({ length: 4 }, deps.newToken);
+  const { claimed } = await claim(deps, own, { queues: ["q1"], slotClass: "process" }, tokens);
+  expect(claimed).toHaveLength(4);
 });

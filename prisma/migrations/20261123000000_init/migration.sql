@@ -105,6 +105,8 @@ create table sluice.lane (
   room int not null default 0,
   group_id int not null default 0,
   group_room int not null default 0,
+  -- Slots of workers that serve no other lane: for this lane, whatever the rest of its group has taken.
+  own_slots int not null default 0,
   -- Its clock: how its priorities share what it admits. See lib/domain/lane-clock.ts.
   time bigint not null default 0,
   high bigint not null default 0,
@@ -1438,7 +1440,7 @@ begin
   if counted then
     with wanted as materialized (
       select x.id, x.worker, x.place, t.lane_id, t.run_id, w.dag_id, w.pool, w.slots, w.cpu, w.memory, w.slot_class, l.group_id,
-             l.room, d.max_active_tasks, d.max_active_tasks_per_run, p.slots as pool_size
+             l.room, l.own_slots, d.max_active_tasks, d.max_active_tasks_per_run, p.slots as pool_size
         from unnest(ids, workers) with ordinality x(id, worker, place)
         join sluice.task_instance t on t.id = x.id
         join sluice.workload w on w.id = t.workload_id
@@ -1484,7 +1486,7 @@ begin
       join wanted x on x.place = s.place
       left join sluice.worker k on k.id = s.worker
      where s.in_lane <= x.room
-       and s.in_group <= (select g.group_room from sluice.lane g where g.id = x.group_id)
+       and (s.in_lane <= x.own_slots or s.in_group <= (select g.group_room from sluice.lane g where g.id = x.group_id))
        and s.in_all <= coalesce((select value from sluice.system_limit where name = 'max_active_tasks'), s.in_all)
        and s.in_dag <= coalesce(x.max_active_tasks, s.in_dag)
        and s.in_run <= coalesce(x.max_active_tasks_per_run, s.in_run)
@@ -1524,7 +1526,7 @@ end $$;
 -- Applies what a full pass has decided, in one call. `plan`:
 --   grants  [{ class, run, at, workers }]: as many of the oldest ready tasks of the class (in the run, where one is named) as there
 --           are places in `at`; `workers` names the worker of each, where it is a certain one
---   lanes   [{ id, slots, room, group, group_room, time, high, medium, low }]: lanes of which any of that has changed
+--   lanes   [{ id, slots, room, group, group_room, own_slots, time, high, medium, low }]: lanes of which any of that has changed
 --   waits   [{ id, code, detail, on }]: classes whose reason is to be written; gone [id]: those that wait no more
 --   contended, free [key]: keys of sluice.contention to insert and to delete
 -- Returns { attempts, granted, at }: what was admitted, how many were to be, and when, in milliseconds.
@@ -1538,10 +1540,10 @@ begin
   perform pg_advisory_xact_lock(1936487785);
 
   update sluice.lane l
-     set slots = x.slots, room = x.room, group_id = x."group", group_room = x.group_room, time = x.time, high = x.high,
+     set slots = x.slots, room = x.room, group_id = x."group", group_room = x.group_room, own_slots = x.own_slots, time = x.time, high = x.high,
          medium = x.medium, low = x.low
     from jsonb_to_recordset(plan -> 'lanes')
-           as x(id int, slots int, room int, "group" int, group_room int, time bigint, high bigint, medium bigint, low bigint)
+           as x(id int, slots int, room int, "group" int, group_room int, own_slots int, time bigint, high bigint, medium bigint, low bigint)
    where l.id = x.id;
 
   if plan -> 'grants' <> '[]' then
