@@ -93,9 +93,9 @@ test("ten thousand damaged files give problems with a place, quickly, or a spec;
   fc.assert(
     fc.property(cuts, (list) => {
       const text = damage(GOOD, list);
-      const started = performance.now();
+      const before = process.cpuUsage();
       const result = parseDefinition(text, "bad.yaml");
-      slowest = Math.max(slowest, performance.now() - started);
+      slowest = Math.max(slowest, process.cpuUsage(before).user / 1_000);
       if (result.ok) return;
       bad++;
       expect(result.problems.length).toBeGreaterThan(0);
@@ -108,9 +108,9 @@ test("ten thousand damaged files give problems with a place, quickly, or a spec;
     { numRuns: 10_000 },
   );
   expect(bad).toBeGreaterThan(5_000);
-  expect(slowest).toBeLessThan(1_000);
+  expect(slowest).toBeLessThan(4_000);
   expect(({} as { polluted?: unknown }).polluted).toBeUndefined();
-}, 60_000);
+}, 300_000);
 
 test.each([
   ["a hundred thousand brackets", "[".repeat(100_000)],
@@ -129,9 +129,10 @@ test.each([
     `id: a\ntasks:\n${Array.from({ length: 5_000 }, (_, n) => `  - { id: t${n}, dependsOn: [u${n}], noop: {} }`).join("\n")}`,
   ],
 ])("%s: refused in time", (_, text) => {
-  // Time of the processor and not of the clock: what else the machine does is not this text's fault.
+  // Time of the processor and not of the clock, and four times what a slow machine takes: what grows with the square of the text
+  // takes minutes.
   const before = process.cpuUsage();
   const result = parseDefinition(text, "bad.yaml");
   expect(result.ok).toBe(false);
-  expect(process.cpuUsage(before).user / 1_000).toBeLessThan(2_000);
+  expect(process.cpuUsage(before).user / 1_000).toBeLessThan(8_000);
 });
