@@ -1,3 +1,4 @@
+import { setTimeout as delay } from "node:timers/promises";
 import pg from "pg";
 
 /** Anything that runs a statement: the pool (one statement = one transaction) or a client inside one. */
@@ -44,4 +45,13 @@ export function createPool(options: { url: string; max: number; name: string; qu
 /** Fails when the database does not answer. */
 export async function ping(db: Db): Promise<void> {
   await db.query("select");
+}
+
+/** True when the database responds to a statement that does nothing within `ms`. Throws when that fails. */
+export async function respondsWithin(db: Db, ms: number): Promise<boolean> {
+  const timer = new AbortController();
+  const late = delay(ms, false, { signal: timer.signal }).catch(() => false);
+  const isInTime = await Promise.race([ping(db).then(() => true), late]);
+  timer.abort();
+  return isInTime;
 }

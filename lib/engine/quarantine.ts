@@ -1,6 +1,5 @@
-import { setTimeout as delay } from "node:timers/promises";
 import { isDatabaseError, isDatabaseUnreachable } from "#lib/db/database-errors.ts";
-import { ping } from "#lib/db/pool.ts";
+import { respondsWithin } from "#lib/db/pool.ts";
 import { endQuarantine, putInQuarantine, type QuarantinedDuty, readQuarantine } from "#lib/db/quarantine.ts";
 import { isLostRace } from "#lib/db/tx.ts";
 import { messageOf } from "#lib/domain/errors.ts";
@@ -57,7 +56,7 @@ export async function isolatingEach<T>(
         // Two that take too long, and none that does not: either the database is slow, and trying all others takes minutes, or
         // these are, and would keep all others from being done in every pass.
         const areSlow = done.length === 0 && failed.length > 1 && failed.every(({ error }) => isTimeout(error));
-        if (areSlow && !(await answersSoon(deps))) throw failed[0]!.error;
+        if (areSlow && !(await respondsWithin(deps.pool, SOON_MS))) throw failed[0]!.error;
       }
       const outcome = together(outcomes);
       // What speaks of no row is the item's fault only where another item passes.
@@ -80,14 +79,6 @@ async function alone<T>(item: T, keyOf: (item: T) => string, work: Work<T>): Pro
 }
 
 const SOON_MS = 1_000;
-
-async function answersSoon({ pool }: EngineDeps): Promise<boolean> {
-  const timer = new AbortController();
-  const late = delay(SOON_MS, false, { signal: timer.signal }).catch(() => false);
-  const isSoon = await Promise.race([ping(pool).then(() => true), late]);
-  timer.abort();
-  return isSoon;
-}
 
 async function leavingOut<T>(
   deps: EngineDeps,
