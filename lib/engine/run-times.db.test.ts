@@ -95,7 +95,7 @@ test("a DAG without schedules pays nothing for it, and one with them a look at t
   await publishScheduled(database.deps, "free", {});
   await publishScheduled(database.deps, "bound", { schedule: "@hourly" });
   await Promise.all([triggered("free"), triggered("bound")]);
-  const isLook = (text: string): boolean => text.includes("sluice.clock()");
+  const isLook = (text: string): boolean => text.includes("select sluice.clock() as now");
   const free = await statements(() => triggered("free"));
   const bound = await statements(() => triggered("bound"));
   const given = await statements(() => triggered("bound", "2036-03-01T05:00:00Z"));

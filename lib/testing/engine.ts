@@ -34,6 +34,7 @@ export async function forgetRuns(deps: EngineDeps): Promise<void> {
        sluice.event, sluice.log_loss, sluice.dead_letter, sluice.callback, sluice.xcom, sluice.workload_wait, sluice.worker, sluice.pool,
        sluice.system_limit, sluice.wait_span, sluice.contention, sluice.lease, sluice.quarantine, sluice.backfill, sluice.backfill_event`,
   );
+  await deps.pool.query("update sluice.lane set time = 0, high = 0, medium = 0, low = 0");
   // Apart, and not truncated: bells ring in the background.
   await deps.notifier.flush();
   await deps.pool.query("delete from sluice_boss.job");

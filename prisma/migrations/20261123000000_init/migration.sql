@@ -1457,20 +1457,25 @@ begin
        group by 1, 2),
     rows as (
       select place, id, worker, lane_id, group_id, dag_id, pool, run_id, slot_class, 1 as n, slots, 1 as n_of_run, 1 as n_of_worker,
-             cpu, memory
+             cpu, memory, room, own_slots, max_active_tasks, max_active_tasks_per_run, pool_size
         from wanted
       union all
-      select 0, null, null, w.lane_id, l.group_id, w.dag_id, w.pool, null, null, live.n, live.n * w.slots, 0, 0, 0, 0
+      select 0, null, null, w.lane_id, l.group_id, w.dag_id, w.pool, null, null, live.n, live.n * w.slots, 0, 0, 0, 0,
+             null, null, null, null, null
         from live join sluice.workload w on w.id = live.workload_id join sluice.lane l on l.id = w.lane_id
       union all
       select 0, null, null, null, null, null, null, r.run_id, null, 0, 0,
              (select count(*)::int from sluice.live_attempt a
-               where a.task_instance_id >= r.run_id << 20 and a.task_instance_id < (r.run_id + 1) << 20), 0, 0, 0
+               where a.task_instance_id >= r.run_id << 20 and a.task_instance_id < (r.run_id + 1) << 20), 0, 0, 0,
+             null, null, null, null, null
         from (select distinct run_id from wanted where max_active_tasks_per_run is not null) r
       union all
-      select 0, null, worker, null, null, null, null, null, slot_class, 0, 0, 0, n, cpu, memory from at_workers),
+      select 0, null, worker, null, null, null, null, null, slot_class, 0, 0, 0, n, cpu, memory,
+             null, null, null, null, null from at_workers),
+    -- With all that a task is judged by in its own row: a join of two large sets may be one row by row.
     sums as (
-      select id, worker, place, slot_class,
+      select id, worker, place, slot_class, group_id, pool, room, own_slots, max_active_tasks, max_active_tasks_per_run,
+             pool_size,
              sum(n) over (order by place) as in_all,
              sum(n) over (partition by lane_id order by place) as in_lane,
              sum(n) over (partition by group_id order by place) as in_group,
@@ -1483,14 +1488,14 @@ begin
         from rows)
     select array_agg(s.id order by s.place), array_agg(s.worker order by s.place) into fitting, their_workers
       from sums s
-      join wanted x on x.place = s.place
       left join sluice.worker k on k.id = s.worker
-     where s.in_lane <= x.room
-       and (s.in_lane <= x.own_slots or s.in_group <= (select g.group_room from sluice.lane g where g.id = x.group_id))
+     where s.id is not null
+       and s.in_lane <= s.room
+       and (s.in_lane <= s.own_slots or s.in_group <= (select g.group_room from sluice.lane g where g.id = s.group_id))
        and s.in_all <= coalesce((select value from sluice.system_limit where name = 'max_active_tasks'), s.in_all)
-       and s.in_dag <= coalesce(x.max_active_tasks, s.in_dag)
-       and s.in_run <= coalesce(x.max_active_tasks_per_run, s.in_run)
-       and (x.pool is null or s.in_pool <= x.pool_size)
+       and s.in_dag <= coalesce(s.max_active_tasks, s.in_dag)
+       and s.in_run <= coalesce(s.max_active_tasks_per_run, s.in_run)
+       and (s.pool is null or s.in_pool <= s.pool_size)
        and (s.worker is null
             or k.state = 'active' and s.cpu <= k.cpu and s.memory <= k.memory
                and s.at_worker <= case s.slot_class when 'process' then k.process_slots + greatest(1, k.process_slots / 4)
@@ -1547,17 +1552,27 @@ begin
    where l.id = x.id;
 
   if plan -> 'grants' <> '[]' then
-    select array_agg(t.id order by (g.at ->> (t.nth - 1)::int)::int), array_agg(g.workers ->> (t.nth - 1)::int order by (g.at ->> (t.nth - 1)::int)::int)
-      into picked, their_workers
-      from jsonb_to_recordset(plan -> 'grants') as g(class int, run bigint, at jsonb, workers jsonb)
-      join sluice.workload w on w.id = g.class
-      cross join lateral (
-        select p.id, row_number() over (order by p.id) as nth
-          from (select t.id from sluice.task_instance t
-                 where t.admissible and t.lane_id = w.lane_id and t.workload_id = g.class
-                   and t.id >= coalesce(g.run << 20, 0) and t.id < coalesce((g.run + 1) << 20, 9223372036854775807)
-                   and not exists (select from sluice.run_action a where a.run_id = t.run_id)
-                 order by t.id limit jsonb_array_length(g.at) for update of t skip locked) p) t;
+    -- An element of a JSON array is found by counting from its start, one of an array of integers at once.
+    with g as materialized (
+      select g.class, g.run, g.workers,
+             array(select e.at::int from jsonb_array_elements_text(g.at) with ordinality e(at, n) order by e.n) as at,
+             exists (select from jsonb_array_elements_text(g.workers) e(worker) where e.worker is not null) as binds
+        from jsonb_to_recordset(plan -> 'grants') as g(class int, run bigint, at jsonb, workers jsonb))
+    -- `offset 0`: what is sorted is a number, and not the whole array that it is from.
+    select array_agg(r.id order by r.at), array_agg(r.worker order by r.at) into picked, their_workers
+      from (
+        select t.id, g.at[t.nth] as at, case when g.binds then g.workers ->> (t.nth - 1)::int end as worker
+          from g
+          join sluice.workload w on w.id = g.class
+          cross join lateral (
+            select p.id, row_number() over (order by p.id) as nth
+              from (select t.id from sluice.task_instance t
+                     where t.admissible and t.lane_id = w.lane_id and t.workload_id = g.class
+                       and t.id >= coalesce(g.run << 20, 0)
+                       and t.id < coalesce((g.run + 1) << 20, 9223372036854775807)
+                       and not exists (select from sluice.run_action a where a.run_id = t.run_id)
+                     order by t.id limit cardinality(g.at) for update of t skip locked) p) t
+        offset 0) r;
     if picked is not null then
       born := sluice.admit_tasks(picked, their_workers, true);
       -- Who publishes a DAG may have its classes' rows: theirs keep their time.
