@@ -152,8 +152,8 @@ export async function writeStates(
                held = (select is_held from sluice.run_pause where run_id = $1::bigint),
                ready_at = case c.state when 'ready' then sluice.clock() when 'waiting' then null else t.ready_at end,
                -- A mark counts as a beginning: what a person has decided is not decided anew because of another mark.
-               started_at = case when c.state in ('ready', 'waiting') then null
-                                 when t.id = $1::bigint << 20 | $8::int then coalesce(t.started_at, sluice.clock())
+               started_at = case when t.id = $1::bigint << 20 | $8::int then coalesce(t.started_at, sluice.clock())
+                                 when c.anew or c.state in ('ready', 'waiting') then null
                                  else t.started_at end,
                failures = case when c.anew then 0 else t.failures end,
                lost_attempts = case when c.anew then 0 else t.lost_attempts end,

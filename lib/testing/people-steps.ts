@@ -82,7 +82,9 @@ export const people = {
   clear: (roll: number) =>
     onTask("clear", roll, async (model, { run, ord, taskId }, deps) => {
       await clearTask(deps, taskId, anna);
-      clears(model, run, below(run, ord));
+      // What waits has nothing to be cleared of: then the run is left as it is, and what it is owed as well.
+      const again = below(run, ord);
+      if ([...again].some((one) => run.tasks[one] !== "waiting")) clears(model, run, again);
     }),
   clearFailed: (roll: number) =>
     onRun(
