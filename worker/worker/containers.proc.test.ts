@@ -8,6 +8,7 @@ import { afterAll, describe, expect, test } from "vitest";
 import { inTx } from "#lib/db/tx.ts";
 import { publishVersion } from "#lib/db/versions.ts";
 import { DagSpec } from "#lib/domain/model/dag.ts";
+import { admitLeft } from "#lib/engine/admit.ts";
 import { plainEnv } from "#lib/env.ts";
 import { type EngineOrWhyNot, startContainerEngine } from "#lib/testing/container-engine.ts";
 import { testDatabase } from "#lib/testing/database.ts";
@@ -48,11 +49,12 @@ async function kill(child: ChildProcess): Promise<void> {
   await ended;
 }
 
-/** Asks until it is so: other processes tell nobody here. */
+/** Asks until it is so, and plays the scheduler meanwhile: there is none here, and a worker admits nothing. */
 async function until(isSo: () => Promise<boolean>): Promise<void> {
   const end = performance.now() + 60_000;
   while (!(await isSo())) {
     if (performance.now() > end) throw new Error("it did not come to pass");
+    await admitLeft(database.deps);
     await delay(50);
   }
 }
