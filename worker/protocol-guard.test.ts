@@ -50,6 +50,10 @@ test("an error that says nothing about functions is no trouble", () => {
   expect(protocol.trouble()).toBeUndefined();
 });
 
+test("a loop gets what its work returns", async () => {
+  expect(await guard().guarding("fire schedules", () => Promise.resolve(250))).toBe(250);
+});
+
 test("a loop's work is not begun while the database does not take the protocol, and is tried while only a function is missing", async () => {
   const protocol = guard();
   const work = vi.fn<() => Promise<void>>().mockRejectedValueOnce(missing).mockResolvedValue();

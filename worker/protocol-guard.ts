@@ -27,7 +27,7 @@ export type ProtocolGuard = {
   /** Hears that a call has worked. */
   worked(call: string): void;
   /** Does a loop's work, and hears how it went; not while the database does not take this program's protocol at all. */
-  guarding(call: string, work: () => Promise<unknown>): Promise<void>;
+  guarding<T>(call: string, work: () => Promise<T>): Promise<T>;
   /** Nothing is awaited any more. */
   stop(): void;
 };
@@ -81,8 +81,9 @@ export function createProtocolGuard(options: {
       const refusal = troubles.get(RANGE);
       if (refusal !== undefined) throw new Error(refusal);
       try {
-        await work();
+        const result = await work();
         remove(call);
+        return result;
       } catch (error) {
         failed(call, error);
         throw error;

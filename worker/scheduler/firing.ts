@@ -7,6 +7,7 @@ import { everyService } from "../every.ts";
 import type { Duties } from "../duties.ts";
 import type { DutyMetrics } from "#lib/obs/duty-metrics.ts";
 import type { Service } from "../lifecycle.ts";
+import type { ProtocolGuard } from "../protocol-guard.ts";
 
 /** Without a word of a change and with nothing due: the net under lost announcements and a database clock that is set. */
 const LOOK_EVERY_MS = 10_000;
@@ -15,7 +16,13 @@ const LOOK_EVERY_MS = 10_000;
  * Sleeps until the next run is due and starts it. Woken when a schedule changes. A timer only decides when to ask; what is due
  * the database says.
  */
-export function firingService(deps: EngineDeps, url: string, duties: Duties, metrics: DutyMetrics): Service {
+export function firingService(
+  deps: EngineDeps,
+  url: string,
+  duties: Duties,
+  metrics: DutyMetrics,
+  protocol: ProtocolGuard,
+): Service {
   let listener: Listener | undefined;
   const firing = everyService({
     name: "fire schedules",
@@ -23,7 +30,7 @@ export function firingService(deps: EngineDeps, url: string, duties: Duties, met
     duties,
     metrics,
     log: deps.log,
-    run: () => fireDueSchedules(deps),
+    run: () => protocol.guarding("fire schedules", () => fireDueSchedules(deps)),
   });
   return {
     name: firing.name,

@@ -68,14 +68,15 @@ export async function runScheduler(
     const loader = createLoader({ deps, dagsDir: settings.dagsDir, env: plainEnv(), plugins });
     const guarded = guardedSweep({ leaseMs: LEASE_MS, probe: () => ping(deps.pool), sweep: () => sweep(deps) });
     const protocol = createProtocolGuard({ log, onOver: stopOnMismatch });
-    const duty = (name: string, everyMs: number, run: () => Promise<unknown>): Service =>
+    /** `run` resolves to the milliseconds after which it wants to be called again, where that is sooner. */
+    const duty = (name: string, everyMs: number, run: () => Promise<number | undefined | void>): Service =>
       everyService({ name, everyMs, duties, metrics, log, run: () => protocol.guarding(name, run) });
     return {
       services: [
         engineService(deps),
         duty("generations", GENERATIONS_EVERY_MS, () => rotateGenerations(deps)),
         { name: "first load", start: () => firstLoad(loader, log), stop: () => Promise.resolve() },
-        firingService(deps, settings.databaseUrl, duties, metrics),
+        firingService(deps, settings.databaseUrl, duties, metrics, protocol),
         duty("overdue schedules", OVERDUE_EVERY_MS, () => checkSchedulesOnTime(deps)),
         duty("load", LOAD_EVERY_MS, () => loader.pass()),
         admissionService(deps, lead, settings.databaseUrl, duties, metrics),
@@ -85,14 +86,7 @@ export async function runScheduler(
         duty("callback queue", CALLBACK_QUEUE_EVERY_MS, () => deps.queue.callbacks.supervise()),
         duty("wait spans", WAIT_SPANS_EVERY_MS, () => deleteOldWaitSpans(deps.pool)),
         duty("expired xcoms", XCOMS_EVERY_MS, () => deleteExpiredXcoms(deps.pool)),
-        everyService({
-          name: "retention",
-          everyMs: RETENTION_EVERY_MS,
-          duties,
-          metrics,
-          log,
-          run: () => deleteExpired(deps),
-        }),
+        duty("retention", RETENTION_EVERY_MS, () => deleteExpired(deps)),
         duty("old history", HISTORY_EVERY_MS, () => dropEmpty(deps)),
         duty("database age", DATABASE_AGE_EVERY_MS, createAgeCheck(deps, metrics.registry)),
         duty("unneeded rows", UNNEEDED_EVERY_MS, createUnneededRows(deps)),

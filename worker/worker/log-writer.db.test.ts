@@ -29,11 +29,11 @@ beforeEach(async () => {
 afterEach(accept);
 
 /** From now on the database refuses rows of this table for which the condition holds. */
-async function refuse(table: string, condition: string): Promise<void> {
+async function refuse(table: string, condition: string, code = "P0001"): Promise<void> {
   await database.pool.query(`
     create or replace function sluice.refuse() returns trigger language plpgsql as $$
     begin
-      if ${condition} then raise exception 'refused'; end if;
+      if ${condition} then raise exception 'refused' using errcode = '${code}'; end if;
       return new;
     end $$`);
   await database.pool.query(
@@ -95,6 +95,32 @@ test("what one attempt cannot store costs no other attempt its output", async ()
   expect(await logOf(other)).toBe("stdout: stored");
   expect(await logOf(one)).toBe(NOTICE(7));
   expect([await losses(one), await losses(other)]).toEqual([[7], [0]]);
+});
+
+test("output that the database refuses for its values is not tried again, so others do not wait", async () => {
+  await refuse("task_log", `new.task_instance_id = ${one.taskInstanceId} and new.stream <> 'system'`, "22003");
+  const { append } = database.deps.logs;
+  let refused = 0;
+  database.deps.logs.append = async (chunks) => {
+    try {
+      await append(chunks);
+    } catch (error) {
+      refused++;
+      throw error;
+    }
+  };
+  try {
+    const [bad, good] = [writer.open(one), writer.open(other)];
+    await bad.write("stdout", Buffer.from("refused"));
+    await good.write("stdout", Buffer.from("stored"));
+    await Promise.all([bad.stored(), good.stored()]);
+  } finally {
+    database.deps.logs.append = append;
+  }
+  // Together with the other's once, and alone once.
+  expect(refused).toBe(2);
+  expect(await logOf(other)).toBe("stdout: stored");
+  expect(await losses(one)).toEqual([7]);
 });
 
 test("the attempt says so also where its log takes nothing at all, not even the notice", async () => {

@@ -1,6 +1,7 @@
 import { runIdOf } from "#lib/domain/ids.ts";
 import { messageOf } from "#lib/domain/errors.ts";
 import type { Claimed } from "#lib/db/claims.ts";
+import { isRefused } from "#lib/db/database-errors.ts";
 import type { LogChunk, LogLoss, LogStream } from "#lib/db/task-logs.ts";
 import type { EngineDeps } from "#lib/engine/deps.ts";
 
@@ -63,13 +64,17 @@ export function createLogWriter(deps: EngineDeps, options: LogWriterOptions): Lo
   /** Those that are not told and recorded yet. */
   let losses: Loss[] = [];
 
-  /** Returns whether `work` succeeded at last. */
+  /**
+   * Returns whether `work` succeeded at last. What the database refuses for its values is refused
+   * again: it is not tried again, because the output of every other attempt waits behind it.
+   */
   const persist = async (work: () => Promise<void>, failing: string): Promise<boolean> => {
     for (let failures = 0; failures < maxFailures; failures++) {
       try {
         await work();
         return true;
       } catch (error) {
+        if (isRefused(error)) return false;
         deps.log.warn({ error: messageOf(error) }, `${failing}; trying again`);
         await new Promise((resolve) => setTimeout(resolve, FLUSH_MS * 2 ** Math.min(failures, 5)));
       }
