@@ -73,7 +73,7 @@ function trigger(): Command {
 async function ended(deps: EngineDeps, runId: string): Promise<DagRun> {
   for (;;) {
     const run = await runOrExit(deps, runId);
-    if (isFinalRunState(run.state)) return run;
+    if (isFinalRunState(run.state) && run.action === null) return run;
     await new Promise((resolve) => setTimeout(resolve, POLL_MS));
   }
 }

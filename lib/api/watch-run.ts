@@ -42,7 +42,8 @@ async function sendUntilFinal(
     const change = sent === undefined ? undefined : runDifference(sent, now);
     if (sent === undefined) await send({ event: "snapshot", data: now });
     else if (change !== undefined) await send({ event: "change", data: change });
-    if (isFinalRunState(now.run.state)) return;
+    // An action may let a run go on that has ended.
+    if (isFinalRunState(now.run.state) && now.run.action === null) return;
     sent = now;
     // A run of many thousand tasks takes long to read; reading may use a fifth of the time, not all of it.
     const restMs = Math.max(MIN_INTERVAL_MS, 4 * (performance.now() - startedMs));

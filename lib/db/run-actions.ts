@@ -33,6 +33,8 @@ export type RunAction = NewAction & {
   done: number;
   /** Since it was asked for. */
   ageMs: number;
+  /** The run has not ended, or a slice of an action was written since. */
+  isRunOpen: boolean;
 };
 
 /**
@@ -73,7 +75,9 @@ export async function readAction(tx: Tx, runId: string): Promise<RunAction | und
   const { rows } = await tx.query<RunAction>({
     name: "read-run-action",
     text: `select run_id as "runId", kind, args, actor, reason, slots, total, done,
-                  (extract(epoch from sluice.clock() - requested_at) * 1000)::float8 as "ageMs"
+                  (extract(epoch from sluice.clock() - requested_at) * 1000)::float8 as "ageMs",
+                  exists (select from sluice.dag_run r left join sluice.run_progress p on p.run_id = r.id
+                           where r.id = $1 and (r.ended_at is null or p.open > 0)) as "isRunOpen"
              from sluice.run_action where run_id = $1`,
     values: [runId],
   });

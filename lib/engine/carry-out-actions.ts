@@ -81,9 +81,9 @@ async function writeStep(tx: Tx, view: RunView, action: RunAction, { slice, prog
   return { outcome: isOver ? "complete" : "open", effects };
 }
 
-/** What is open ends; nothing is decided by its rule any more. */
-function cancelling({ run, graph, tasks }: RunView, action: RunAction, most: number): Step | undefined {
-  if (isFinalRunState(run.state)) return undefined;
+/** What is open ends; nothing is decided by its rule any more. Of a run that had ended, what the replaced action has opened. */
+function cancelling({ graph, tasks }: RunView, action: RunAction, most: number): Step | undefined {
+  if (!action.isRunOpen) return undefined;
   const open = tasks.flatMap(({ state }, ord) => (isFinalTaskState(state) ? [] : [ord]));
   const targets = open.slice(0, most).map((ord): Target => ({ ord, to: "cancelled" }));
   const slice = { ...targetsSlice(graph, tasks, targets), isLast: open.length <= most };

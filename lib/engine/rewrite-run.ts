@@ -54,10 +54,12 @@ export async function writeSlice(
 
 /**
  * A run that has ended goes on only through its DAG's or its backfill's limit, as every other: it is queued, and its tasks are
- * held until it starts.
+ * held until it starts. No slice but the last changes a run's state: a run whose tasks come to the end that it has does not
+ * end again, so that nobody is called twice, its time stays, and its backfill is not reopened.
  */
 function stateAfter(run: LockedRun, graph: VersionGraph, slice: Slice, end: RunState | undefined): RunState {
-  if (slice.isLast && slice.totals.open === 0) return end ?? runVerdict(graph.isLeaf, slice.after);
+  if (!slice.isLast) return run.state;
+  if (slice.totals.open === 0) return end ?? runVerdict(graph.isLeaf, slice.after);
   return isFinalRunState(run.state) ? "queued" : run.state;
 }
 

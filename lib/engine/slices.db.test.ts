@@ -162,7 +162,7 @@ describe("while a run has an action", () => {
     expect(await runState(deps, runId)).toBe("failed");
     await ask(runId, { kind: "clear", args: {} });
     await slice(runId, 2);
-    expect(await runState(deps, runId)).toBe("queued");
+    expect(await runState(deps, runId)).toBe("failed");
     const refused = { code: "action_in_progress" };
     await expect(clearRun(deps, runId, {}, anna)).rejects.toMatchObject(refused);
     await expect(markTask(deps, attempts[0]!.taskInstanceId, "success", anna)).rejects.toMatchObject(refused);
@@ -187,7 +187,7 @@ describe("while a run has an action", () => {
 });
 
 describe("a clear in slices", () => {
-  test("leaves the run queued until its last slice, and goes on where it was", async () => {
+  test("leaves the run as it had ended until its last slice, and goes on where it was", async () => {
     const { deps } = database;
     const { runId, attempts } = await fan("cleared");
     await finish(deps, attempts.map(failed), "worker:w");
@@ -198,7 +198,7 @@ describe("a clear in slices", () => {
       seen.push(await runState(deps, runId));
     }
     expect(seen.length).toBeGreaterThan(2);
-    expect(seen).toEqual([...seen.slice(1).map(() => "queued"), "running"]);
+    expect(seen).toEqual([...seen.slice(1).map(() => "failed"), "running"]);
     const w = await worker(deps, "w");
     expect(await claimAll(deps, w)).toHaveLength(4);
   });

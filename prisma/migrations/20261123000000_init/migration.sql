@@ -362,7 +362,8 @@ create table sluice.parent_ends (
 
 -- What a person asked of a run: committed before any of it is done, without a lock of the run, and deleted with the last slice
 -- of it. While it is there, nothing of the run is started, admitted, claimed or continued; the end of an attempt that runs counts
--- until the slice of its task.
+-- until the slice of its task. A run that had ended keeps its state and its time until the last slice, although some of its tasks
+-- are open: only then is it known whether it goes on, ends in another way, or has the end that it had.
 create table sluice.run_action (
   run_id bigint primary key,
   kind text not null check (kind in ('cancel', 'clear', 'mark', 'kill')),
@@ -661,11 +662,11 @@ create view sluice.backfill_slice as
    order by backfill_id, logical_date, schedule_id, id desc;
 
 -- Who holds a run's tasks: whoever paused the run itself, its backfill or, of a run without one, its DAG; and they are held while
--- the run is queued, having been made to go again.
+-- the run does not go on: while it is queued, having been made to go again, or has ended and an action gives it something to do.
 create view sluice.run_pause as
   select r.id as run_id, r.paused_by as run_paused_by, case when r.backfill_id is null then d.paused_by end as dag_paused_by,
          b.paused_by as backfill_paused_by,
-         r.state = 'queued' or coalesce(r.paused_by, b.paused_by, case when r.backfill_id is null then d.paused_by end) is not null
+         r.state <> 'running' or coalesce(r.paused_by, b.paused_by, case when r.backfill_id is null then d.paused_by end) is not null
            as is_held
     from sluice.dag_run r
     join sluice.dag d on d.id = r.dag_id
