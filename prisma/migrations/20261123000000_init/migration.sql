@@ -828,6 +828,9 @@ begin
                    and (r.backfill_id is null
                         or r.backfill_id not in (select b.id from sluice.backfill b where b.ended_at is null))
                  order by r.ended_at limit most for update of r skip locked);
+  -- A later statement sees an action whose slices were written before the locks above were taken. A run that has ended keeps its
+  -- row as it is until the last of them.
+  gone := array(select g from unnest(gone) g where g not in (select a.run_id from sluice.run_action a));
   deleted := cardinality(gone);
   if deleted = 0 then
     return;
@@ -1035,6 +1038,15 @@ begin
   insert into sluice.event (run_id, from_state, to_state, actor) select id, 'queued', 'running', 'limits' from r;
 end $$;
 
+-- Those of these queued runs, which the caller has locked, that may start, in the order given. The statement that locked them may have
+-- waited for it: a pause and the end of a run change the run, so Postgres judged them again after the wait, but an action is a row of
+-- another table, of which that statement sees what was committed before it began. This one begins after the locks.
+create function sluice.startable(ids bigint[]) returns bigint[] language plpgsql as $$
+begin
+  return array(select i.id from unnest(ids) with ordinality i(id, place)
+                where not exists (select from sluice.run_action x where x.run_id = i.id) order by i.place);
+end $$;
+
 -- How many runs of the DAG go on that its limit counts: without those of backfills, which have limits of their own. But who allows
 -- one run at a time relies on it that no two ever overlap, so there every run counts.
 create function sluice.going_runs(of_dag text, most int) returns bigint language sql stable as $$
@@ -1052,6 +1064,7 @@ language plpgsql as $$
 declare
   room bigint;
   most bigint;
+  wanted bigint[];
 begin
   started := '{}';
   more := false;
@@ -1074,12 +1087,15 @@ begin
                     where dag_id = of_dag and state = 'queued' and backfill_id is null and paused_by is null
                       and not exists (select from sluice.run_action x where x.run_id = r.id)
                     order by id limit greatest(least(room, most), 0) for update of r);
+  wanted := started;
+  started := sluice.startable(wanted);
+  -- What an action has kept from starting leaves room for others.
+  more := cardinality(wanted) = most or cardinality(started) < cardinality(wanted);
   if started <> '{}' then
     perform sluice.begin_runs(started, null, null);
   elsif room > 0 and exists (select from sluice.dag where id = of_dag and max_active_runs = 1) then
     backfills := array(select id from sluice.backfill where dag_id = of_dag and state = 'running' and ended_at is null);
   end if;
-  more := cardinality(started) = most;
 end $$;
 
 -- The workload that is the same but for its priority; null when there is none.
@@ -1103,6 +1119,7 @@ declare
   d sluice.dag;
   room bigint;
   most bigint;
+  wanted bigint[];
   workloads int[];
   others int[];
   becomes text;
@@ -1139,6 +1156,9 @@ begin
                           and not exists (select from sluice.run_action x where x.run_id = r.id)
                         order by logical_date desc, id desc limit greatest(least(room, most), 0) for update of r);
     end if;
+    wanted := started;
+    started := sluice.startable(wanted);
+    more := cardinality(wanted) = most or cardinality(started) < cardinality(wanted);
   end if;
   if started <> '{}' then
     workloads := array(select distinct t.workload_id from sluice.dag_task t
@@ -1149,7 +1169,6 @@ begin
     on conflict do nothing;
     others := array(select sluice.workload_at(w, b.priority) from unnest(workloads) with ordinality x(w, place) order by place);
     perform sluice.begin_runs(started, workloads, others);
-    more := cardinality(started) = most;
   elsif not exists (select from sluice.dag_run r where r.backfill_id = b.id and r.state = 'running')
         and not exists (select from sluice.dag_run r where r.backfill_id = b.id and r.state = 'queued') then
     ended := true;
