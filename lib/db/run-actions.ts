@@ -25,10 +25,14 @@ export type NewAction<K extends ActionKind = ActionKind> = {
   [Kind in K]: { kind: Kind; args: ActionArgs[Kind] };
 }[K] & { actor: string; reason: string | null };
 
-/** `slots`: whose tasks get another state; `total` of them, null before the first slice has found them. */
+/**
+ * `slots`: whose tasks get another state; `total` of them, null before the first slice has found them. `ready`: those whose
+ * tasks were ready and had not begun when it did.
+ */
 export type RunAction = NewAction & {
   runId: string;
   slots: readonly number[];
+  ready: readonly number[];
   total: number | null;
   done: number;
   /** Since it was asked for. */
@@ -48,7 +52,7 @@ export async function insertAction(db: Db, runId: string, action: NewAction): Pr
       insert into sluice.run_action as a (run_id, kind, args, actor, reason) values ($1, $2, $3, $4, $5)
       on conflict (run_id) do update
         set kind = excluded.kind, args = excluded.args, actor = excluded.actor, reason = excluded.reason,
-            requested_at = sluice.clock(), slots = '{}', total = null, done = 0
+            requested_at = sluice.clock(), slots = '{}', ready = '{}', total = null, done = 0
         where excluded.kind = 'cancel' and a.kind <> 'cancel'`,
     values: [runId, action.kind, JSON.stringify(action.args), action.actor, action.reason],
   });
@@ -74,7 +78,7 @@ export async function findActionKind(db: Db, runId: string): Promise<ActionKind 
 export async function readAction(tx: Tx, runId: string): Promise<RunAction | undefined> {
   const { rows } = await tx.query<RunAction>({
     name: "read-run-action",
-    text: `select run_id as "runId", kind, args, actor, reason, slots, total, done,
+    text: `select run_id as "runId", kind, args, actor, reason, slots, ready, total, done,
                   (extract(epoch from sluice.clock() - requested_at) * 1000)::float8 as "ageMs",
                   exists (select from sluice.dag_run r left join sluice.run_progress p on p.run_id = r.id
                            where r.id = $1 and (r.ended_at is null or p.open > 0)) as "isRunOpen"
@@ -84,17 +88,22 @@ export async function readAction(tx: Tx, runId: string): Promise<RunAction | und
   return rows[0];
 }
 
-/** How far an action of a locked run is, unless a cancel has replaced it; `slots` only when the first slice has found them. */
+/** `found`: what the first slice has found, and only that one writes. */
+export type ActionProgress = { found?: Pick<RunAction, "slots" | "ready"> | undefined; total: number; done: number };
+
+/** How far an action of a locked run is, unless a cancel has replaced it. */
 export async function writeProgress(
   tx: Tx,
   runId: string,
   kind: ActionKind,
-  { slots, total, done }: { slots?: readonly number[] | undefined; total: number; done: number },
+  { found, total, done }: ActionProgress,
 ): Promise<void> {
   await tx.query({
     name: "write-action-progress",
-    text: "update sluice.run_action set slots = coalesce($2::int[], slots), total = $3, done = $4 where run_id = $1 and kind = $5",
-    values: [runId, slots ?? null, total, done, kind],
+    text: `update sluice.run_action
+              set slots = coalesce($2::int[], slots), ready = coalesce($3::int[], ready), total = $4, done = $5
+            where run_id = $1 and kind = $6`,
+    values: [runId, found?.slots ?? null, found?.ready ?? null, total, done, kind],
   });
 }
 

@@ -42,19 +42,15 @@ export async function isUnsettled(tx: Tx, runId: string): Promise<boolean> {
 export type ReadTask = RunTask & {
   /** An attempt of it began, or a person marked it, since it was last cleared. */
   hasBegun: boolean;
-  /** It became ready after the run's action was asked for, and has not begun. */
-  isReadySince: boolean;
 };
 
 /** The tasks of a locked run, by ordinal. */
 export async function readTasks(tx: Tx, runId: string): Promise<ReadTask[]> {
-  type Row = { state: TaskState; openParents: number; hasBegun: boolean; isReadySince: boolean };
+  type Row = { state: TaskState; openParents: number; hasBegun: boolean };
   const { rows } = await tx.query<Row>({
     name: "read-tasks",
     text: `
-      select t.state, t.open_parents as "openParents", t.started_at is not null as "hasBegun",
-             coalesce(t.state = 'ready' and t.started_at is null
-                      and t.ready_at > (select requested_at from sluice.run_action where run_id = $1), false) as "isReadySince"
+      select t.state, t.open_parents as "openParents", t.started_at is not null as "hasBegun"
         from sluice.task_instance t
        where t.id >= $1::bigint << 20 and t.id < ($1::bigint + 1) << 20 order by t.id`,
     values: [runId],

@@ -7,6 +7,7 @@ import type { Tx } from "#lib/db/pool.ts";
 import {
   type ActionArgs,
   type ActionKind,
+  type ActionProgress,
   endAction,
   findActionKind,
   readAction,
@@ -65,7 +66,7 @@ async function nothingToDo(tx: Tx, runId: string, kind: ActionKind): Promise<Car
   return { outcome: (await endAction(tx, runId, kind)) ? "unchanged" : "open", effects: NO_EFFECTS };
 }
 
-type Step = { slice: Slice; progress: { slots?: readonly number[] | undefined; total: number; done: number } };
+type Step = { slice: Slice; progress: ActionProgress };
 
 async function writeStep(tx: Tx, view: RunView, action: RunAction, { slice, progress }: Step): Promise<Carried> {
   const { run } = view;
@@ -94,17 +95,19 @@ function cancelling({ graph, tasks }: RunView, action: RunAction, most: number):
 /** Some tasks get another state; when all have it, what waits for them is decided. */
 function moving(view: RunView, action: Exclude<RunAction, { kind: "cancel" }>, most: number): Step | undefined {
   const { graph, tasks } = view;
-  const slots = action.total === null ? slotsOf(view, action) : action.slots;
+  const found = action.total === null ? { slots: slotsOf(view, action), ready: readyOf(view) } : undefined;
+  const { slots, ready } = found ?? action;
   if (slots.length === 0) return undefined;
   const targets = slots
     .slice(action.done, action.done + most)
     .map((ord): Target => ({ ord, to: targetOf(action, ord) }));
   const total = slots.length;
   const done = action.done + targets.length;
-  const progress = { slots: action.total === null ? slots : undefined, total, done };
+  const progress = { found, total, done };
   if (done < total) return { slice: targetsSlice(graph, tasks, targets), progress };
   // An attempt's end may have counted a parent that a later slice has cleared.
-  const undecided = tasks.flatMap(({ isReadySince }, ord) => (isReadySince ? [ord] : []));
+  const wereReady = new Set(ready);
+  const undecided = readyOf(view).filter((ord) => !wereReady.has(ord));
   return { slice: settlingSlice(graph, tasks, { targets, undecided, most }), progress };
 }
 
@@ -125,6 +128,11 @@ function slotsOf(view: RunView, action: Exclude<RunAction, { kind: "cancel" }>):
   if (action.kind === "kill") return isFinalTaskState(task.state) || task.state === "waiting" ? [] : [slot];
   if (task.state === action.args.to) return [];
   return [slot, ...downstream(graph, [slot])].filter((ord, at) => at === 0 || (ord !== slot && isDecided(tasks[ord]!)));
+}
+
+/** The slots whose tasks are ready and have not begun. */
+function readyOf({ tasks }: RunView): number[] {
+  return tasks.flatMap(({ state, hasBegun }, ord) => (state === "ready" && !hasBegun ? [ord] : []));
 }
 
 /** It has its end from its rule: no attempt of it began, and no person marked it, since it was last cleared. */

@@ -2,6 +2,9 @@ import { beforeEach, describe, expect, test } from "vitest";
 import { finishRunning } from "#lib/db/finishes.ts";
 import { type NewAction, insertAction } from "#lib/db/run-actions.ts";
 import { putInQuarantine, readQuarantine } from "#lib/db/quarantine.ts";
+import { inTx } from "#lib/db/tx.ts";
+import { publishVersion } from "#lib/db/versions.ts";
+import { DagSpec } from "#lib/domain/model/dag.ts";
 import { isFinalTaskState } from "#lib/domain/states.ts";
 import { forgetBackfills, nothingBroken } from "#lib/testing/backfills.ts";
 import { testDatabase } from "#lib/testing/database.ts";
@@ -11,6 +14,7 @@ import {
   failed,
   forgetRuns,
   liveAttempts,
+  moveClock,
   publish,
   runState,
   start,
@@ -203,7 +207,7 @@ describe("a clear in slices", () => {
     expect(await claimAll(deps, w)).toHaveLength(4);
   });
 
-  test("decides anew what an end between two slices made ready too early", async () => {
+  test("decides anew what an end between two slices made ready too early, also when the clock is set back", async () => {
     const { deps } = database;
     await publish(deps, "early", { p1: [], p2: [], q: [], child: ["p1", "p2", "q"] });
     const w = await worker(deps, "w");
@@ -213,11 +217,38 @@ describe("a clear in slices", () => {
     // p1 and p2 run again; the child waits for q alone until their slices are written.
     await ask(runId, { kind: "clear", args: { tasks: ["p1", "p2"] } });
     await slice(runId, 1);
+    await moveClock(deps, "-1 hour");
     await finish(deps, [success(attempts[2]!)], "worker:w");
     expect(await states(deps, runId)).toEqual(["waiting", "success", "success", "ready"]);
     await carryOutActions(deps, 1);
     await nothingBroken(deps);
     expect(await states(deps, runId)).toEqual(["queued", "queued", "success", "waiting"]);
+  });
+
+  test("leaves what was ready before it, by whatever clock", async () => {
+    const { deps } = database;
+    const task = (id: string, more: object = {}) => ({ id, type: "bash", config: { command: "true" }, ...more });
+    const tasks = [
+      task("a"),
+      task("b"),
+      task("alarm", { dependsOn: ["a", "b"], triggerRule: "one_failed", queue: "none" }),
+      task("late", { dependsOn: ["a"] }),
+    ];
+    await inTx(deps.pool, (tx) =>
+      publishVersion(tx, DagSpec.parse({ id: "ready", tasks }), { file: "r.yaml", source: "", author: "test" }),
+    );
+    const w = await worker(deps, "w");
+    const runId = await start(deps, "ready");
+    await finish(deps, [failed((await claimAll(deps, w))[0]!)], "worker:w");
+    expect(await states(deps, runId)).toEqual(["failed", "running", "ready", "upstream_failed"]);
+    // The alarm seems to be ready since after the clear was asked for.
+    await moveClock(deps, "-1 hour");
+    for (const most of [5_000, 1]) {
+      await ask(runId, { kind: "clear", args: { onlyFailed: true } });
+      while ((await slice(runId, most)) === "open");
+      expect(await states(deps, runId)).toEqual(["queued", "running", "ready", "waiting"]);
+      await finish(deps, [failed((await claimAll(deps, w))[0]!)], "worker:w");
+    }
   });
 });
 

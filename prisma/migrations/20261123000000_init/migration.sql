@@ -374,6 +374,8 @@ create table sluice.run_action (
   requested_at timestamptz not null default sluice.clock(),
   -- The slots that get another state, in their order, and how many they are; found by the first slice.
   slots int[] not null default '{}',
+  -- The slots that were ready then: a task that an end made ready between two slices is decided anew by the last one.
+  ready int[] not null default '{}',
   total int check (total >= 0),
   -- How many of them have it; when all have, what waits for them is being decided.
   done int not null default 0 check (done >= 0 and done <= coalesce(total, 0))
