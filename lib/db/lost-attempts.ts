@@ -122,18 +122,18 @@ async function release(db: Db, { reason, when = LOST_WHEN[reason], ...options }:
 }
 
 /**
- * The tasks of attempts whose lease has run out, at most 200; none while Postgres itself is younger
- * than a lease.
+ * The tasks of attempts whose lease has run out, the first 200 with an id above `after`; none while
+ * Postgres itself is younger than a lease.
  */
-export async function expiredAttempts(db: Db, leaseMs: number): Promise<string[]> {
+export async function expiredAttempts(db: Db, leaseMs: number, after: string): Promise<string[]> {
   const { rows } = await db.query<{ id: string }>({
     name: "expired-attempts",
     text: `select a.task_instance_id as id from sluice.live_attempt a
-            where a.state = 'running' and ${LOST_WHEN.LEASE_EXPIRED}
+            where a.state = 'running' and ${LOST_WHEN.LEASE_EXPIRED} and a.task_instance_id > $3
               and not exists (select from sluice.quarantine q where q.duty = 'sweep' and q.key = a.task_instance_id::text
                                  and q.retry_at > (select sluice.clock()))
             order by 1 limit ${AT_ONCE}`,
-    values: [null, leaseMs],
+    values: [null, leaseMs, after],
   });
   return rows.map((row) => row.id);
 }

@@ -50,17 +50,27 @@ async function unadmit(
   return rows.map((row) => row.runId);
 }
 
-/** What was handed over to workers that have gone waits for others again, with its reason. */
-export function unadmitAbandoned(db: Db): Promise<string[]> {
-  return unadmit(db, "NO_WORKER", null);
+async function unadmitAll(
+  db: Db,
+  ...which: [keyof typeof TAKEN_BACK_WHEN, readonly string[] | null]
+): Promise<string[]> {
+  const all = new Set<string>();
+  for (let some = await unadmit(db, ...which); some.length > 0; some = await unadmit(db, ...which))
+    for (const runId of some) all.add(runId);
+  return [...all];
 }
 
-/** What was handed over of runs of which a person wants something, and is admitted anew after it. */
+/** What was handed over to workers that have gone waits for others again, with its reason. Returns whose runs they were. */
+export function unadmitAbandoned(db: Db): Promise<string[]> {
+  return unadmitAll(db, "NO_WORKER", null);
+}
+
+/** What was handed over of runs that have an action, and is admitted anew after it. Returns whose runs they were. */
 export function unadmitActing(db: Db): Promise<string[]> {
-  return unadmit(db, "ACTION", null);
+  return unadmitAll(db, "ACTION", null);
 }
 
 /** What was handed over before its run or DAG was paused. */
 export async function unadmitHeld(db: Db, runIds: readonly string[]): Promise<void> {
-  while ((await unadmit(db, "PAUSED", runIds)).length > 0);
+  await unadmitAll(db, "PAUSED", runIds);
 }

@@ -130,6 +130,23 @@ test("a lease does not run out while its worker waits to give the attempt back",
 });
 
 describe("the sweep", () => {
+  test("takes back all in one pass, also behind a batch of which a lock keeps every attempt", async () => {
+    const { deps, pool } = database;
+    await publish(deps, "half", Object.fromEntries(Array.from({ length: 250 }, (_, at) => [`t${at}`, []])));
+    const w = await worker(deps, "w", 500);
+    const first = await start(deps, "half");
+    await start(deps, "half");
+    expect(await claimAll(deps, w)).toHaveLength(500);
+    await setWorkerState(pool, w, "draining");
+    await pool.query("update sluice.live_attempt set lease_until = sluice.clock() - interval '1 s'");
+    const run = await held(deps, (tx) => lockRun(tx, first));
+    await takeBackExpired(deps, 0);
+    expect(await ended()).toMatchObject({ reasons: { LEASE_EXPIRED: 250 }, running: 250 });
+    await run.commit();
+    await takeBackExpired(deps, 0);
+    expect(await ended()).toMatchObject({ reasons: { LEASE_EXPIRED: 500 }, running: 0 });
+  });
+
   test("passes over a run and a task that others hold, and takes the rest", async () => {
     const { deps, pool } = database;
     await running(3);

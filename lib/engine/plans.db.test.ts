@@ -55,7 +55,7 @@ import { handBack, sweep, takeBackExpired } from "./sweep.ts";
 const database = testDatabase();
 const TASKS = 20_000;
 /** What one worker's lane takes at once: its slots and the dispatch window. */
-const SLOTS = 2_400;
+const SLOTS = 4_000;
 const ADMITTED = SLOTS * 1.25;
 const DAGS = 2_000;
 const HISTORY = {

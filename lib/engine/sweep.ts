@@ -59,8 +59,9 @@ async function settleSome(deps: EngineDeps, runId: string): Promise<void> {
 
 /**
  * What runs under an expired lease starts again; nothing while Postgres is younger than a lease of
- * `leaseMs`. All of it in one statement, and when that fails in parts, so that an attempt that
- * cannot be taken back keeps no other from it.
+ * `leaseMs`. A batch is one statement, and when that fails its parts are, so that an attempt that
+ * cannot be taken back keeps no other from it. One pass takes back all, however many workers were
+ * lost at once; what another process has locked is left to the next pass.
  */
 export async function takeBackExpired(deps: EngineDeps, leaseMs: number): Promise<void> {
   const release = async (ids: readonly string[]): Promise<readonly string[]> => {
@@ -69,8 +70,11 @@ export async function takeBackExpired(deps: EngineDeps, leaseMs: number): Promis
     await takeBack(deps, released);
     return [...released.taskInstanceIds, ...released.exhausted.map(({ taskInstanceId }) => taskInstanceId)];
   };
-  const expired = await expiredAttempts(deps.pool, leaseMs);
-  await isolating(deps, "sweep", expired, (id) => id, release);
+  for (let after: string | undefined = "0"; after !== undefined;) {
+    const expired = await expiredAttempts(deps.pool, leaseMs, after);
+    await isolating(deps, "sweep", expired, (id) => id, release);
+    after = expired.at(-1);
+  }
 }
 
 /**
