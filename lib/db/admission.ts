@@ -3,6 +3,10 @@ import type { Standing, TaskClassCache } from "./task-classes.ts";
 
 /** What a full pass has decided, as `sluice.admit_1` takes it. */
 export type AdmissionPlan = {
+  /** Of the lease by which the caller leads admission; null for one that leads nothing. */
+  term: number | null;
+  /** Tasks in quarantine. */
+  apart: string[];
   grants: { class: number; run: string | null; at: number[]; workers: (string | null)[] }[];
   lanes: {
     id: number;
@@ -11,10 +15,6 @@ export type AdmissionPlan = {
     group: number;
     group_room: number;
     own_slots: number;
-    time: number;
-    high: number;
-    medium: number;
-    low: number;
   }[];
   waits: { id: number; code: string; detail: object; on: string[] }[];
   gone: number[];
@@ -31,8 +31,22 @@ export type Admitted = {
   assignedTo: string | null;
 };
 
-/** `at`: when, in milliseconds of the database's clock. */
-export type Applied = { attempts: Admitted[]; granted: number; at: number };
+/** What could not be written: a task instance or a task class, by its id. */
+export type Unwritten = { key: string; error: string };
+
+export type Applied = {
+  attempts: Admitted[];
+  /** How many tasks of the plan were there to admit. */
+  granted: number;
+  /** When, in milliseconds of the database's clock. */
+  at: number;
+  /** Tasks that could not be admitted, by no limit. */
+  failed: Unwritten[];
+  /** Classes whose reason could not be written. */
+  unsaid: Unwritten[];
+  /** Another one leads since, and nothing was done. */
+  isFenced: boolean;
+};
 
 /**
  * Applies a plan in one call, whose transaction holds the admission lock and counts every limit again under it. `granted` tasks were
@@ -81,23 +95,37 @@ export async function admitRunsAtOnce(db: Db, runIds: readonly string[]): Promis
   return rows[0]!;
 }
 
-/** Takes or renews the lease of this name; false while another holder has it. */
-export async function takeLease(db: Db, name: string, holder: string, ms: number): Promise<boolean> {
-  const { rowCount } = await db.query({
+/**
+ * Takes or renews the lease of this name. Returns its term, which fences what the holder writes; undefined while another holder
+ * has it.
+ */
+export async function takeLease(db: Db, name: string, holder: string, ms: number): Promise<number | undefined> {
+  const { rows } = await db.query<{ term: number }>({
     name: "take-lease",
     text: `
       insert into sluice.lease as l (name, holder, until)
       values ($1, $2, sluice.clock() + $3 * interval '1 ms')
-      on conflict (name) do update set holder = excluded.holder, until = excluded.until
-        where l.holder = excluded.holder or l.until < sluice.clock()`,
+      on conflict (name) do update
+        set holder = excluded.holder, until = excluded.until,
+            term = l.term + case when l.holder = excluded.holder then 0 else 1 end
+        where l.holder = excluded.holder or l.until < sluice.clock()
+      returning term`,
     values: [name, holder, ms],
   });
-  return rowCount === 1;
+  return rows[0]?.term;
 }
 
-/** Gives a lease back, so that another holder need not wait for its end. */
+/** Gives a lease back, so that another holder need not wait for its end. The row stays, because terms only grow. */
 export async function giveLeaseBack(db: Db, name: string, holder: string): Promise<void> {
-  await db.query("delete from sluice.lease where name = $1 and holder = $2", [name, holder]);
+  await db.query("update sluice.lease set until = '-infinity' where name = $1 and holder = $2", [name, holder]);
+}
+
+/** Whether some holder has the lease of this name now. */
+export async function isLeaseHeld(db: Db, name: string): Promise<boolean> {
+  const { rowCount } = await db.query("select from sluice.lease where name = $1 and until >= (select sluice.clock())", [
+    name,
+  ]);
+  return rowCount === 1;
 }
 
 /** At most so many tasks become ready in one statement. */
@@ -105,15 +133,18 @@ const DUE_AT_ONCE = 1_000;
 
 /**
  * `retrying` and `deferred` → `ready` for tasks whose time has come, the longest due first, at most 1,000; returns how many, and
- * whether there may be more. Several callers at once are safe.
+ * whether there may be more. Only those of `among`, where that is given. Several callers at once are safe.
  */
-export async function readyDue(db: Db): Promise<{ moved: number; hasMore: boolean }> {
+export async function readyDue(
+  db: Db,
+  among: readonly string[] | null = null,
+): Promise<{ moved: number; hasMore: boolean }> {
   const { rows } = await db.query<{ due: number; moved: number }>({
     name: "ready-due",
     text: `
       with due as materialized (
         select id, state from sluice.task_instance
-         where not_before is not null and not_before <= (select sluice.clock())
+         where not_before is not null and not_before <= (select sluice.clock()) and ($2::bigint[] is null or id = any ($2))
          order by not_before limit $1 for update skip locked),
       moved as (
         update sluice.task_instance t set state = 'ready', ready_at = sluice.clock(), not_before = null
@@ -123,8 +154,18 @@ export async function readyDue(db: Db): Promise<{ moved: number; hasMore: boolea
         insert into sluice.event (run_id, task_instance_id, attempt, from_state, to_state, actor)
         select run_id, id, attempts, before, 'ready', 'retry' from moved where before = 'retrying')
       select (select count(*)::int from due) as due, (select count(*)::int from moved) as moved`,
-    values: [DUE_AT_ONCE],
+    values: [DUE_AT_ONCE, among],
   });
   const { due, moved } = rows[0]!;
   return { moved, hasMore: due === DUE_AT_ONCE };
+}
+
+/** The tasks that `readyDue` would take, of which one cannot be written. */
+export async function dueTasks(db: Db): Promise<string[]> {
+  const { rows } = await db.query<{ id: string }>(
+    `select id from sluice.task_instance
+      where not_before is not null and not_before <= (select sluice.clock()) order by not_before limit $1`,
+    [DUE_AT_ONCE],
+  );
+  return rows.map(({ id }) => id);
 }

@@ -3,6 +3,9 @@ import type { Db } from "./pool.ts";
 /** The duties that leave out single rows which break them, and by what those are named. */
 export const QUARANTINE_KEYS = {
   fire: "schedule",
+  admit: "task instance",
+  waits: "task class",
+  due: "task instance",
   sweep: "task instance",
   settle: "run",
   actions: "run",
@@ -61,6 +64,17 @@ export async function endQuarantine(db: Db, duty: QuarantinedDuty, keys: readonl
     values: [duty, keys],
   });
   return rowCount ?? 0;
+}
+
+/** Forgets tasks that are admitted or gone, and classes of which a regular pass has written the reason or that have none. */
+export async function endQuarantineOfAdmitted(db: Db): Promise<void> {
+  await db.query(
+    `delete from sluice.quarantine q
+      where q.retry_at <= (select sluice.clock())
+        and (q.duty = 'waits'
+             or q.duty = 'admit'
+                and not exists (select from sluice.task_instance t where t.id = q.key::bigint and t.admissible))`,
+  );
 }
 
 /** All of it, the longest there first. */

@@ -17,6 +17,9 @@ export type KeptLane = {
 /** Live workers that serve the same queues, added up: slots, and attempts that they claim ahead of their slots. */
 export type WorkerGroup = { queues: readonly string[]; slots: Record<string, number>; ahead: Record<string, number> };
 
+/** Slots beyond these change nothing, and their sums must fit an integer of the database. */
+const MAX_SLOTS = 100_000_000;
+
 /**
  * The dispatch window is a quarter of the slots and at least one: the next task is at the worker when a slot falls free, and the
  * order is still decided late. Workers whose tasks are short claim some ahead; the window is then twice that, so that the
@@ -35,28 +38,30 @@ export function laneRooms(
   workers: readonly WorkerGroup[],
 ): { lanes: LaneRoom[]; groups: GroupRoom[] } {
   const rooms: LaneRoom[] = [];
+  const sumOf = (some: readonly WorkerGroup[], what: "slots" | "ahead", slotClass: string): number =>
+    Math.min(
+      MAX_SLOTS,
+      some.reduce((sum, worker) => sum + worker[what][slotClass]!, 0),
+    );
   const groups: GroupRoom[] = [];
   for (const [slotClass, members] of Map.groupBy(lanes, (lane) => lane.slotClass)) {
     const groupOf = groupQueues(members, workers, slotClass);
-    const sums = new Map<number, { slots: number; ahead: number }>();
-    for (const worker of workers) {
-      const group = worker.queues.map((queue) => groupOf.get(queue)).find((id) => id !== undefined);
-      if (group === undefined) continue;
-      const { slots, ahead } = sums.get(group) ?? { slots: 0, ahead: 0 };
-      sums.set(group, { slots: slots + worker.slots[slotClass]!, ahead: ahead + worker.ahead[slotClass]! });
-    }
+    const workersOf = Map.groupBy(workers, ({ queues }) =>
+      queues.map((queue) => groupOf.get(queue)).find((id) => id !== undefined),
+    );
     for (const { id, queue, clock } of members) {
       const serving = workers.filter((worker) => worker.queues.includes(queue));
-      const slots = serving.reduce((sum, worker) => sum + worker.slots[slotClass]!, 0);
-      const ahead = serving.reduce((sum, worker) => sum + worker.ahead[slotClass]!, 0);
+      const slots = sumOf(serving, "slots", slotClass);
+      const ahead = sumOf(serving, "ahead", slotClass);
       const groupId = groupOf.get(queue)!;
-      const ownSlots = serving
-        .filter(({ queues }) => queues.length === 1)
-        .reduce((sum, worker) => sum + worker.slots[slotClass]!, 0);
+      const alone = serving.filter(({ queues }) => queues.length === 1);
+      const ownSlots = sumOf(alone, "slots", slotClass);
       rooms.push({ id, lane: `${queue}.${slotClass}`, slots, room: roomOf(slots, ahead), groupId, ownSlots, clock });
     }
     for (const id of new Set(groupOf.values())) {
-      const { slots, ahead } = sums.get(id) ?? { slots: 0, ahead: 0 };
+      const members = workersOf.get(id) ?? [];
+      const slots = sumOf(members, "slots", slotClass);
+      const ahead = sumOf(members, "ahead", slotClass);
       groups.push({ id, slots, room: roomOf(slots, ahead) });
     }
   }

@@ -1,4 +1,4 @@
-import type { Capacity } from "#lib/db/admission-reads.ts";
+import type { Capacity } from "#lib/db/admission-capacity.ts";
 import type { AdmissionPlan } from "#lib/db/admission.ts";
 import type { Standing } from "#lib/db/task-classes.ts";
 import type { Admission, Grant } from "#lib/domain/admission.ts";
@@ -6,6 +6,8 @@ import { type Demand, isParticular, type LaneRoom, type TaskClass } from "#lib/d
 import { blockedOn, type Occupancy, type WaitReason, withHolders } from "#lib/domain/wait-reason.ts";
 
 export type PlanInput = {
+  /** Of the lease by which the caller leads admission; null for one that leads nothing. */
+  term: number | null;
   capacity: Capacity;
   demand: Demand;
   /** Full lanes with something ready whose classes were not read, and why. */
@@ -25,6 +27,8 @@ export function admissionPlan(input: PlanInput): AdmissionPlan {
   const contended = contendedKeys(input, keys.values());
   const stays = (key: string): boolean => input.overRuns === undefined && key.startsWith("run:");
   return {
+    term: input.term,
+    apart: [...capacity.apart.tasks],
     grants: groupGrants(decision.grants),
     lanes: changedLanes(input),
     waits: changedWaits(input, keys),
@@ -44,7 +48,8 @@ function waitNoMore({ demand, standing, decision }: PlanInput): number[] {
 
 /** True when applying the plan would change nothing. */
 export function isEmptyPlan(plan: AdmissionPlan): boolean {
-  return Object.values(plan).every((part) => part.length === 0);
+  const { grants, lanes, waits, gone, contended, free } = plan;
+  return [grants, lanes, waits, gone, contended, free].every((part) => part.length === 0);
 }
 
 const index = new WeakMap<Demand, { lanes: Map<number, LaneRoom>; ready: Map<number, Demand["ready"][number]> }>();
@@ -110,12 +115,12 @@ function groupGrants(grants: readonly Grant[]): AdmissionPlan["grants"] {
   return [...grouped.values()];
 }
 
-function changedLanes({ capacity, demand, decision }: PlanInput): AdmissionPlan["lanes"] {
+/** Rooms only: clocks move in the database, by what is admitted. */
+function changedLanes({ capacity, demand }: PlanInput): AdmissionPlan["lanes"] {
   const kept = new Map(capacity.lanes.map((lane) => [lane.id, lane]));
   const groupRooms = new Map(demand.groups.map(({ id, room }) => [id, room]));
-  return demand.lanes.flatMap(({ id, slots, room, groupId, ownSlots, clock: before }) => {
+  return demand.lanes.flatMap(({ id, slots, room, groupId, ownSlots }) => {
     const was = kept.get(id)!;
-    const clock = decision.clocks.get(id) ?? before;
     const groupRoom = groupRooms.get(groupId)!;
     const isSame =
       was.slots === slots &&
@@ -123,19 +128,19 @@ function changedLanes({ capacity, demand, decision }: PlanInput): AdmissionPlan[
       was.groupId === groupId &&
       was.groupRoom === groupRoom &&
       was.ownSlots === ownSlots;
-    if (isSame && clock === before) return [];
-    return [{ id, slots, room, group: groupId, group_room: groupRoom, own_slots: ownSlots, ...clock }];
+    return isSame ? [] : [{ id, slots, room, group: groupId, group_room: groupRoom, own_slots: ownSlots }];
   });
 }
 
 function changedWaits(
-  { demand, standing, decision }: PlanInput,
+  { capacity, demand, standing, decision }: PlanInput,
   keys: ReadonlyMap<number, string | null>,
 ): AdmissionPlan["waits"] {
   let occupancy: Occupancy[] | undefined;
   return [...decision.waits].flatMap(([id, reason]) => {
     const was = standing.get(id)?.written ?? null;
     const key = keys.get(id)!;
+    if (capacity.apart.classes.has(id)) return [];
     if (was !== null && !was.isOld && was.code === reason.code && was.blockedOn === key) return [];
     occupancy ??= occupancyOf(demand, decision);
     const { code, ...detail } = withHolders(reason, occupancy);

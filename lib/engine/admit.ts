@@ -1,16 +1,17 @@
+import { type Capacity, overRunLimits, readCapacity, readWorkers } from "#lib/db/admission-capacity.ts";
+import { readReadyClasses, readReadyRuns, waitingNoMore } from "#lib/db/admission-classes.ts";
 import {
-  type Capacity,
-  overRunLimits,
-  readCapacity,
-  readReadyClasses,
-  readReadyRuns,
-  readWorkers,
-  waitingNoMore,
-} from "#lib/db/admission-reads.ts";
-import { type AdmissionPlan, type Admitted, applyAdmission, readyDue, rememberApplied } from "#lib/db/admission.ts";
+  type AdmissionPlan,
+  type Admitted,
+  applyAdmission,
+  dueTasks,
+  readyDue,
+  rememberApplied,
+} from "#lib/db/admission.ts";
 import type { Db } from "#lib/db/pool.ts";
+import { endQuarantineOfAdmitted } from "#lib/db/quarantine.ts";
 import type { TaskClassCache } from "#lib/db/task-classes.ts";
-import { retried } from "#lib/db/tx.ts";
+import { inTx, retried } from "#lib/db/tx.ts";
 import { decideAdmission } from "#lib/domain/admission.ts";
 import { createLedger } from "#lib/domain/admission-ledger.ts";
 import { type Demand, isParticular, type LaneRoom, type ReadyClass } from "#lib/domain/demand.ts";
@@ -19,16 +20,26 @@ import { laneRooms } from "#lib/domain/lane-rooms.ts";
 import type { WaitReason } from "#lib/domain/wait-reason.ts";
 import { admissionPlan, isEmptyPlan } from "./admission-plan.ts";
 import type { EngineDeps } from "./deps.ts";
+import { isOfTheData, isolating, quarantine } from "./quarantine.ts";
+
+/** Another scheduler leads admission since the pass began, which has therefore done nothing. */
+export class LeadLost extends Error {
+  constructor() {
+    super("another scheduler leads admission");
+  }
+}
 
 /**
  * A full pass of admission: hands ready task instances to the workers, as far as every limit has room. It reads and decides without
  * a lock and applies the decision in one call. Calls of one process at the same time share a pass. A failed one is logged, not
- * thrown: a scheduler's regular pass is the net. Returns how many were admitted.
+ * thrown: a scheduler's regular pass is the net. Only `LeadLost` is thrown, for a caller that leads by a lease of that `term`.
+ * Returns how many were admitted.
  */
-export async function admit(deps: EngineDeps): Promise<number> {
+export async function admit(deps: EngineDeps, term: number | null = null): Promise<number> {
   try {
-    return await deps.coalesce("admission", () => passes(deps, "open lanes"));
+    return await deps.coalesce("admission", () => passes(deps, "open lanes", term));
   } catch (error) {
+    if (error instanceof LeadLost) throw error;
     deps.log.warn({ error: messageOf(error) }, "an admission pass failed; a scheduler's next regular one covers it");
     return 0;
   }
@@ -36,29 +47,44 @@ export async function admit(deps: EngineDeps): Promise<number> {
 
 /** Makes all tasks ready whose time for the next attempt or look has come, and has them admitted. */
 export async function admitDue(deps: EngineDeps): Promise<void> {
-  if (await readyAllDue(deps)) await admit(deps);
+  if (await readyAllDue(deps, null)) await admit(deps);
 }
 
 /**
  * A scheduler's regular pass: admits what is due or was left behind, and writes down why the rest waits, that of full lanes
  * included. Throws when it fails: there is no net under this one.
  */
-export async function admitLeft(deps: EngineDeps): Promise<void> {
-  await readyAllDue(deps);
-  await deps.coalesce("regular admission", () => passes(deps, "all lanes"));
+export async function admitLeft(deps: EngineDeps, term: number | null = null): Promise<void> {
+  await readyAllDue(deps, term);
+  await deps.coalesce("regular admission", () => passes(deps, "all lanes", term));
 }
 
 /** In slices, so that no number of tasks is too many for one statement; true when some have become ready. */
-async function readyAllDue(deps: EngineDeps): Promise<boolean> {
+async function readyAllDue(deps: EngineDeps, term: number | null): Promise<boolean> {
   let any = false;
   for (let more = true; more;) {
-    const { moved, hasMore } = await retried(() => readyDue(deps.pool));
+    const { moved, hasMore } = await readySomeDue(deps);
     any ||= moved > 0;
     more = hasMore;
     // What is ready already need not wait for the rest.
-    if (more) await admit(deps);
+    if (more) await admit(deps, term);
   }
   return any;
+}
+
+/** Where one of them cannot be written it is left out for a time, and the others become ready. */
+async function readySomeDue(deps: EngineDeps): Promise<{ moved: number; hasMore: boolean }> {
+  try {
+    return await retried(() => readyDue(deps.pool));
+  } catch (error) {
+    if (!isOfTheData(error)) throw error;
+    let moved = 0;
+    await isolating(deps, "due", await dueTasks(deps.pool), String, async (ids) => {
+      // In a transaction: what failed has given its locks up before the others are tried.
+      moved += (await inTx(deps.pool, (tx) => readyDue(tx, ids))).moved;
+    });
+    return { moved, hasMore: false };
+  }
 }
 
 /** A pass over lanes with room reads no class of the others; one over all lanes says why these wait, too. */
@@ -67,22 +93,35 @@ type Scope = "open lanes" | "all lanes";
 /** Passes of one call: each one that admits may find that there was more of a class than it knew of. */
 const MAX_PASSES = 20;
 
-async function passes(deps: EngineDeps, scope: Scope): Promise<number> {
+async function passes(deps: EngineDeps, scope: Scope, term: number | null): Promise<number> {
   let sum = 0;
   for (let n = 0; n < MAX_PASSES; n++) {
-    const { plan, again } = await planAdmission(deps.pool, deps.caches.classes, scope, n);
-    if (isEmptyPlan(plan)) break;
-    const applied = await retried(() => applyAdmission(deps.pool, plan));
-    rememberApplied(deps.caches.classes, plan, applied.at);
-    const { attempts, granted } = applied;
-    sum += attempts.length;
-    announceAdmitted(deps, attempts);
-    const wasRefused = attempts.length < granted || (plan.grants.length > 0 && granted === 0);
-    // What ended between the reading and this commit did not know that anything waits for it, and asked for no pass.
-    const isFirstToSay = plan.contended.length > 0;
-    if (!isFirstToSay && (attempts.length === 0 || !(again || wasRefused))) break;
+    const { plan, again, hasApart } = await planAdmission(deps.pool, deps.caches.classes, scope, n, term);
+    const isOver = isEmptyPlan(plan) || (await applied(deps, plan, again, (admitted) => (sum += admitted)));
+    if (hasApart && scope === "all lanes") await endQuarantineOfAdmitted(deps.pool);
+    if (isOver) break;
   }
   return sum;
+}
+
+/** Applies a plan and does what follows from it; false when another pass is wanted. */
+async function applied(
+  deps: EngineDeps,
+  plan: AdmissionPlan,
+  again: boolean,
+  count: (admitted: number) => void,
+): Promise<boolean> {
+  const { attempts, granted, at, failed, unsaid, isFenced } = await retried(() => applyAdmission(deps.pool, plan));
+  if (isFenced) throw new LeadLost();
+  rememberApplied(deps.caches.classes, plan, at);
+  count(attempts.length);
+  announceAdmitted(deps, attempts);
+  for (const { key, error } of failed) await quarantine(deps, "admit", key, new Error(error));
+  for (const { key, error } of unsaid) await quarantine(deps, "waits", key, new Error(error));
+  const wasRefused = attempts.length < granted || (plan.grants.length > 0 && granted === 0);
+  // What ended between the reading and this commit did not know that anything waits for it, and asked for no pass.
+  const isFirstToSay = plan.contended.length > 0;
+  return !isFirstToSay && failed.length === 0 && (attempts.length === 0 || !(again || wasRefused));
 }
 
 /** Tells workers of what they may claim, and pages of the runs, after the commit. */
@@ -99,14 +138,15 @@ function announceAdmitted({ notifier }: EngineDeps, attempts: readonly Admitted[
 
 /**
  * What a pass would do now: reads and decides, and writes nothing. `again`: there may be room for more than was known of, and the
- * `nth` pass of one call, from 0, looks further.
+ * `nth` pass of one call, from 0, looks further. `hasApart`: something is in quarantine.
  */
 export async function planAdmission(
   db: Db,
   cache: TaskClassCache,
   scope: Scope,
   nth = 0,
-): Promise<{ plan: AdmissionPlan; again: boolean }> {
+  term: number | null = null,
+): Promise<{ plan: AdmissionPlan; again: boolean; hasApart: boolean }> {
   const capacity = await readCapacity(db, cache);
   const { lanes, groups } = laneRooms(capacity.lanes, capacity.workers);
   const { pools, dags, systemLimit, live } = capacity;
@@ -122,16 +162,18 @@ export async function planAdmission(
     ready: [],
   };
   const { read, unread } = lanesToRead(empty, capacity, scope);
-  // What others have changed is known again once a second.
-  if (scope === "all lanes") cache.standing.clear();
-  const ready = read.length > 0 ? await readReadyClasses(db, cache, read, nth) : [];
-  const demand = await withRunsAndWorkers(db, { ...empty, ready });
+  // What others have changed is known again once a second. In a map of its own: another pass may be going on over the old one.
+  if (scope === "all lanes") cache.standing = new Map();
+  const { standing } = cache;
+  const apart = [...capacity.apart.tasks];
+  const ready = read.length > 0 ? await readReadyClasses(db, { ...cache, standing }, read, nth, apart) : [];
+  const demand = await withRunsAndWorkers(db, { ...empty, ready }, apart);
   const decision = decideAdmission(demand);
   const isRegular = scope === "all lanes";
   const gone = isRegular ? await waitingNoMore(db) : [];
   const overRuns = isRegular ? await keysOfOverRuns(db, demand) : undefined;
-  const plan = admissionPlan({ capacity, demand, unread, standing: cache.standing, decision, gone, overRuns });
-  return { plan, again: decision.again };
+  const plan = admissionPlan({ term, capacity, demand, unread, standing, decision, gone, overRuns });
+  return { plan, again: decision.again, hasApart: capacity.apart.isKnown };
 }
 
 function lanesToRead(
@@ -152,12 +194,13 @@ function lanesToRead(
 }
 
 /** What only some classes need: their ready tasks by run, and each worker with what is free of it. */
-async function withRunsAndWorkers(db: Db, demand: Demand): Promise<Demand> {
+async function withRunsAndWorkers(db: Db, demand: Demand, apart: readonly string[]): Promise<Demand> {
   const limited = demand.ready.filter(({ dagId }) => (demand.dags.get(dagId)?.runLimit ?? null) !== null);
   const workers = demand.ready.some(isParticular) ? await readWorkers(db) : [];
   if (limited.length === 0) return { ...demand, workers };
   const most = Math.max(...demand.lanes.map(({ room }) => room));
-  const { runs, live } = await readReadyRuns(db, limited, most, (dagId) => demand.dags.get(dagId)!.runLimit!);
+  const limitOf = (dagId: string): number => demand.dags.get(dagId)!.runLimit!;
+  const { runs, live } = await readReadyRuns(db, limited, most, limitOf, apart);
   const ready = demand.ready.map((of): ReadyClass => {
     const found = runs.get(of.id);
     if (found === undefined) return of;

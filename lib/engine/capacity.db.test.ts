@@ -1,6 +1,6 @@
 import { randomUUID } from "node:crypto";
 import { beforeEach, describe, expect, test } from "vitest";
-import { readReadyClasses } from "#lib/db/admission-reads.ts";
+import { readReadyClasses } from "#lib/db/admission-classes.ts";
 import { upsertPool } from "#lib/db/pools.ts";
 import { setSystemLimit } from "#lib/db/system-limits.ts";
 import { inTx } from "#lib/db/tx.ts";
@@ -155,7 +155,7 @@ describe("capacity", () => {
     await start(deps, "window");
     const { rows } = await deps.pool.query<{ id: number }>("select id from sluice.lane");
     const lanes = rows.map(({ id }) => ({ id, room: 2 }));
-    expect(await readReadyClasses(deps.pool, deps.caches.classes, lanes, 0)).toMatchObject([
+    expect(await readReadyClasses(deps.pool, deps.caches.classes, lanes, 0, [])).toMatchObject([
       { dagId: "window", ready: 4, hasMore: true },
     ]);
   });

@@ -1,11 +1,15 @@
-import { giveLeaseBack, takeLease } from "#lib/db/admission.ts";
-import { admit, admitLeft } from "./admit.ts";
+import { giveLeaseBack, isLeaseHeld, takeLease } from "#lib/db/admission.ts";
+import { messageOf } from "#lib/domain/errors.ts";
+import { admit, admitLeft, LeadLost } from "./admit.ts";
 import type { EngineDeps } from "./deps.ts";
 
 const LEASE = "admission";
 
 /** A scheduler that leads no more is replaced after this; until then each commit is admitted by its net. */
 const LEASE_MS = 5_000;
+
+/** A scheduler whose passes fail lets at most so many of its turns go by before it tries to lead again. */
+const MAX_TURNS_OUT = 5;
 
 /** One scheduler's part in admission: of all of them one leads, and the others only see to it that one does. */
 export type AdmissionLead = {
@@ -20,24 +24,61 @@ export type AdmissionLead = {
 };
 
 /**
- * The lead of the scheduler `holder`. A leader that hangs in a pass keeps the lead no longer than its lease; two that both believe they lead do no harm, since limits are counted under a lock.
+ * The lead of the scheduler `holder`. A leader that hangs in a pass keeps the lead no longer than its lease. One that was stopped and
+ * goes on writes nothing, because its term is over. One whose regular pass fails gives the lead back and lets some of its
+ * turns go by, one more after each failure: what fails here may work elsewhere.
  */
 export function createAdmissionLead(holder: string): AdmissionLead {
-  let leads = false;
+  /** Of the lease that this scheduler has, as far as it knows. */
+  let term: number | undefined;
+  let failures = 0;
+  let turnsOut = 0;
+  let lastError = "";
+
+  /** False when another scheduler leads. */
+  const passes = async (pass: (term: number) => Promise<unknown>): Promise<boolean> => {
+    if (term === undefined) return false;
+    try {
+      await pass(term);
+      return true;
+    } catch (error) {
+      if (!(error instanceof LeadLost)) throw error;
+      term = undefined;
+      return false;
+    }
+  };
+
+  const sitOut = async (deps: EngineDeps): Promise<void> => {
+    turnsOut--;
+    if (!(await isLeaseHeld(deps.pool, LEASE)))
+      throw new Error(`no scheduler leads admission, here it failed: ${lastError}`);
+  };
+
   return {
     async turn(deps) {
-      leads = await takeLease(deps.pool, LEASE, holder, LEASE_MS);
-      if (leads) await admitLeft(deps);
+      if (turnsOut > 0) return sitOut(deps);
+      term = await takeLease(deps.pool, LEASE, holder, LEASE_MS);
+      try {
+        await passes((of) => admitLeft(deps, of));
+        failures = 0;
+      } catch (error) {
+        term = undefined;
+        failures++;
+        turnsOut = Math.min(failures, MAX_TURNS_OUT);
+        lastError = messageOf(error);
+        // Where the database is away, the lease ends by itself.
+        await giveLeaseBack(deps.pool, LEASE, holder).catch(() => undefined);
+        throw error;
+      }
     },
     async request(deps) {
-      if (leads) await admit(deps);
-      else await announceRequest(deps);
+      if (!(await passes((of) => admit(deps, of)))) await announceRequest(deps);
     },
     async requested(deps) {
-      if (leads) await admit(deps);
+      await passes((of) => admit(deps, of));
     },
     async leave(deps) {
-      leads = false;
+      term = undefined;
       await giveLeaseBack(deps.pool, LEASE, holder);
     },
   };

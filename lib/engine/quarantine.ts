@@ -149,7 +149,7 @@ function isTimeout(error: unknown): boolean {
  * Of Postgres' errors: data it cannot hold (22), what breaks a constraint (23), what is too much for a limit (54), what a
  * function raises (P0), and what takes too long; of others, all but those of the connection.
  */
-function isOfTheData(error: unknown): boolean {
+export function isOfTheData(error: unknown): boolean {
   if (isDatabaseUnreachable(error)) return false;
   return isDatabaseError(error) ? /^(22|23|54|P0|57014)/.test(error.code ?? "") : true;
 }

@@ -164,6 +164,23 @@ create trigger limits_since before update on sluice.pool for each row
 create trigger limits_since before update on sluice.system_limit for each row
   when (old.value <> new.value) execute function sluice.renew_limits_since();
 
+-- Asks the scheduler that leads admission for a pass when this commits: there may be room, or less. Triggers and not callers,
+-- because limits are changed by publishing, rollbacks, commands and people with SQL.
+create function sluice.ask_for_pass() returns trigger language plpgsql as $$
+begin
+  perform pg_notify('sluice_admission', 'pass');
+  return null;
+end $$;
+create trigger ask_for_pass after update on sluice.dag for each row
+  when ((old.max_active_tasks, old.max_active_tasks_per_run) is distinct from (new.max_active_tasks, new.max_active_tasks_per_run))
+  execute function sluice.ask_for_pass();
+create trigger ask_for_pass after insert or delete on sluice.pool for each row execute function sluice.ask_for_pass();
+create trigger ask_for_pass_after_change after update on sluice.pool for each row
+  when (old.slots <> new.slots) execute function sluice.ask_for_pass();
+create trigger ask_for_pass after insert or delete on sluice.system_limit for each row execute function sluice.ask_for_pass();
+create trigger ask_for_pass_after_change after update on sluice.system_limit for each row
+  when (old.value <> new.value) execute function sluice.ask_for_pass();
+
 -- Why ready tasks of a workload are not admitted; written by full passes of admission, when it changes.
 create table sluice.workload_wait (
   workload_id int primary key,
@@ -198,6 +215,9 @@ create table sluice.contention (
 create table sluice.lease (
   name text primary key,
   holder text not null,
+  -- Grows when another holder takes it. What a holder of an earlier term still writes is refused: it may have been stopped
+  -- between its last look at the lease and its writing.
+  term int not null default 1,
   until timestamptz not null
 ) with (fillfactor = 50);
 
@@ -1550,27 +1570,90 @@ begin
   return result;
 end $$;
 
+-- How a lane's clock moves on with one more task of this priority: as `advanceClock` of lib/domain/lane-clock.ts does, with which a
+-- property test compares it. `state` is null before the first task; then the clock [time, high, medium, low] is `clock`.
+create function sluice.advance_clock(state bigint[], clock bigint[], priority text) returns bigint[] language plpgsql immutable as $$
+declare
+  now bigint[] := coalesce(state, clock);
+  at int := case priority when 'high' then 2 when 'medium' then 3 else 4 end;
+  start bigint := greatest(now[1], now[at]);
+begin
+  now[1] := start;
+  now[at] := start + case priority when 'high' then 1 when 'medium' then 4 else 16 end;
+  return now;
+end $$;
+create aggregate sluice.clock_after(bigint[], text) (sfunc = sluice.advance_clock, stype = bigint[]);
+
+-- Admits these tasks as admit_tasks does, but for those that cannot be written: they are found by halves, so that one of them
+-- keeps none of the others from being admitted. `failed` [{ key, error }] names them. At most ten are looked for in a call; what is
+-- beside these is ready for the next one, which leaves them out. Where nothing at all can be written no task is blamed: then
+-- it fails.
+create function sluice.admit_apart(ids bigint[], workers text[], out born jsonb, out failed jsonb) language plpgsql as $$
+declare
+  -- Ranges of places that are still to be admitted, the next one last.
+  froms int[] := array[1];
+  tos int[] := array[cardinality(ids)];
+  a int;
+  z int;
+begin
+  born := '[]';
+  failed := '[]';
+  while cardinality(froms) > 0 loop
+    a := froms[cardinality(froms)];
+    z := tos[cardinality(tos)];
+    froms := trim_array(froms, 1);
+    tos := trim_array(tos, 1);
+    begin
+      born := born || sluice.admit_tasks(ids[a:z], workers[a:z], true);
+    exception when data_exception or integrity_constraint_violation or program_limit_exceeded or plpgsql_error then
+      if jsonb_array_length(failed) >= 10 then
+        continue;
+      elsif a = z then
+        failed := failed || jsonb_build_object('key', ids[a]::text, 'error', sqlerrm);
+      else
+        froms := froms || ((a + z) / 2 + 1) || a;
+        tos := tos || z || (a + z) / 2;
+      end if;
+    end;
+  end loop;
+  if born = '[]' and jsonb_array_length(failed) > 1
+     and (select count(distinct f ->> 'error') from jsonb_array_elements(failed) f) = 1 then
+    raise exception '%', failed -> 0 ->> 'error';
+  end if;
+end $$;
+
 -- Applies what a full pass has decided, in one call. `plan`:
+--   term    of the lease by which the caller leads admission; null for one that leads nothing
 --   grants  [{ class, run, at, workers }]: as many of the oldest ready tasks of the class (in the run, where one is named) as there
 --           are places in `at`; `workers` names the worker of each, where it is a certain one
---   lanes   [{ id, slots, room, group, group_room, own_slots, time, high, medium, low }]: lanes of which any of that has changed
+--   apart   [id]: tasks in quarantine
+--   lanes   [{ id, slots, room, group, group_room, own_slots }]: lanes of which any of that has changed
 --   waits   [{ id, code, detail, on }]: classes whose reason is to be written; gone [id]: those that wait no more
 --   contended, free [key]: keys of sluice.contention to insert and to delete
--- Returns { attempts, granted, at }: what was admitted, how many were to be, and when, in milliseconds.
+-- Returns { attempts, granted, at, failed, unsaid, isFenced }: what was admitted, how many were to be, when, in milliseconds, and
+-- which tasks and which classes' reasons could not be written, as [{ key, error }]. Fenced: another one leads, and nothing was done.
 create function sluice.admit_1(plan jsonb) returns jsonb language plpgsql as $$
 declare
   picked bigint[];
   their_workers text[];
+  apart bigint[] := array(select e::bigint from jsonb_array_elements_text(plan -> 'apart') e);
   born jsonb := '[]';
+  failed jsonb := '[]';
+  unsaid jsonb;
 begin
   -- Any number that no other user of advisory locks in this database takes: "slui" in ASCII. Held to the end of this call.
   perform pg_advisory_xact_lock(1936487785);
 
+  -- A leader that was stopped continues with what it decided then. Counts would hold, but rooms, reasons and keys would be of then.
+  if plan ->> 'term' is not null
+     and not exists (select from sluice.lease where name = 'admission' and term = (plan ->> 'term')::int) then
+    return jsonb_build_object('attempts', born, 'granted', 0, 'at', 0, 'failed', failed, 'unsaid', '[]'::jsonb,
+                              'isFenced', true);
+  end if;
+
   update sluice.lane l
-     set slots = x.slots, room = x.room, group_id = x."group", group_room = x.group_room, own_slots = x.own_slots, time = x.time, high = x.high,
-         medium = x.medium, low = x.low
-    from jsonb_to_recordset(plan -> 'lanes')
-           as x(id int, slots int, room int, "group" int, group_room int, own_slots int, time bigint, high bigint, medium bigint, low bigint)
+     set slots = x.slots, room = x.room, group_id = x."group", group_room = x.group_room, own_slots = x.own_slots
+    from jsonb_to_recordset(plan -> 'lanes') as x(id int, slots int, room int, "group" int, group_room int, own_slots int)
    where l.id = x.id;
 
   if plan -> 'grants' <> '[]' then
@@ -1592,26 +1675,69 @@ begin
                      where t.admissible and t.lane_id = w.lane_id and t.workload_id = g.class
                        and t.id >= coalesce(g.run << 20, 0)
                        and t.id < coalesce((g.run + 1) << 20, 9223372036854775807)
+                       and t.id <> all (apart)
                        and not exists (select from sluice.run_action a where a.run_id = t.run_id)
                      order by t.id limit cardinality(g.at) for update of t skip locked) p) t
         offset 0) r;
     if picked is not null then
-      born := sluice.admit_tasks(picked, their_workers, true);
+      select x.born, x.failed into born, failed from sluice.admit_apart(picked, their_workers) x;
+      -- Clocks move by what was admitted, not by what was decided: a priority whose tasks were refused has had nothing.
+      update sluice.lane l
+         set time = x.clock[1], high = x.clock[2], medium = x.clock[3], low = x.clock[4]
+        from (select a.lane_id,
+                     sluice.clock_after(array[k.time, k.high, k.medium, k.low], w.priority order by a.seq) as clock
+                from jsonb_array_elements(born) b
+                join sluice.live_attempt a on a.task_instance_id = (b ->> 'taskInstanceId')::bigint
+                join sluice.workload w on w.id = a.workload_id
+                join sluice.lane k on k.id = a.lane_id
+               group by a.lane_id) x
+       where l.id = x.lane_id;
       -- Who publishes a DAG may have its classes' rows: theirs keep their time.
       update sluice.workload w set last_admitted_at = sluice.clock()
        where w.id = any (array(
          select p.id from sluice.workload p
-          where p.id = any (array(select distinct t.workload_id from sluice.task_instance t
-                                   where t.id in (select (a ->> 'taskInstanceId')::bigint from jsonb_array_elements(born) a)))
+          where p.id = any (array(select distinct a.workload_id from sluice.live_attempt a
+                                   where a.task_instance_id in (
+                                     select (b ->> 'taskInstanceId')::bigint from jsonb_array_elements(born) b)))
           order by p.id for no key update skip locked));
     end if;
   end if;
 
-  perform sluice.note_waits(plan -> 'waits', plan -> 'gone');
+  unsaid := sluice.note_waits_apart(plan -> 'waits', plan -> 'gone');
   delete from sluice.contention where key in (select jsonb_array_elements_text(plan -> 'free'));
   insert into sluice.contention (key) select jsonb_array_elements_text(plan -> 'contended') on conflict do nothing;
   return jsonb_build_object('attempts', born, 'granted', coalesce(cardinality(picked), 0),
-                            'at', date_part('epoch', sluice.clock()) * 1000);
+                            'at', date_part('epoch', sluice.clock()) * 1000, 'failed', failed, 'unsaid', unsaid,
+                            'isFenced', false);
+end $$;
+
+-- Writes reasons as note_waits does, class by class where one of them cannot be written; returns those [{ key, error }].
+create function sluice.note_waits_apart(waits jsonb, gone jsonb) returns jsonb language plpgsql as $$
+declare
+  one jsonb;
+  failed jsonb := '[]';
+begin
+  begin
+    perform sluice.note_waits(waits, gone);
+    return failed;
+  exception when data_exception or integrity_constraint_violation or program_limit_exceeded or plpgsql_error then
+    null;
+  end;
+  for one in select jsonb_build_array(w) from jsonb_array_elements(waits) w loop
+    begin
+      perform sluice.note_waits(one, '[]');
+    exception when data_exception or integrity_constraint_violation or program_limit_exceeded or plpgsql_error then
+      failed := failed || jsonb_build_object('key', one -> 0 ->> 'id', 'error', sqlerrm);
+    end;
+  end loop;
+  for one in select jsonb_build_array(g) from jsonb_array_elements(gone) g loop
+    begin
+      perform sluice.note_waits('[]', one);
+    exception when data_exception or integrity_constraint_violation or program_limit_exceeded or plpgsql_error then
+      failed := failed || jsonb_build_object('key', one ->> 0, 'error', sqlerrm);
+    end;
+  end loop;
+  return failed;
 end $$;
 
 -- Writes why classes wait, and a span for each reason that is over. What lasted for less than a second is no span: under load a
