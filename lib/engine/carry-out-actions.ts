@@ -2,7 +2,7 @@ import { downstream, upstream } from "#lib/domain/lineage.ts";
 import { settlingSlice, type Slice, type Target, targetsSlice } from "#lib/domain/rewrite.ts";
 import { isFinalRunState, isFinalTaskState, type TaskState } from "#lib/domain/states.ts";
 import { AppError } from "#lib/domain/errors.ts";
-import { reopenBackfill } from "#lib/db/backfills.ts";
+import { reopenBackfill } from "#lib/db/backfill/state.ts";
 import type { Tx } from "#lib/db/pool.ts";
 import {
   type ActionArgs,

@@ -1,5 +1,5 @@
 import { beforeEach, describe, expect, test } from "vitest";
-import { advance } from "#lib/db/backfills.ts";
+import { advance } from "#lib/db/backfill/advance.ts";
 import { activateRuns } from "#lib/db/runs.ts";
 import { inTx, retried } from "#lib/db/tx.ts";
 import { publishVersion } from "#lib/db/versions.ts";

@@ -1,5 +1,5 @@
 import { beforeEach, describe, expect, test } from "vitest";
-import { advance } from "#lib/db/backfills.ts";
+import { advance } from "#lib/db/backfill/advance.ts";
 import { finishRunning } from "#lib/db/finishes.ts";
 import { deleteSlice } from "#lib/db/retention.ts";
 import { insertAction } from "#lib/db/run-actions.ts";

@@ -1,4 +1,4 @@
-import { advance } from "#lib/db/backfills.ts";
+import { advance } from "#lib/db/backfill/advance.ts";
 import { retried } from "#lib/db/tx.ts";
 import { admitStarted } from "../admit-started.ts";
 import type { EngineDeps } from "../deps.ts";

@@ -1,7 +1,8 @@
 import { beforeEach, describe, expect, test } from "vitest";
 import { finishRunning } from "#lib/db/finishes.ts";
 import { listBackfillEvents } from "#lib/db/backfill-reads.ts";
-import { cancelQueuedRuns, lockBackfill, writeBackfillState } from "#lib/db/backfills.ts";
+import { cancelQueuedRuns } from "#lib/db/backfill/cancel.ts";
+import { lockBackfill, writeBackfillState } from "#lib/db/backfill/state.ts";
 import { inTx } from "#lib/db/tx.ts";
 import { runIdOf } from "#lib/domain/ids.ts";
 import {

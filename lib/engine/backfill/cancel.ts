@@ -1,6 +1,7 @@
 import { AppError } from "#lib/domain/errors.ts";
 import { isFinalBackfillState } from "#lib/domain/states.ts";
-import { cancelQueuedRuns, goingRuns, lockBackfill, writeBackfillState } from "#lib/db/backfills.ts";
+import { cancelQueuedRuns, goingRuns } from "#lib/db/backfill/cancel.ts";
+import { lockBackfill, writeBackfillState } from "#lib/db/backfill/state.ts";
 import { inTx } from "#lib/db/tx.ts";
 import type { EngineDeps } from "../deps.ts";
 import { effects } from "../effects.ts";

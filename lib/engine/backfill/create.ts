@@ -2,7 +2,7 @@ import { toMake } from "#lib/domain/backfill/plan.ts";
 import { canonicalJson, type Json, sha256 } from "#lib/domain/canonical.ts";
 import { AppError, messageOf } from "#lib/domain/errors.ts";
 import type { Priority } from "#lib/domain/model/task.ts";
-import { findBackfillKey, insertBackfill, queueBackfillRuns } from "#lib/db/backfills.ts";
+import { findBackfillKey, insertBackfill, queueBackfillRuns } from "#lib/db/backfill/make.ts";
 import type { Tx } from "#lib/db/pool.ts";
 import { lockSchedules } from "#lib/db/schedules.ts";
 import { inTx } from "#lib/db/tx.ts";

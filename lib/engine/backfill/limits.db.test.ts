@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { advance } from "#lib/db/backfills.ts";
+import { advance } from "#lib/db/backfill/advance.ts";
 import { activateRuns } from "#lib/db/runs.ts";
 import { retried } from "#lib/db/tx.ts";
 import { backfill, january, nothingBroken, publishDaily, shown } from "#lib/testing/backfills.ts";

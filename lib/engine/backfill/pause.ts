@@ -1,6 +1,6 @@
 import { AppError } from "#lib/domain/errors.ts";
 import type { BackfillState } from "#lib/domain/states.ts";
-import { holdBackfillTasks, lockBackfill, writeBackfillState } from "#lib/db/backfills.ts";
+import { holdBackfillTasks, lockBackfill, writeBackfillState } from "#lib/db/backfill/state.ts";
 import { inTx } from "#lib/db/tx.ts";
 import type { EngineDeps } from "../deps.ts";
 import { effects } from "../effects.ts";

@@ -7,7 +7,7 @@ import { storableJson } from "#lib/domain/output.ts";
 import { paramValues } from "#lib/domain/param-values.ts";
 import { compileDefinition } from "#lib/domain/schedule/definition.ts";
 import { runHistory } from "#lib/db/backfill-reads.ts";
-import { type BackfillGround, latestRuns, readBackfillGround } from "#lib/db/backfills.ts";
+import { type BackfillGround, latestRuns, readBackfillGround } from "#lib/db/backfill/ground.ts";
 import type { Db } from "#lib/db/pool.ts";
 
 export type BackfillRequest = {

@@ -1,11 +1,7 @@
 import { AppError } from "#lib/domain/errors.ts";
-import {
-  lockBackfill,
-  queueBackfillRuns,
-  readBackfillGround,
-  unluckySlices,
-  writeBackfillState,
-} from "#lib/db/backfills.ts";
+import { readBackfillGround, unluckySlices } from "#lib/db/backfill/ground.ts";
+import { queueBackfillRuns } from "#lib/db/backfill/make.ts";
+import { lockBackfill, writeBackfillState } from "#lib/db/backfill/state.ts";
 import type { Tx } from "#lib/db/pool.ts";
 import { findBackfill } from "#lib/db/backfill-reads.ts";
 import { lockSchedules } from "#lib/db/schedules.ts";

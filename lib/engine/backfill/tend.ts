@@ -1,4 +1,4 @@
-import { neglectedBackfills } from "#lib/db/backfills.ts";
+import { neglectedBackfills } from "#lib/db/backfill/advance.ts";
 import type { EngineDeps } from "../deps.ts";
 import { effects } from "../effects.ts";
 import { followUp } from "../follow-up.ts";
