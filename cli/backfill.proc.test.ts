@@ -129,7 +129,7 @@ describe("backfills from the command line", () => {
     expect((await sluice("pause", id)).stdout).toBe(`backfill ${id} is paused\n`);
     expect((await sluice("show", id)).stdout).toContain(", paused by cli:");
     expect((await sluice("resume", id)).stdout).toBe(`backfill ${id} goes on\n`);
-    expect((await sluice("cancel", id)).stdout).toBe(`backfill ${id} is cancelled\n`);
+    expect((await sluice("cancel", id)).stdout).toBe(`backfill ${id} is being cancelled\n`);
     expect(await sluice("cancel", id)).toMatchObject({ code: 1, stdout: `backfill ${id} has ended already\n` });
     expect(await sluice("pause", id)).toMatchObject({ code: 1, stdout: `backfill ${id} is cancelled\n` });
     expect((await sluice("list", "--dag", "etl")).stdout).toMatch(

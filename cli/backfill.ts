@@ -81,7 +81,7 @@ function cancel(): Command {
   return change("cancel", "End all runs of a backfill that have not ended.", async (deps, id, actor) => {
     const { cancelBackfill } = await import("#lib/engine/backfill/cancel.ts");
     const changed = await cancelBackfill(deps, id, actor);
-    return { changed, says: changed ? "is cancelled" : "has ended already" };
+    return { changed, says: changed ? "is being cancelled" : "has ended already" };
   });
 }
 

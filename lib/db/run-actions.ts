@@ -41,6 +41,13 @@ export type RunAction = NewAction & {
   isRunOpen: boolean;
 };
 
+/** An insert of actions `a`: a cancel replaces any other action, which begins anew, and joins another cancel. */
+export const CANCEL_REPLACES = `
+      on conflict (run_id) do update
+        set kind = excluded.kind, args = excluded.args, actor = excluded.actor, reason = excluded.reason,
+            requested_at = sluice.clock(), slots = '{}', ready = '{}', total = null, done = 0
+        where excluded.kind = 'cancel' and a.kind <> 'cancel'`;
+
 /**
  * Commits what is asked of a run; false when another action of it is under way. A cancel replaces any other action, and joins
  * another cancel. It also takes the run out of quarantine: what broke a duty must not keep a person from ending the run.
@@ -50,10 +57,7 @@ export async function insertAction(db: Db, runId: string, action: NewAction): Pr
     name: "insert-run-action",
     text: `
       insert into sluice.run_action as a (run_id, kind, args, actor, reason) values ($1, $2, $3, $4, $5)
-      on conflict (run_id) do update
-        set kind = excluded.kind, args = excluded.args, actor = excluded.actor, reason = excluded.reason,
-            requested_at = sluice.clock(), slots = '{}', ready = '{}', total = null, done = 0
-        where excluded.kind = 'cancel' and a.kind <> 'cancel'`,
+      ${CANCEL_REPLACES}`,
     values: [runId, action.kind, JSON.stringify(action.args), action.actor, action.reason],
   });
   if (action.kind !== "cancel") return rowCount === 1;
@@ -118,14 +122,14 @@ export async function endAction(tx: Tx, runId: string, kind: ActionKind): Promis
   return rowCount === 0;
 }
 
-/** Runs with an action, the oldest action first; without those in quarantine. */
+/** Runs with an action, without those in quarantine; in no order, so that schedulers seldom wait for each other at the same run. */
 export async function runsWithActions(db: Db): Promise<string[]> {
   const { rows } = await db.query<{ id: string }>({
     name: "runs-with-actions",
     text: `select run_id as id from sluice.run_action a
             where not exists (select from sluice.quarantine q where q.duty = 'actions' and q.key = a.run_id::text
                                  and q.retry_at > (select sluice.clock()))
-            order by requested_at`,
+            order by random()`,
   });
   return rows.map((row) => row.id);
 }

@@ -292,6 +292,7 @@ test("a backfill of years is made, started, cancelled and retried", async () => 
   );
   const id = created.kind === "created" ? created.backfillId : expect.fail(created.kind);
   await about(DATES, () => cancelBackfill(deps, id, "anna"));
+  await about(DATES, () => carryOutActions(deps));
   await about(DATES, () => tendBackfills(deps));
   await about(DATES, () => retryBackfill(deps, id, "anna"));
   await about(DATES, () => findBackfill(pool, id));

@@ -10,7 +10,8 @@ import {
   type NewAction,
 } from "#lib/db/run-actions.ts";
 import { isLostRace, retried } from "#lib/db/tx.ts";
-import { carryOutSlice, ordOf } from "./carry-out-actions.ts";
+import { ordOf } from "./action-steps.ts";
+import { asFarAsYoung, carryOutSlice, OWN_ROWS } from "./carry-out-actions.ts";
 import type { EngineDeps } from "./deps.ts";
 import { followUp } from "./follow-up.ts";
 import { versionGraph } from "./rewrite-run.ts";
@@ -93,31 +94,30 @@ async function slotIn(deps: EngineDeps, taskInstanceId: string): Promise<number>
   return slot;
 }
 
-/** A caller's slices are smaller, and it begins none when so long has passed, so that it returns within two seconds. */
-const OWN_ROWS = 2_000;
-const OWN_MS = 700;
-
 /** False when there was nothing to do; true when it is done, or is being done. */
 async function act(deps: EngineDeps, runId: string, action: NewAction): Promise<boolean> {
   if (!(await retried(() => insertAction(deps.pool, runId, action))))
     throw new AppError("action_in_progress", `Another action on run ${runId} is under way; only a cancel replaces it.`);
-  try {
-    return await carryOutSome(deps, runId);
-  } catch (error) {
-    // It is committed, so schedulers carry it out.
-    const message = "an action on a run could not be carried out at once; a scheduler will";
-    if (isLostRace(error)) deps.log.info({ runId, error: error.message }, message);
-    else deps.log.warn({ runId, error: messageOf(error) }, message);
-    return true;
-  }
+  return leavingToSchedulers(deps, { runId }, async () => {
+    const { outcome, effects } = await carryOutSlice(deps, runId, { most: OWN_ROWS });
+    await followUp(deps, effects);
+    if (outcome === "open") await asFarAsYoung(deps, [runId]);
+    return outcome !== "unchanged";
+  });
 }
 
-async function carryOutSome(deps: EngineDeps, runId: string): Promise<boolean> {
-  let carried = await carryOutSlice(deps, runId, { most: OWN_ROWS });
-  await followUp(deps, carried.effects);
-  while (carried.outcome === "open") {
-    carried = await carryOutSlice(deps, runId, { most: OWN_ROWS, youngerThanMs: OWN_MS });
-    await followUp(deps, carried.effects);
+/** Carries out what is committed already; what fails is left to the schedulers, and is as good as done. */
+export async function leavingToSchedulers(
+  deps: EngineDeps,
+  about: object,
+  work: () => Promise<boolean>,
+): Promise<boolean> {
+  try {
+    return await work();
+  } catch (error) {
+    const message = "an action could not be carried out at once; a scheduler will";
+    if (isLostRace(error)) deps.log.info({ ...about, error: error.message }, message);
+    else deps.log.warn({ ...about, error: messageOf(error) }, message);
+    return true;
   }
-  return carried.outcome !== "unchanged";
 }

@@ -22,7 +22,7 @@ import {
   success,
   worker,
 } from "#lib/testing/engine.ts";
-import { held } from "#lib/testing/races.ts";
+import { held, waitsForLock } from "#lib/testing/races.ts";
 import { carryOutActions, carryOutSlice } from "./carry-out-actions.ts";
 import { createEngineDeps, type EngineDeps } from "./deps.ts";
 import { finish } from "./finish.ts";
@@ -187,6 +187,54 @@ describe("while a run has an action", () => {
     await lock.commit();
     await carryOutActions(deps);
     expect(await runState(deps, runId)).toBe("cancelled");
+  });
+});
+
+describe("a pass over actions", () => {
+  test("goes on with what is open when a run is locked, and has another try of that one", async () => {
+    const { deps } = database;
+    const { runId: locked } = await fan("locked");
+    const { runId: open } = await fan("open");
+    const lock = await held(deps, (tx) => tx.query("select from sluice.dag_run where id = $1 for update", [locked]));
+    for (const runId of [locked, open]) await ask(runId, { kind: "cancel", args: {} });
+    // Told after a round, in which each of them had a turn.
+    const told: string[] = [];
+    const announce: typeof deps.notifier.announce = (channel, names) => {
+      if (channel !== "sluice_runs") return;
+      told.push(...names);
+      if (told.length > 0) void lock.commit();
+    };
+    // More slices of one task than a turn has.
+    await carryOutActions({ ...deps, notifier: { ...deps.notifier, announce } }, 1);
+    expect(told.slice(0, 2)).toEqual([open, open]);
+    expect([await runState(deps, open), await runState(deps, locked)]).toEqual(["cancelled", "cancelled"]);
+    await nothingBroken(deps);
+  });
+
+  test("leaves a run to the next pass that stays locked, and says so", async () => {
+    const { deps } = database;
+    const { runId } = await fan("locked");
+    const lock = await held(deps, (tx) => tx.query("select from sluice.dag_run where id = $1 for update", [runId]));
+    await ask(runId, { kind: "cancel", args: {} });
+    await expect(carryOutActions(deps)).rejects.toMatchObject({ code: "55P03" });
+    expect(await readQuarantine(database.pool, "actions")).toEqual(new Map());
+    await lock.commit();
+    await carryOutActions(deps);
+    expect(await runState(deps, runId)).toBe("cancelled");
+  });
+
+  test("takes in what is asked for while it goes on", async () => {
+    const { deps } = database;
+    const { runId: first } = await fan("first");
+    const { runId: second } = await fan("second");
+    await ask(first, { kind: "cancel", args: {} });
+    const lock = await held(deps, (tx) => tx.query("select from sluice.dag_run where id = $1 for update", [first]));
+    const pass = carryOutActions(deps, 1);
+    await waitsForLock(deps);
+    await ask(second, { kind: "cancel", args: {} });
+    await lock.commit();
+    await pass;
+    expect([await runState(deps, first), await runState(deps, second)]).toEqual(["cancelled", "cancelled"]);
   });
 });
 

@@ -1,7 +1,7 @@
 import { beforeEach, describe, expect, test } from "vitest";
 import { finishRunning } from "#lib/db/finishes.ts";
 import { listBackfillEvents } from "#lib/db/backfill-reads.ts";
-import { cancelQueuedRuns } from "#lib/db/backfill/cancel.ts";
+import { askRunsToEnd } from "#lib/db/backfill/cancel.ts";
 import { lockBackfill, writeBackfillState } from "#lib/db/backfill/state.ts";
 import { inTx } from "#lib/db/tx.ts";
 import { runIdOf } from "#lib/domain/ids.ts";
@@ -22,6 +22,7 @@ import { admit } from "../admit.ts";
 import { finish } from "../finish.ts";
 import { LEASE_MS } from "../lease.ts";
 import { pauseDag, pauseRun, resumeRun } from "../pause.ts";
+import { carryOutActions } from "../carry-out-actions.ts";
 import { cancelRun, clearRun } from "../run-actions.ts";
 import { cancelBackfill } from "./cancel.ts";
 import { pauseBackfill, resumeBackfill } from "./pause.ts";
@@ -255,11 +256,15 @@ describe("a cancel", () => {
     const id = await backfill(deps, january("half"));
     await inTx(pool, async (tx) => {
       await writeBackfillState(tx, (await lockBackfill(tx, id))!, "cancelling", "bert", null);
-      await cancelQueuedRuns(tx, id, "bert");
+      await askRunsToEnd(tx, id, "bert");
     });
-    expect(await counts(deps, id)).toEqual({ running: 4, cancelled: 27 });
+    expect(await counts(deps, id)).toEqual({ running: 4, queued: 27 });
     await tendBackfills(deps);
+    expect(await counts(deps, id)).toEqual({ running: 4, cancelled: 27 });
+    await carryOutActions(deps);
     expect(await counts(deps, id)).toEqual({ cancelled: 31 });
+    const { rows } = await pool.query("select distinct actor, reason from sluice.event where to_state = 'cancelled'");
+    expect(rows).toEqual([{ actor: "bert", reason: "BACKFILL_CANCELLED" }]);
     expect(await shown(deps, id)).toMatchObject({ state: "cancelled" });
     expect(await retryBackfill(deps, id, "bert")).toBe(31);
     await work(id);

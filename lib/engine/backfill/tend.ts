@@ -13,7 +13,7 @@ export async function tendBackfills(deps: EngineDeps): Promise<void> {
     await neglectedBackfills(deps.pool),
     ({ id }) => id,
     async ({ id, state }) => {
-      await (state === "cancelling" ? stopRuns(deps, id, "sweep") : followUp(deps, effects({ backfills: [id] })));
+      await (state === "cancelling" ? stopRuns(deps, id) : followUp(deps, effects({ backfills: [id] })));
     },
   );
 }
