@@ -13,59 +13,69 @@ import { install } from "#lib/engine/install.ts";
 import { plainEnv } from "#lib/env.ts";
 import { createJobQueue } from "#lib/queue/job-queue.ts";
 import { createLoader } from "#worker/loader/loader.ts";
+import { runStoppable, whenSignalled } from "./stopping.ts";
 
 const YAML_FILES = 1_500;
 const TYPESCRIPT_FILES = 500;
 const LIMIT_S = 10;
 const VISIBLE_LIMIT_S = 2;
 
-const folder = await mkdtemp(path.join(os.tmpdir(), "sluice-bench-"));
-await chmod(folder, 0o711);
-const server = await startEmbeddedPostgres({
-  dataDir: path.join(folder, "postgres"),
-  logFile: path.join(folder, "postgres.log"),
-});
-try {
-  const dagsDir = path.join(folder, "dags");
-  for (let n = 0; n < 20; n++) await mkdir(path.join(dagsDir, `team-${n}`), { recursive: true });
-  for (let n = 0; n < YAML_FILES; n++) await writeFile(path.join(dagsDir, `team-${n % 20}`, `y${n}.yaml`), yaml(n, 1));
-  for (let n = 0; n < TYPESCRIPT_FILES; n++)
-    await writeFile(path.join(dagsDir, `team-${n % 20}`, `t${n}.ts`), typescript(n));
-
-  const pool = createPool({ url: server.url, max: 4, name: "bench" });
-  await install(pool);
-  const queue = createJobQueue(pool, () => undefined);
-  const deps = createEngineDeps({
-    pool,
-    queue,
-    notifier: createNotifier(pool, queue.bells, () => undefined),
-    logs: createLogStore(pool),
-    log: pino({ level: "silent" }),
-    newToken: randomUUID,
-    requestPass: () => Promise.resolve(),
+await runStoppable(async () => {
+  const folder = await mkdtemp(path.join(os.tmpdir(), "sluice-bench-"));
+  await chmod(folder, 0o711);
+  const starting = startEmbeddedPostgres({
+    dataDir: path.join(folder, "postgres"),
+    logFile: path.join(folder, "postgres.log"),
   });
-  const load = async (loader: ReturnType<typeof createLoader>): Promise<number> => {
-    const started = performance.now();
-    await loader.pass();
-    return (performance.now() - started) / 1_000;
+  const discard = async (): Promise<void> => {
+    await starting.then((server) => server.stop()).catch(() => undefined);
+    await rm(folder, { recursive: true, force: true });
   };
-  const create = (): ReturnType<typeof createLoader> => createLoader({ deps, dagsDir, env: plainEnv() });
-  const loader = create();
-  report("load-files", await load(loader), LIMIT_S);
-  report("load-files-unchanged-restart", await load(create()), LIMIT_S);
-  await writeFile(path.join(dagsDir, "team-0", "y0.yaml"), yaml(0, 2));
-  report("load-files-one-changed", await load(loader), VISIBLE_LIMIT_S);
-  const cpu = process.cpuUsage();
-  for (let n = 0; n < 10; n++) await loader.pass();
-  const used = process.cpuUsage(cpu);
-  report("load-files-idle-look", (used.user + used.system) / 10 / 1_000_000, 0.1);
-  const { rows } = await pool.query<{ n: number }>("select count(*)::int as n from sluice.dag");
-  if (rows[0]!.n !== YAML_FILES + TYPESCRIPT_FILES) throw new Error(`only ${rows[0]!.n} DAGs were loaded`);
-  await pool.end();
-} finally {
-  await server.stop();
-  await rm(folder, { recursive: true, force: true });
-}
+  const forget = whenSignalled(discard);
+  try {
+    const server = await starting;
+    const dagsDir = path.join(folder, "dags");
+    for (let n = 0; n < 20; n++) await mkdir(path.join(dagsDir, `team-${n}`), { recursive: true });
+    for (let n = 0; n < YAML_FILES; n++)
+      await writeFile(path.join(dagsDir, `team-${n % 20}`, `y${n}.yaml`), yaml(n, 1));
+    for (let n = 0; n < TYPESCRIPT_FILES; n++)
+      await writeFile(path.join(dagsDir, `team-${n % 20}`, `t${n}.ts`), typescript(n));
+
+    const pool = createPool({ url: server.url, max: 4, name: "bench" });
+    await install(pool);
+    const queue = createJobQueue(pool, () => undefined);
+    const deps = createEngineDeps({
+      pool,
+      queue,
+      notifier: createNotifier(pool, queue.bells, () => undefined),
+      logs: createLogStore(pool),
+      log: pino({ level: "silent" }),
+      newToken: randomUUID,
+      requestPass: () => Promise.resolve(),
+    });
+    const load = async (loader: ReturnType<typeof createLoader>): Promise<number> => {
+      const started = performance.now();
+      await loader.pass();
+      return (performance.now() - started) / 1_000;
+    };
+    const create = (): ReturnType<typeof createLoader> => createLoader({ deps, dagsDir, env: plainEnv() });
+    const loader = create();
+    report("load-files", await load(loader), LIMIT_S);
+    report("load-files-unchanged-restart", await load(create()), LIMIT_S);
+    await writeFile(path.join(dagsDir, "team-0", "y0.yaml"), yaml(0, 2));
+    report("load-files-one-changed", await load(loader), VISIBLE_LIMIT_S);
+    const cpu = process.cpuUsage();
+    for (let n = 0; n < 10; n++) await loader.pass();
+    const used = process.cpuUsage(cpu);
+    report("load-files-idle-look", (used.user + used.system) / 10 / 1_000_000, 0.1);
+    const { rows } = await pool.query<{ n: number }>("select count(*)::int as n from sluice.dag");
+    if (rows[0]!.n !== YAML_FILES + TYPESCRIPT_FILES) throw new Error(`only ${rows[0]!.n} DAGs were loaded`);
+    await pool.end();
+  } finally {
+    await discard();
+    forget();
+  }
+});
 
 function report(id: string, figure: number, limit: number): void {
   process.stdout.write(

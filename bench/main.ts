@@ -25,6 +25,7 @@ import { denseLayers, randomDag } from "./measures/shapes.ts";
 import { cancel, settle } from "./measures/settle.ts";
 import { steady } from "./measures/steady.ts";
 import { type Figure, tableLine } from "./report.ts";
+import { runStoppable } from "./stopping.ts";
 import { startSystem } from "./system.ts";
 
 const MEASURES: Record<string, Measure> = {
@@ -82,34 +83,36 @@ const times = async (run: () => Promise<number>): Promise<number[]> => {
 if (!values.json) {
   process.stdout.write(`Node ${process.version}, ${os.availableParallelism()} × ${os.cpus()[0]?.model ?? "?"}\n`);
 }
-let limits: Limits | undefined;
-for (const name of names) {
-  // Each on a system of its own: no measure finds the rows of another.
-  const system = await startSystem();
-  try {
-    const endedRuns = Number(values.history);
-    if (endedRuns > 0)
-      await fillHistory(system.deps, {
-        generations: 6,
-        endedRuns,
-        dags: 2_000,
-        readyRunsPerDag: 0,
-        task: { queue: "elsewhere" },
+await runStoppable(async () => {
+  let limits: Limits | undefined;
+  for (const name of names) {
+    // Each on a system of its own: no measure finds the rows of another.
+    const system = await startSystem();
+    try {
+      const endedRuns = Number(values.history);
+      if (endedRuns > 0)
+        await fillHistory(system.deps, {
+          generations: 6,
+          endedRuns,
+          dags: 2_000,
+          readyRunsPerDag: 0,
+          task: { queue: "elsewhere" },
+        });
+      if (limits === undefined) {
+        limits = await measureLimits(system);
+        limits.figures.forEach(say);
+      }
+      const figures = await MEASURES[name]!({
+        system,
+        limits,
+        times,
+        pairs: Number(values.runs),
+        minutes: Number(values.minutes),
+        rows: Number(values.rows),
       });
-    if (limits === undefined) {
-      limits = await measureLimits(system);
-      limits.figures.forEach(say);
+      figures.forEach(say);
+    } finally {
+      await system.stop();
     }
-    const figures = await MEASURES[name]!({
-      system,
-      limits,
-      times,
-      pairs: Number(values.runs),
-      minutes: Number(values.minutes),
-      rows: Number(values.rows),
-    });
-    figures.forEach(say);
-  } finally {
-    await system.stop();
   }
-}
+});

@@ -14,11 +14,14 @@ import { cancelRun } from "#lib/engine/run-actions.ts";
 import { startRun } from "#lib/engine/start-run.ts";
 import { plainEnv } from "#lib/env.ts";
 import { createLogger } from "#lib/obs/log.ts";
+import { whenSignalled } from "./stopping.ts";
 
 const CLI = new URL("../cli/sluice.mjs", import.meta.url);
 const LOOK_MS = 20;
 const LOAD_TIMEOUT_MS = 120_000;
 const RUN_TIMEOUT_MS = 300_000;
+/** What is thrown away has no need to end in good order. */
+const HURRY_MS = 2_000;
 
 /** A whole Sluice as it is in production, but for the web process: durable Postgres, a scheduler, a worker. */
 export type System = {
@@ -60,21 +63,32 @@ export async function startSystem(options: SystemOptions = {}): Promise<System> 
   const dagsDir = path.join(folder, "dags");
   await mkdir(dagsDir);
   const postgresLog = path.join(folder, "postgres.log");
-  const server = await startEmbeddedPostgres({
+  const starting = startEmbeddedPostgres({
     dataDir: path.join(folder, "postgres"),
     logFile: postgresLog,
     ...(options.settings === undefined ? {} : { settings: options.settings }),
   });
   const children: ChildProcess[] = [];
+  const discard = async (): Promise<void> => {
+    await Promise.all(children.map(endSoon));
+    // One that is only starting is waited for: it cannot be stopped before it is there.
+    await starting.then((started) => started.stop(HURRY_MS)).catch(() => undefined);
+    await rm(folder, { recursive: true, force: true });
+  };
+  const forget = whenSignalled(discard);
   try {
+    const server = await starting;
     const deps = engineDeps(server.url, "bench", createLogger({ level: "error", component: "bench" }), announceRequest);
     await install(deps.pool);
     await deps.queue.start();
-    const start = (kind: string): Promise<ChildProcess> => startProcess(kind, server, folder, dagsDir, options.env);
+    const start = async (kind: string, env = options.env): Promise<ChildProcess> => {
+      const child = forkProcess(kind, server, folder, dagsDir, env);
+      children.push(child);
+      await ready(kind, child);
+      return child;
+    };
     const scheduler = await start("scheduler");
-    children.push(scheduler);
     const worker = await start("worker");
-    children.push(worker);
     return {
       deps,
       pool: deps.pool,
@@ -93,34 +107,29 @@ export async function startSystem(options: SystemOptions = {}): Promise<System> 
       stand: () => children.forEach((child) => child.kill("SIGSTOP")),
       go: () => children.forEach((child) => child.kill("SIGCONT")),
       scheduler,
-      async startScheduler() {
-        const another = await start("scheduler");
-        children.push(another);
-        return another;
-      },
-      async startWorker(env) {
-        const another = await startProcess("worker", server, folder, dagsDir, { ...options.env, ...env });
-        children.push(another);
-        return another;
-      },
+      startScheduler: () => start("scheduler"),
+      startWorker: (env) => start("worker", { ...options.env, ...env }),
       drained: (timeoutMs = 300_000) => drained(deps.pool, timeoutMs),
-      stop: () => stopAll(deps, children, server, folder),
+      async stop() {
+        await stopAll(deps, children, server, folder);
+        forget();
+      },
     };
   } catch (error) {
-    for (const child of children) child.kill("SIGKILL");
-    await server.stop();
+    await discard();
+    forget();
     throw error;
   }
 }
 
-async function startProcess(
+function forkProcess(
   kind: string,
   server: EmbeddedPostgres,
   folder: string,
   dagsDir: string,
   env: Record<string, string> = {},
-): Promise<ChildProcess> {
-  const child = fork(CLI, [kind], {
+): ChildProcess {
+  return fork(CLI, [kind], {
     env: {
       ...plainEnv(),
       DATABASE_URL: server.url,
@@ -134,14 +143,26 @@ async function startProcess(
     },
     stdio: ["ignore", "ignore", "inherit", "ipc"],
   });
-  const ready = Promise.withResolvers<void>();
+}
+
+async function ready(kind: string, child: ChildProcess): Promise<void> {
+  const said = Promise.withResolvers<void>();
   child.on("message", (message) => {
     if (typeof message === "object" && message !== null && "type" in message && message.type === "ready")
-      ready.resolve();
+      said.resolve();
   });
-  child.once("exit", (code) => ready.reject(new Error(`the ${kind} ended with code ${code} before it was ready`)));
-  await ready.promise;
-  return child;
+  child.once("exit", (code) => said.reject(new Error(`the ${kind} ended with code ${code} before it was ready`)));
+  await said.promise;
+}
+
+/** A worker that drains waits for its tasks, which a bench that is stopped does not. */
+async function endSoon(child: ChildProcess): Promise<void> {
+  if (child.exitCode !== null || child.signalCode !== null) return;
+  const exited = once(child, "exit");
+  child.kill("SIGTERM");
+  const late = setTimeout(() => child.kill("SIGKILL"), HURRY_MS);
+  await exited;
+  clearTimeout(late);
 }
 
 async function stopAll(
