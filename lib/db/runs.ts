@@ -74,8 +74,8 @@ export async function insertRunIfCurrent(
   return runId === null ? undefined : { runId, started };
 }
 
-/** `backfills`: those that may start a run, where the DAG allows one at a time and has none of its own to start. */
-export type Activated = { started: string[]; more: boolean; backfills: string[] };
+/** `nextBackfill`: the one that may start a run, where the DAG allows one at a time and has none of its own to start. */
+export type Activated = { started: string[]; more: boolean; nextBackfill: string | null };
 
 /**
  * Starts as many of the DAG's queued runs as its limit has room for, oldest first. Waits for whoever else is doing so.
@@ -84,7 +84,7 @@ export type Activated = { started: string[]; more: boolean; backfills: string[] 
 export async function activateRuns(db: Db, dagId: string): Promise<Activated> {
   const { rows } = await db.query<Activated>({
     name: "activate-runs",
-    text: "select started, more, backfills from sluice.activate_runs($1, $2, true)",
+    text: `select started, more, next_backfill as "nextBackfill" from sluice.activate_runs($1, $2, true)`,
     values: [dagId, TASKS_AT_ONCE],
   });
   return rows[0]!;
@@ -100,7 +100,7 @@ export async function activateRunsOf(
 ): Promise<{ started: string[]; more: string[]; busy: string[]; backfills: string[] }> {
   const { rows } = await db.query<Activated & { id: string; busy: boolean }>({
     name: "activate-runs-of",
-    text: `select d.id, a.started, a.more, a.busy, a.backfills
+    text: `select d.id, a.started, a.more, a.busy, a.next_backfill as "nextBackfill"
              from unnest($1::text[]) d(id) cross join lateral sluice.activate_runs(d.id, $2, false) a`,
     values: [dagIds, TASKS_AT_ONCE],
   });
@@ -108,7 +108,7 @@ export async function activateRunsOf(
     started: rows.flatMap(({ started }) => started),
     more: rows.filter(({ more }) => more).map(({ id }) => id),
     busy: rows.filter(({ busy }) => busy).map(({ id }) => id),
-    backfills: rows.flatMap(({ backfills }) => backfills),
+    backfills: rows.flatMap(({ nextBackfill }) => nextBackfill ?? []),
   };
 }
 

@@ -18,7 +18,7 @@ import type { EngineDeps } from "./deps.ts";
 import { type Effects, mergeEffects, NO_EFFECTS } from "./effects.ts";
 import { followUp } from "./follow-up.ts";
 import { isolatingEach } from "./quarantine.ts";
-import { effectsOfSlice, readView, type RunView, SLICE_ROWS, writeSlice } from "./rewrite-run.ts";
+import { effectsOfRun, effectsOfSlice, readView, type RunView, SLICE_ROWS, writeSlice } from "./rewrite-run.ts";
 
 /** How people's actions on runs are carried out: in slices, each a transaction of its own, by any process. */
 
@@ -56,17 +56,18 @@ export async function carryOutSlice(
     // With another kind in between, other locks come first.
     if (action === undefined || (action.kind === "cancel") !== (kind === "cancel"))
       return { outcome: "none", ...NOTHING };
-    if (run === undefined) return nothingToDo(tx, runId, action.kind);
+    if (run === undefined) return nothingToDo(tx, runId, action.kind, NO_EFFECTS);
     if (action.ageMs >= youngerThanMs) return { outcome: "left", ...NOTHING };
     const view = await readView(deps, tx, run);
     const step = action.kind === "cancel" ? cancelling(view, action, most) : moving(view, action, most);
-    if (step === undefined) return nothingToDo(tx, runId, action.kind);
+    // What the action has kept from beginning may begin.
+    if (step === undefined) return nothingToDo(tx, runId, action.kind, effectsOfRun(run, run.state));
     return writeStep(tx, view, action, step);
   });
 }
 
-async function nothingToDo(tx: Tx, runId: string, kind: ActionKind): Promise<Carried> {
-  return { outcome: (await endAction(tx, runId, kind)) ? "unchanged" : "open", ...NOTHING };
+async function nothingToDo(tx: Tx, runId: string, kind: ActionKind, effects: Effects): Promise<Carried> {
+  return { outcome: (await endAction(tx, runId, kind)) ? "unchanged" : "open", effects, rows: 0 };
 }
 
 async function writeStep(tx: Tx, view: RunView, action: RunAction, { slice, progress }: Step): Promise<Carried> {

@@ -1,5 +1,6 @@
 import { AppError } from "#lib/domain/errors.ts";
 import { markDagPaused, markRunPaused } from "#lib/db/pauses.ts";
+import { findActionGround } from "#lib/db/run-actions.ts";
 import { inTx } from "#lib/db/tx.ts";
 import { tendBackfills } from "./backfill/tend.ts";
 import type { EngineDeps } from "./deps.ts";
@@ -10,6 +11,8 @@ import { startAllQueuedRuns } from "./start-all-queued-runs.ts";
 /** Nothing of the DAG is admitted until it is resumed; what runs goes on to its end. Throws `dag_not_found`. */
 export async function pauseDag(deps: EngineDeps, dagId: string, actor: string): Promise<void> {
   await setDagPaused(deps, dagId, actor);
+  // Where one run may go on at a time, its queued runs do not go before those of its backfills any more.
+  await followUp(deps, effects({ dagsWithRoom: [dagId] }));
 }
 
 /**
@@ -33,7 +36,11 @@ async function setDagPaused(deps: EngineDeps, dagId: string, actor: string | nul
 
 /** The same for one run; false when it has ended. Throws `run_not_found`. */
 export async function pauseRun(deps: EngineDeps, runId: string, actor: string): Promise<boolean> {
-  return setRunPaused(deps, runId, actor);
+  const paused = await setRunPaused(deps, runId, actor);
+  const run = await findActionGround(deps.pool, runId);
+  // As for a DAG.
+  if (run !== undefined) await followUp(deps, effects({ dagsWithRoom: [run.dagId] }));
+  return paused;
 }
 
 export async function resumeRun(deps: EngineDeps, runId: string): Promise<boolean> {

@@ -65,6 +65,14 @@ function stateAfter(run: LockedRun, graph: VersionGraph, slice: Slice, end: RunS
 
 /** What a slice has made possible, which has brought the run into this state. */
 export function effectsOfSlice({ run, graph }: RunView, state: RunState): Effects {
+  return { ...effectsOfRun(run, state), hasCallbacks: graph.calls };
+}
+
+/**
+ * What may begin now that a run is in this state, and nothing of it is kept from it by an action. Where its DAG allows one run at a
+ * time, its backfill names the next one (`advanceBackfill`), and its DAG names the backfill that has its place (`startQueuedRuns`).
+ */
+export function effectsOfRun(run: LockedRun, state: RunState): Effects {
   // Its place falls free, or it waits for one.
   const asksForStart = state !== "running";
   return effects({
@@ -72,7 +80,6 @@ export function effectsOfSlice({ run, graph }: RunView, state: RunState): Effect
     dagsWithRoom: asksForStart && run.backfillId === null ? [run.dagId] : [],
     backfills: asksForStart && run.backfillId !== null ? [run.backfillId] : [],
     wantsAdmission: true,
-    hasCallbacks: graph.calls,
   });
 }
 

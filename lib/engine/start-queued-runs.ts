@@ -24,8 +24,8 @@ export async function startQueuedRuns(deps: EngineDeps, dagIds: readonly string[
 /** Calls for one DAG at the same time share a pass. */
 function startRunsOfDag(deps: EngineDeps, dagId: string): Promise<Effects> {
   return deps.coalesce(`runs of ${dagId}`, async () => {
-    const { started, more, backfills } = await retried(() => activateRuns(deps.pool, dagId));
-    const made = startedEffects(started, more ? [dagId] : [], backfills);
+    const { started, more, nextBackfill } = await retried(() => activateRuns(deps.pool, dagId));
+    const made = startedEffects(started, more ? [dagId] : [], nextBackfill === null ? [] : [nextBackfill]);
     return { ...made, wantsAdmission: await admitStarted(deps, started) };
   });
 }

@@ -4,14 +4,23 @@ import { TASKS_AT_ONCE } from "../runs.ts";
 
 /** How runs of backfills are started within their limits, and backfills ended. */
 
-/** `yieldsTo`: the DAG that allows one run at a time and has a queued run of its own, which goes first. */
-export type Advanced = { started: string[]; more: boolean; ended: boolean; yieldsTo: string | null };
+/**
+ * Where the DAG allows one run at a time: `yieldsTo` is the DAG when it has a queued run of its own, which goes first, and
+ * `nextBackfill` the backfill that may start a run because this one has none to start.
+ */
+export type Advanced = {
+  started: string[];
+  more: boolean;
+  ended: boolean;
+  yieldsTo: string | null;
+  nextBackfill: string | null;
+};
 
 /** Starts as many of a backfill's queued runs as its limit has room for, in its order, and ends it when all of its runs have ended. */
 export async function advance(db: Db, backfillId: string): Promise<Advanced> {
   const { rows } = await db.query<Advanced>({
     name: "advance-backfill",
-    text: `select started, more, ended, yields_to as "yieldsTo" from sluice.advance_backfill($1, $2)`,
+    text: `select started, more, ended, yields_to as "yieldsTo", next_backfill as "nextBackfill" from sluice.advance_backfill($1, $2)`,
     values: [backfillId, TASKS_AT_ONCE],
   });
   return rows[0]!;

@@ -1075,38 +1075,49 @@ create function sluice.going_runs(of_dag text, most int) returns bigint language
   select count(*) from sluice.dag_run r where r.dag_id = of_dag and r.state = 'running' and (r.backfill_id is null or most = 1)
 $$;
 
+-- Where one run of the DAG may go on at a time: the oldest backfill of it, besides this one, that has a run to start.
+create function sluice.next_backfill(of_dag text, besides bigint) returns bigint language sql stable as $$
+  select b.id from sluice.backfill b
+   where b.dag_id = of_dag and b.state = 'running' and b.ended_at is null and b.id is distinct from besides
+     and exists (select from sluice.dag_run r
+                  where r.backfill_id = b.id and r.state = 'queued' and r.paused_by is null
+                    and not exists (select from sluice.run_action x where x.run_id = r.id))
+   order by b.id limit 1
+$$;
+
 -- `queued` → `running` for as many of the DAG's runs as its limit has room for, oldest first; so many of them that about
 -- `tasks_at_once` tasks are made. `more`: there may be room for others. Runs of backfills do not start here. The
 -- DAG's row is taken first, in a statement of its own, so that the count sees what others committed before; without `waits`, a
 -- DAG that another transaction holds is left as it is, and `busy` says so. A run of which a person wants something waits for the
--- end of that. `backfills`: of a DAG that allows one run at a time and has none of its own to start, those that may.
+-- end of that. `next_backfill`: of a DAG that allows one run at a time and has none of its own to start, the backfill that may start
+-- one, also while the DAG is paused, which backfills are not.
 create function sluice.activate_runs(
-  of_dag text, tasks_at_once int, waits boolean, out started bigint[], out more boolean, out busy boolean, out backfills bigint[])
+  of_dag text, tasks_at_once int, waits boolean, out started bigint[], out more boolean, out busy boolean, out next_backfill bigint)
 language plpgsql as $$
 declare
+  d sluice.dag;
   room bigint;
   most bigint;
   wanted bigint[];
 begin
   started := '{}';
   more := false;
-  backfills := '{}';
   busy := false;
   if waits then
-    perform from sluice.dag where id = of_dag and not missing and paused_by is null for no key update;
+    select * into d from sluice.dag where id = of_dag and not missing for no key update;
   else
-    perform from sluice.dag where id = of_dag and not missing and paused_by is null for no key update skip locked;
+    select * into d from sluice.dag where id = of_dag and not missing for no key update skip locked;
   end if;
   if not found then
-    busy := exists (select from sluice.dag where id = of_dag and not missing and paused_by is null);
+    busy := exists (select from sluice.dag where id = of_dag and not missing);
     return;
   end if;
   select d.max_active_runs - sluice.going_runs(of_dag, d.max_active_runs),
          greatest(1, tasks_at_once / (select greatest(1, count(*)) from sluice.dag_task t
                                        where t.version_id = d.current_version_id))
-    into room, most from sluice.dag d where d.id = of_dag;
+    into room, most;
   started := array(select id from sluice.dag_run r
-                    where dag_id = of_dag and state = 'queued' and backfill_id is null and paused_by is null
+                    where dag_id = of_dag and state = 'queued' and backfill_id is null and paused_by is null and d.paused_by is null
                       and not exists (select from sluice.run_action x where x.run_id = r.id)
                     order by id limit greatest(least(room, most), 0) for update of r);
   wanted := started;
@@ -1115,8 +1126,8 @@ begin
   more := cardinality(wanted) = most or cardinality(started) < cardinality(wanted);
   if started <> '{}' then
     perform sluice.begin_runs(started, null, null);
-  elsif room > 0 and exists (select from sluice.dag where id = of_dag and max_active_runs = 1) then
-    backfills := array(select id from sluice.backfill where dag_id = of_dag and state = 'running' and ended_at is null);
+  elsif room > 0 and d.max_active_runs = 1 then
+    next_backfill := sluice.next_backfill(of_dag, null);
   end if;
 end $$;
 
@@ -1131,10 +1142,10 @@ $$;
 
 -- The same for a backfill, in its own order and within its own limit, whatever its DAG's pause and limit of runs are; and its end,
 -- when all of its runs have one. Only where the DAG allows one run at a time does that hold here, too, and a queued run of the DAG's
--- own goes first: `yields_to` is the DAG then. The DAG's row is taken before the backfill's, which its pause, its cancel and its retry
+-- own goes first: `yields_to` is the DAG then. What this backfill leaves of the one place is for `next_backfill`. The DAG's row is taken before the backfill's, which its pause, its cancel and its retry
 -- take.
 create function sluice.advance_backfill(
-  of_backfill bigint, tasks_at_once int, out started bigint[], out more boolean, out ended boolean, out yields_to text)
+  of_backfill bigint, tasks_at_once int, out started bigint[], out more boolean, out ended boolean, out yields_to text, out next_backfill bigint)
 language plpgsql as $$
 declare
   b sluice.backfill;
@@ -1142,6 +1153,7 @@ declare
   room bigint;
   most bigint;
   wanted bigint[];
+  own_first boolean;
   workloads int[];
   others int[];
   becomes text;
@@ -1154,17 +1166,14 @@ begin
   if not found then
     return;
   end if;
+  own_first := d.max_active_runs = 1 and d.paused_by is null and not d.missing
+               and exists (select from sluice.dag_run r
+                            where r.dag_id = d.id and r.state = 'queued' and r.backfill_id is null and r.paused_by is null
+                              and not exists (select from sluice.run_action x where x.run_id = r.id));
   if b.state = 'running' and not d.missing then
     room := b.max_active - (select count(*) from sluice.dag_run r where r.backfill_id = b.id and r.state = 'running');
     if d.max_active_runs = 1 then
-      room := least(room, 1 - sluice.going_runs(d.id, 1));
-      if d.paused_by is null and exists (select from sluice.dag_run r
-                                          where r.dag_id = d.id and r.state = 'queued' and r.backfill_id is null
-                                            and r.paused_by is null
-                                            and not exists (select from sluice.run_action x where x.run_id = r.id)) then
-        room := 0;
-        yields_to := d.id;
-      end if;
+      room := case when own_first then 0 else least(room, 1 - sluice.going_runs(d.id, 1)) end;
     end if;
     most := greatest(1, tasks_at_once / (select greatest(1, count(*)) from sluice.dag_task t
                                           where t.version_id = (select r.version_id from sluice.dag_run r
@@ -1201,6 +1210,14 @@ begin
       into becomes from sluice.backfill_slice s where s.backfill_id = b.id;
     update sluice.backfill set state = becomes, paused_by = null, ended_at = sluice.clock() where id = b.id;
     insert into sluice.backfill_event (backfill_id, from_state, to_state, actor) values (b.id, b.state, becomes, 'limits');
+  end if;
+  -- Also of a backfill that is paused, is being cancelled or has ended.
+  if started = '{}' and d.max_active_runs = 1 and not d.missing and sluice.going_runs(d.id, 1) = 0 then
+    if own_first then
+      yields_to := d.id;
+    else
+      next_backfill := sluice.next_backfill(d.id, b.id);
+    end if;
   end if;
 end $$;
 
