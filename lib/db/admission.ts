@@ -63,7 +63,7 @@ export async function applyAdmission(db: Db, plan: AdmissionPlan): Promise<Appli
 
 /** Keeps what was written, so that the next pass need not read it. */
 export function rememberApplied(
-  { standing }: TaskClassCache,
+  { classes, standing, ready }: TaskClassCache,
   { grants, waits, gone }: AdmissionPlan,
   at: number,
 ): void {
@@ -72,7 +72,10 @@ export function rememberApplied(
     const known = standing.get(id);
     if (known !== undefined) standing.set(id, { ...known, ...changes });
   };
-  for (const { class: id } of grants) change(id, { lastAdmittedAt: at, waitedMs: 0, readAt });
+  for (const { class: id } of grants) {
+    change(id, { lastAdmittedAt: at, waitedMs: 0, readAt });
+    ready.get(classes.get(id)?.laneId ?? 0)?.doubtful.add(id);
+  }
   for (const { id, code, on } of waits) change(id, { written: { code, blockedOn: on[0] ?? null, isOld: false } });
   for (const id of gone) change(id, { written: null });
 }

@@ -59,7 +59,8 @@ export async function markRunPaused(tx: Tx, runId: string, actor: string | null)
 /** Holds the tasks of locked runs, or lets them go, as the pauses say now. */
 export async function holdTasks(tx: Tx, runIds: readonly string[]): Promise<void> {
   await tx.query(
-    `update sluice.task_instance t set held = x.held
+    `update sluice.task_instance t
+        set held = x.held, ready_at = case when t.state = 'ready' and not x.held then sluice.clock() else t.ready_at end
        from (select run_id as id, is_held as held from sluice.run_pause where run_id = any ($1::bigint[])) x
       where t.id >= x.id << 20 and t.id < (x.id + 1) << 20 and t.held <> x.held and t.ended_at is null`,
     [runIds],

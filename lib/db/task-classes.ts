@@ -1,4 +1,4 @@
-import type { TaskClass } from "#lib/domain/demand.ts";
+import type { ReadyClass, TaskClass } from "#lib/domain/demand.ts";
 import type { Priority } from "#lib/domain/model/task.ts";
 import type { Db } from "./pool.ts";
 
@@ -19,8 +19,29 @@ type ClassRow = {
 /** How a class's wait is written down. */
 export type WrittenWait = { code: string; blockedOn: string | null; isOld: boolean };
 
-/** How a class stands, as it was read at `readAt` of this process's monotonic clock or written by it since. */
-export type Standing = { lastAdmittedAt: number; waitedMs: number; readAt: number; written: WrittenWait | null };
+/**
+ * How a class stands, as it was read at `knownAt` of this process's monotonic clock, and written by it since. `waitedMs` is as of
+ * `readAt` of the same clock.
+ */
+export type Standing = {
+  lastAdmittedAt: number;
+  waitedMs: number;
+  readAt: number;
+  knownAt: number;
+  written: WrittenWait | null;
+  /** What the last pass took it for: thousands of classes are the same in the next one. */
+  taken?: ReadyClass;
+};
+
+/** The classes of a lane that have something ready, as they were read at `since` of the database's clock, in ms, and since. */
+export type ReadyOfLane = {
+  ids: Set<number>;
+  /** Of which tasks were admitted since: whether more of them are ready has to be asked. */
+  doubtful: Set<number>;
+  since: number;
+  /** When they were read, of this process's monotonic clock. */
+  knownAt: number;
+};
 
 /** What a process knows of task classes. */
 export type TaskClassCache = {
@@ -31,10 +52,39 @@ export type TaskClassCache = {
    * order, or a reason that is written a second later, and never a limit.
    */
   standing: Map<number, Standing>;
+  /** By lane, since the last regular pass, where a pass need not read all of them. */
+  ready: Map<number, ReadyOfLane>;
+  /** Under which `standing` and `ready` were read: nobody else writes what they are about while it lasts. */
+  term: number | null;
 };
 
 export function createTaskClassCache(): TaskClassCache {
-  return { classes: new Map(), standing: new Map() };
+  return { classes: new Map(), standing: new Map(), ready: new Map(), term: null };
+}
+
+/** What was read of a class is read again after so long, so that the numbers of its reason are not much older than this. */
+const KNOWN_FOR_MS = 60_000;
+
+/**
+ * Forgets what others may have changed: under another term everything. A regular pass (`isRegular`) forgets what is ready, and how
+ * classes stand for which that is not kept. Into maps of their own: another pass may be going on over the old ones.
+ */
+export function forgetOld(
+  cache: TaskClassCache,
+  term: number | null,
+  isRegular: boolean,
+  keeps: (of: TaskClass) => boolean,
+): void {
+  const isSameTerm = term !== null && cache.term === term;
+  cache.term = term;
+  if (!isRegular && (isSameTerm || term === null)) return;
+  const now = performance.now();
+  const kept = [...cache.standing].filter(([id, { knownAt }]) => {
+    const of = cache.classes.get(id);
+    return of !== undefined && keeps(of) && now - knownAt < KNOWN_FOR_MS;
+  });
+  cache.standing = new Map(isSameTerm ? kept : []);
+  cache.ready = new Map();
 }
 
 /** A class is some 300 bytes; an installation with more of them than this reads some again. */

@@ -33,7 +33,8 @@ export type Ledger = {
 };
 
 type Room = { worker: WorkerRoom; slots: Map<string, number>; free: ResourceAmount; isKept: boolean };
-type Pool = { size: number; taken: number; reserved: number };
+/** `full`: the last reason for which it had no room, which is the same for thousands of classes. */
+type Pool = { size: number; taken: number; reserved: number; full?: WaitReason & { code: "POOL_FULL" } };
 
 const holds = (size: ResourceAmount, wanted: ResourceAmount): boolean =>
   size.cpu >= wanted.cpu && size.memory >= wanted.memory;
@@ -42,8 +43,6 @@ const minus = (a: ResourceAmount, b: ResourceAmount): ResourceAmount => ({
   cpu: a.cpu - b.cpu,
   memory: a.memory - b.memory,
 });
-
-const shareKey = ({ laneId, dagId }: TaskClass): string => `${laneId} ${dagId}`;
 
 const add = <Key>(map: Map<Key, number>, key: Key, more: number): void => {
   map.set(key, (map.get(key) ?? 0) + more);
@@ -60,13 +59,15 @@ function countsOf({ live, pools, lanes }: Demand) {
     byLane: new Map<number, number>(),
     byGroup: new Map<number, number>(),
     byDag: new Map<string, number>(),
-    shares: new Map<string, number>(),
+    /** By lane and DAG. */
+    shares: new Map(lanes.map(({ id }) => [id, new Map<string, number>()])),
     add(of: TaskClass, more: number) {
       counts.total += more;
       add(counts.byLane, of.laneId, more);
       add(counts.byGroup, groupOf.get(of.laneId) ?? -1, more);
       add(counts.byDag, of.dagId, more);
-      add(counts.shares, shareKey(of), more);
+      const shares = counts.shares.get(of.laneId);
+      if (shares !== undefined) add(shares, of.dagId, more);
       const pool = of.pool === null ? undefined : poolsNow.get(of.pool);
       if (pool !== undefined) pool.taken += more * of.slots;
     },
@@ -130,10 +131,14 @@ export function createLedger(demand: Demand): Ledger {
 
   const poolBlocks = (of: TaskClass): WaitReason | undefined => {
     if (of.pool === null) return undefined;
-    const { size, taken, reserved } = counts.pools.get(of.pool)!;
+    const pool = counts.pools.get(of.pool)!;
+    const { size, taken, reserved, full } = pool;
     if (taken + reserved + of.slots <= size) return undefined;
     const isKept = taken + of.slots <= size;
-    return { code: "POOL_FULL", pool: of.pool, taken, size, wanted: of.slots, ...(isKept ? { kept: true } : {}) };
+    if (full?.taken === taken && full.wanted === of.slots && (full.kept === true) === isKept) return full;
+    const kept = isKept ? { kept: true as const } : {};
+    pool.full = { code: "POOL_FULL", pool: of.pool, taken, size, wanted: of.slots, ...kept };
+    return pool.full;
   };
 
   const workerBlocks = (of: TaskClass): WaitReason | undefined => {
@@ -143,7 +148,7 @@ export function createLedger(demand: Demand): Ledger {
   };
 
   return {
-    share: (of) => counts.shares.get(shareKey(of)) ?? 0,
+    share: ({ laneId, dagId }) => counts.shares.get(laneId)?.get(dagId) ?? 0,
     laneBlocks,
     neverFits,
     isFull,

@@ -23,7 +23,8 @@ export type PlanInput = {
 /** The difference between what is written down and what the decision says: what a pass has to write. */
 export function admissionPlan(input: PlanInput): AdmissionPlan {
   const { capacity, demand, decision } = input;
-  const keys = new Map([...decision.waits].map(([id, reason]) => [id, keyOf(demand, id, reason)]));
+  const keys = new Map<number, string | null>();
+  for (const [id, reason] of decision.waits) keys.set(id, keyOf(demand, id, reason));
   const contended = contendedKeys(input, keys.values());
   const stays = (key: string): boolean => input.overRuns === undefined && key.startsWith("run:");
   return {
@@ -40,10 +41,9 @@ export function admissionPlan(input: PlanInput): AdmissionPlan {
 
 /** Classes of which all that is ready was admitted, and which are said to wait. */
 function waitNoMore({ demand, standing, decision }: PlanInput): number[] {
-  return demand.ready.flatMap(({ id, hasMore }) => {
-    const isSaidTo = (standing.get(id)?.written ?? null) !== null;
-    return isSaidTo && !hasMore && !decision.waits.has(id) ? [id] : [];
-  });
+  const isOver = ({ id, hasMore }: Demand["ready"][number]): boolean =>
+    !hasMore && !decision.waits.has(id) && (standing.get(id)?.written ?? null) !== null;
+  return demand.ready.filter(isOver).map(({ id }) => id);
 }
 
 /** True when applying the plan would change nothing. */
@@ -137,15 +137,17 @@ function changedWaits(
   keys: ReadonlyMap<number, string | null>,
 ): AdmissionPlan["waits"] {
   let occupancy: Occupancy[] | undefined;
-  return [...decision.waits].flatMap(([id, reason]) => {
+  const changed: AdmissionPlan["waits"] = [];
+  for (const [id, reason] of decision.waits) {
     const was = standing.get(id)?.written ?? null;
     const key = keys.get(id)!;
-    if (capacity.apart.classes.has(id)) return [];
-    if (was !== null && !was.isOld && was.code === reason.code && was.blockedOn === key) return [];
+    const isSame = was !== null && !was.isOld && was.code === reason.code && was.blockedOn === key;
+    if (isSame || capacity.apart.classes.has(id)) continue;
     occupancy ??= occupancyOf(demand, decision);
     const { code, ...detail } = withHolders(reason, occupancy);
-    return [{ id, code, detail, on: key === null ? [] : [key] }];
-  });
+    changed.push({ id, code, detail, on: key === null ? [] : [key] });
+  }
+  return changed;
 }
 
 /** Who has what others wait for: what is live, and what this pass admits. */

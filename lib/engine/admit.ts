@@ -1,5 +1,5 @@
 import { type Capacity, overRunLimits, readCapacity, readWorkers } from "#lib/db/admission-capacity.ts";
-import { readReadyClasses, readReadyRuns, waitingNoMore } from "#lib/db/admission-classes.ts";
+import { canBeOvertaken, readReadyClasses, readReadyRuns, waitingClasses } from "#lib/db/admission-classes.ts";
 import {
   type AdmissionPlan,
   type Admitted,
@@ -10,7 +10,7 @@ import {
 } from "#lib/db/admission.ts";
 import type { Db } from "#lib/db/pool.ts";
 import { endQuarantineOfAdmitted } from "#lib/db/quarantine.ts";
-import type { TaskClassCache } from "#lib/db/task-classes.ts";
+import { forgetOld, type TaskClassCache } from "#lib/db/task-classes.ts";
 import { inTx, retried } from "#lib/db/tx.ts";
 import { decideAdmission } from "#lib/domain/admission.ts";
 import { createLedger } from "#lib/domain/admission-ledger.ts";
@@ -96,8 +96,8 @@ const MAX_PASSES = 20;
 async function passes(deps: EngineDeps, scope: Scope, term: number | null): Promise<number> {
   let sum = 0;
   for (let n = 0; n < MAX_PASSES; n++) {
-    const { plan, again, hasApart } = await planAdmission(deps.pool, deps.caches.classes, scope, n, term);
-    const isOver = isEmptyPlan(plan) || (await applied(deps, plan, again, (admitted) => (sum += admitted)));
+    const { plan, hasApart, ...about } = await planAdmission(deps.pool, deps.caches.classes, scope, n, term);
+    const isOver = isEmptyPlan(plan) || (await applied(deps, plan, about, (admitted) => (sum += admitted)));
     if (hasApart && scope === "all lanes") await endQuarantineOfAdmitted(deps.pool);
     if (isOver) break;
   }
@@ -108,7 +108,7 @@ async function passes(deps: EngineDeps, scope: Scope, term: number | null): Prom
 async function applied(
   deps: EngineDeps,
   plan: AdmissionPlan,
-  again: boolean,
+  { again, isFromMemory }: { again: boolean; isFromMemory: boolean },
   count: (admitted: number) => void,
 ): Promise<boolean> {
   const { attempts, granted, at, failed, unsaid, isFenced } = await retried(() => applyAdmission(deps.pool, plan));
@@ -121,7 +121,10 @@ async function applied(
   const wasRefused = attempts.length < granted || (plan.grants.length > 0 && granted === 0);
   // What ended between the reading and this commit did not know that anything waits for it, and asked for no pass.
   const isFirstToSay = plan.contended.length > 0;
-  return !isFirstToSay && failed.length === 0 && (attempts.length === 0 || !(again || wasRefused));
+  // What was remembered to be ready is not: others wait for the room that was meant for it.
+  const wasForgotten = isFromMemory && granted < plan.grants.reduce((sum, { at: places }) => sum + places.length, 0);
+  if (isFirstToSay || failed.length > 0 || wasForgotten) return false;
+  return attempts.length === 0 || !(again || wasRefused);
 }
 
 /** Tells workers of what they may claim, and pages of the runs, after the commit. */
@@ -138,7 +141,7 @@ function announceAdmitted({ notifier }: EngineDeps, attempts: readonly Admitted[
 
 /**
  * What a pass would do now: reads and decides, and writes nothing. `again`: there may be room for more than was known of, and the
- * `nth` pass of one call, from 0, looks further. `hasApart`: something is in quarantine.
+ * `nth` pass of one call, from 0, looks further. `hasApart`: something is in quarantine. `isFromMemory`: some classes may have nothing ready any more.
  */
 export async function planAdmission(
   db: Db,
@@ -146,7 +149,7 @@ export async function planAdmission(
   scope: Scope,
   nth = 0,
   term: number | null = null,
-): Promise<{ plan: AdmissionPlan; again: boolean; hasApart: boolean }> {
+): Promise<{ plan: AdmissionPlan; again: boolean; hasApart: boolean; isFromMemory: boolean }> {
   const capacity = await readCapacity(db, cache);
   const { lanes, groups } = laneRooms(capacity.lanes, capacity.workers);
   const { pools, dags, systemLimit, live } = capacity;
@@ -162,18 +165,19 @@ export async function planAdmission(
     ready: [],
   };
   const { read, unread } = lanesToRead(empty, capacity, scope);
-  // What others have changed is known again once a second. In a map of its own: another pass may be going on over the old one.
-  if (scope === "all lanes") cache.standing = new Map();
-  const { standing } = cache;
+  const isRegular = scope === "all lanes";
+  forgetOld(cache, term, isRegular, (of) => !canBeOvertaken(of));
+  // The maps of now, whatever another pass forgets meanwhile.
+  const mine = { ...cache };
+  const { standing } = mine;
   const apart = [...capacity.apart.tasks];
-  const ready = read.length > 0 ? await readReadyClasses(db, { ...cache, standing }, read, nth, apart) : [];
+  const { ready, isFromMemory } = await readReadyClasses(db, mine, read, nth, apart);
   const demand = await withRunsAndWorkers(db, { ...empty, ready }, apart);
   const decision = decideAdmission(demand);
-  const isRegular = scope === "all lanes";
-  const gone = isRegular ? await waitingNoMore(db) : [];
+  const gone = isRegular ? await waitingNoMore(db, ready) : [];
   const overRuns = isRegular ? await keysOfOverRuns(db, demand) : undefined;
   const plan = admissionPlan({ term, capacity, demand, unread, standing, decision, gone, overRuns });
-  return { plan, again: decision.again, hasApart: capacity.apart.isKnown };
+  return { plan, again: decision.again, hasApart: capacity.apart.isKnown, isFromMemory };
 }
 
 function lanesToRead(
@@ -208,6 +212,12 @@ async function withRunsAndWorkers(db: Db, demand: Demand, apart: readonly string
     return { ...of, ready: sum, hasMore: found.hasMore, runs: found.runs };
   });
   return { ...demand, workers, ready, liveOfRuns: live };
+}
+
+/** Classes that are said to wait and have nothing ready, at most 10,000. */
+async function waitingNoMore(db: Db, ready: readonly ReadyClass[]): Promise<number[]> {
+  const ids = new Set(ready.map(({ id }) => id));
+  return (await waitingClasses(db)).filter((id) => !ids.has(id)).slice(0, 10_000);
 }
 
 /** Keys of DAGs of which a run has more live tasks than one may have now: a limit that was lowered. */

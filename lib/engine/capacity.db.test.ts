@@ -155,7 +155,7 @@ describe("capacity", () => {
     await start(deps, "window");
     const { rows } = await deps.pool.query<{ id: number }>("select id from sluice.lane");
     const lanes = rows.map(({ id }) => ({ id, room: 2 }));
-    expect(await readReadyClasses(deps.pool, deps.caches.classes, lanes, 0, [])).toMatchObject([
+    expect((await readReadyClasses(deps.pool, deps.caches.classes, lanes, 0, [])).ready).toMatchObject([
       { dagId: "window", ready: 4, hasMore: true },
     ]);
   });

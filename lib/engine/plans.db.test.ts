@@ -319,6 +319,7 @@ const NOT_AT_SIZE: Readonly<Record<string, string>> = {
   "read-workers": "asked only where a task wants a certain worker, which none here does; one row a live worker",
   "read-ready-runs": "asked only for DAGs that limit the tasks of one run, which none here does",
   "over-run-limits": "asked only for DAGs that limit the tasks of one run, which none here does",
+  "read-new-ready-classes": "asked of lanes of which a leader knows hundreds of classes: admission-memory.db.test.ts",
   "have-ended": "asked only for versions that no run has any more: delete-unneeded.db.test.ts",
   "delete-version-tasks": "deletes slices of versions that no run has any more: delete-unneeded.db.test.ts",
   "delete-versions": "deletes slices of versions that no run has any more: delete-unneeded.db.test.ts",

@@ -368,6 +368,8 @@ create table sluice.task_instance (
     ((state in ('success', 'failed', 'skipped', 'upstream_failed', 'cancelled')) = (ended_at is not null))
 ) with (fillfactor = 60);
 create index task_instance_ready_idx on sluice.task_instance (lane_id, workload_id, id) where admissible;
+-- What has become ready since the last look: a pass of admission then reads no class that it knows.
+create index task_instance_new_idx on sluice.task_instance (lane_id, ready_at) where admissible;
 create index task_instance_not_before_idx on sluice.task_instance (not_before) where not_before is not null;
 
 -- How the parents of a waiting task ended other than well, for the tasks that have such a parent: with `open_parents` it is all
