@@ -19,6 +19,7 @@ import { manyRuns } from "./measures/many-runs.ts";
 import { memory } from "./measures/memory.ts";
 import type { Measure } from "./measures/measure.ts";
 import { processes } from "./measures/processes.ts";
+import { scaleOut } from "./measures/scale-out.ts";
 import { schedules } from "./measures/schedules.ts";
 import { retention } from "./measures/retention.ts";
 import { denseLayers, randomDag } from "./measures/shapes.ts";
@@ -49,6 +50,7 @@ const MEASURES: Record<string, Measure> = {
   kills,
   memory,
   retention,
+  scaleout: scaleOut,
   settle,
 };
 
