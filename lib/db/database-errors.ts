@@ -16,6 +16,9 @@ const UNREACHABLE_CODES = new Set([
   "57P03",
   "53300",
   "25006",
+  // The server ended the connection: this process stood still in a transaction.
+  "25P03",
+  "25P04",
 ]);
 
 /** True when the database could not be reached, which passes, as against a statement it refused, which does not. */
@@ -25,7 +28,7 @@ export function isDatabaseUnreachable(error: unknown): boolean {
   const code = "code" in error && typeof error.code === "string" ? error.code : "";
   if (UNREACHABLE_CODES.has(code) || /^08...$/.test(code)) return true;
   if (
-    /Connection terminated|timeout exceeded when trying to connect|timeout expired|Query read timeout/.test(
+    /Connection terminated|Client has encountered a connection error|timeout exceeded when trying to connect|timeout expired|Query read timeout/.test(
       error.message,
     )
   )

@@ -1,3 +1,4 @@
+import { once } from "node:events";
 import { beforeEach, describe, expect, test } from "vitest";
 import { finishRunning } from "#lib/db/finishes.ts";
 import { type NewAction, insertAction } from "#lib/db/run-actions.ts";
@@ -369,6 +370,24 @@ describe("an item that takes longer than any statement may", () => {
     await isolatingEach(deps, "settle", ["1", "2", "3"], (id) => id, work);
     expect(tries).toEqual(["1", "2", "2", "3"]);
     expect([...(await readQuarantine(pool, "settle")).keys()]).toEqual(["2"]);
+  });
+
+  test("is not to blame when the connection was ended because this process stood still", async () => {
+    const { deps, pool } = database;
+    const standStill = async (): Promise<void> => {
+      const client = await pool.connect();
+      try {
+        await client.query("begin; set local idle_in_transaction_session_timeout = '1ms'");
+        await once(client, "error");
+        await client.query("select 1");
+      } finally {
+        client.release(true);
+      }
+    };
+    await expect(isolatingEach(deps, "actions", ["1", "2"], (id) => id, standStill)).rejects.toThrow();
+    const work = async (id: string): Promise<void> => (id === "2" ? standStill() : undefined);
+    await expect(isolatingEach(deps, "actions", ["1", "2"], (id) => id, work)).rejects.toThrow();
+    expect(await readQuarantine(pool, "actions")).toEqual(new Map());
   });
 
   test("does not keep a person from cancelling the run", async () => {
