@@ -1908,29 +1908,160 @@ $$;
 
 ------------------------------------------------------------------------------------------------ the end of attempts
 
--- `running` → its outcome, for every attempt whose token is still the live one; children of successes are
--- counted down and made `ready`, or continue in the slot that fell free, and a run with nothing open is
--- closed. An attempt that says "not yet" ends only this look: its task is `deferred`, and the attempt
--- stays. An end of a run that another transaction has locked is left as it is and returned in `busy`: it
--- must not hold up the ends of other runs. Called by lib/db/finishes.ts, which says what goes in and comes
--- out; arrays of one length are one set.
+-- What ends of attempts have changed.
+create type sluice.ended as (
+  -- Task instances whose end was accepted, and those of runs that another transaction had locked.
+  accepted bigint[],
+  busy bigint[],
+  -- Runs of which the rules of waiting tasks must be judged, and those in which nothing is open any more.
+  unsettled bigint[],
+  closing bigint[],
+  -- Children that became ready and did not continue; null when there are none.
+  made_ready bigint[],
+  -- The task classes of the attempts that ended, when a slot fell free.
+  freed int[],
+  has_callbacks boolean,
+  -- The children that continue, as their worker is told of them.
+  continued jsonb
+);
+
+-- A step of a chain: ends an attempt that succeeded, of a task with at most one child, which waits for successes only.
+-- Null, and nothing is written, when the task is another, or its run is locked: then it is for `end_attempts`.
 --
--- A function and not a statement, because most of it is needed only now and then: as one statement, a step of a chain paid
--- for the start of forty parts of which it used ten. Each statement sees what was committed before its locks were granted.
+-- It writes the same rows as `end_attempts`. That one works on sets: the start of its statements, of some sixty plan nodes,
+-- takes more processor time than the writing. These statements are about one row each.
+create function sluice.end_step(
+  task bigint, its_token uuid, its_reason text, its_exit_code int, its_error text, peak bigint, its_cpu_ms bigint, xcoms jsonb,
+  xcom_ttl_ms bigint, next_id uuid, next_token uuid, who text, lease_ms int)
+returns sluice.ended language plpgsql as $$
+declare
+  of_run constant bigint := task >> 20;
+  of_version bigint;
+  child_ord int;
+  child bigint;
+  own record;
+  kid sluice.task_instance;
+  a sluice.live_attempt;
+  at timestamptz;
+  is_unlocked boolean := false;
+  is_limited boolean;
+  goes_on boolean := false;
+  continued jsonb;
+  progress record;
+begin
+  select r.version_id, t.children[1] into of_version, child_ord
+    from sluice.dag_run r
+    join sluice.dag_task t on t.version_id = r.version_id and t.ord = (task & 1048575)::int
+   where r.id = of_run and t.counted_children = '{}' and t.calls = '{}' and cardinality(t.children) < 2
+     for key share of r skip locked;
+  if not found then
+    return null;
+  end if;
+  child := of_run << 20 | child_ord;
+  -- In the order of their ids.
+  if child < task then
+    select * into kid from sluice.task_instance where id = child for update;
+  end if;
+  select deferred_id into own from sluice.task_instance where id = task for update;
+  if own.deferred_id is not null then
+    return null;
+  end if;
+  if child > task then
+    select * into kid from sluice.task_instance where id = child for update;
+  end if;
+
+  delete from sluice.live_attempt l where l.task_instance_id = task and l.token = its_token and l.state = 'running'
+    returning * into a;
+  if not found then
+    return row('{}'::bigint[], '{}'::bigint[], '{}'::bigint[], '{}'::bigint[], null::bigint[], null::int[], false, null::jsonb);
+  end if;
+  at := sluice.clock();
+  -- Only what waits is counted for: a child that has started may see its parent succeed once more.
+  if child is not null then
+    if kid.state <> 'waiting' then
+      child := null;
+    else
+      is_unlocked := kid.open_parents = 1;
+    end if;
+  end if;
+  -- As `end_attempts` decides what continues.
+  if is_unlocked and not kid.held and next_id is not null and kid.workload_id = a.workload_id then
+    select d.max_active_tasks is not null or d.max_active_tasks_per_run is not null or w.pool is not null into is_limited
+      from sluice.workload w
+      join sluice.dag d on d.id = w.dag_id
+      join sluice.worker k on k.id = a.worker_id and k.epoch = a.worker_epoch and k.state = 'active'
+     where w.id = a.workload_id and not exists (select from sluice.run_action x where x.run_id = of_run);
+    goes_on := found;
+    if goes_on and (exists (select from sluice.task_instance where admissible)
+                    or exists (select from sluice.live_attempt where state = 'queued')) then
+      goes_on := sluice.may_continue(array[child], array[a.workload_id]) <> '{}';
+    end if;
+    if goes_on and (is_limited or exists (select from sluice.system_limit)) then
+      goes_on := exists (select from sluice.not_over_limits(array[child], array[1]) f where f.going <> '{}');
+    end if;
+  end if;
+
+  insert into sluice.attempt
+    (task_instance_id, number, id, state, reason, exit_code, error, worker_id, worker_version, ready_at, queued_at, started_at,
+     peak_memory, cpu_ms, ended_at)
+  values (task, a.number, a.id, 'success', its_reason, its_exit_code, its_error, a.worker_id, a.worker_version, a.ready_at,
+          a.queued_at, a.started_at, peak, its_cpu_ms, at);
+  update sluice.task_instance t
+     set state = case when t.id = task then 'success' when goes_on then 'running' when is_unlocked then 'ready' else t.state end,
+         open_parents = case when t.id = task then t.open_parents else t.open_parents - 1 end,
+         attempts = case when goes_on and t.id = child then t.attempts + 1 else t.attempts end,
+         started_at = case when goes_on and t.id = child then at else t.started_at end,
+         ready_at = case when is_unlocked and t.id = child then at else t.ready_at end,
+         ended_at = case when t.id = task then at end
+   where t.id = any (array[task, child]);
+  insert into sluice.event (run_id, task_instance_id, attempt, from_state, to_state, reason, actor, at)
+  values (of_run, task, a.number, 'running', 'success', its_reason, who, at);
+  if goes_on then
+    insert into sluice.live_attempt (task_instance_id, number, id, state, workload_id, lane_id, ready_at, queued_at, worker_id,
+                                     worker_epoch, worker_version, token, started_at, lease_until)
+    values (child, kid.attempts + 1, next_id, 'running', kid.workload_id, kid.lane_id, at, at, a.worker_id, a.worker_epoch,
+            a.worker_version, next_token, at, at + lease_ms * interval '1 ms');
+    insert into sluice.event (run_id, task_instance_id, attempt, from_state, to_state, reason, actor, at)
+    values (of_run, child, kid.attempts + 1, 'waiting', 'running', 'CONTINUED', who, at);
+    select jsonb_build_array(jsonb_build_object(
+             'afterId', task::text, 'taskInstanceId', child::text, 'attemptId', next_id, 'token', next_token,
+             'number', kid.attempts + 1, 'failures', kid.failures, 'taskId', t.task_id, 'task', t.spec))
+      into continued from sluice.dag_task t where t.version_id = of_version and t.ord = child_ord;
+  elsif is_unlocked then
+    insert into sluice.event (run_id, task_instance_id, from_state, to_state, actor, at)
+    values (of_run, child, 'waiting', 'ready', who, at);
+  end if;
+  if xcoms is not null then
+    insert into sluice.xcom (task_instance_id, key, value, bytes, expires_at)
+    select task, x.key, x.value, octet_length(x.value::text), at + xcom_ttl_ms * interval '1 ms' from jsonb_each(xcoms) x
+    on conflict (task_instance_id, key) do update
+      set value = excluded.value, bytes = excluded.bytes, created_at = at, expires_at = excluded.expires_at;
+  end if;
+  update sluice.run_progress p
+     set open = p.open - 1, unsettled = p.unsettled and p.open > 1
+   where p.run_id = of_run
+  returning p.open = 0 as closes, p.unsettled into progress;
+  return row(array[task], '{}'::bigint[], case when progress.unsettled then array[of_run] else '{}' end,
+             case when progress.closes then array[of_run] else '{}' end,
+             case when is_unlocked and not goes_on then array[child] end,
+             case when not goes_on then array[a.workload_id] end, false, continued);
+end $$;
+
+-- Ends a batch of attempts, whatever they are. Arrays of one length are one set.
 --
--- Lock order: runs (FOR KEY SHARE: against user actions, which take FOR UPDATE, but not against another finisher's closing
--- update) → task instances by id, finishers and children together → live attempts by task instance, as heartbeats take
--- them, which lock nothing else → parent ends by task instance → progress by run id.
---
--- The name carries its version, since workers of an older release call it during an upgrade: see CONTRIBUTING.
-create function sluice.finish_1(
+-- A function and not a statement, because most of it is needed only now and then. Each statement sees what was committed
+-- before its locks were granted.
+create function sluice.end_attempts(
   ids bigint[], tokens uuid[], ends text[], reasons text[], exit_codes int[], error_texts text[], peaks bigint[], cpus_ms bigint[],
   xcoms jsonb[], xcom_ttls_ms bigint[], delays_ms bigint[], logs_bytes bigint[], next_ids uuid[], next_tokens uuid[], who text,
-  lease_ms int,
-  out accepted bigint[], out busy bigint[], out unsettled bigint[], out dags_with_room text[], out backfills bigint[],
-  out calls_for_admission boolean, out lanes text[], out has_callbacks boolean, out continued jsonb)
-language plpgsql as $$
+  lease_ms int)
+returns sluice.ended language plpgsql as $$
 declare
+  accepted bigint[];
+  busy bigint[] := '{}';
+  unsettled bigint[];
+  has_callbacks boolean := false;
+  continued jsonb;
   runs bigint[];
   -- What a task becomes is its end, or `retrying` or `ready` when it is tried again, in the order given.
   fates text[] := array(
@@ -1977,14 +2108,6 @@ declare
   calls boolean;
   closing bigint[];
 begin
-  accepted := '{}';
-  busy := '{}';
-  unsettled := '{}';
-  dags_with_room := '{}';
-  backfills := '{}';
-  calls_for_admission := false;
-  lanes := '{}';
-  has_callbacks := false;
   runs := array(select r.id from sluice.dag_run r where r.id = any (array(select distinct i >> 20 from unnest(ids) i))
                  order by r.id for key share skip locked);
   if exists (select from unnest(ids) i where i >> 20 <> all (runs)) then
@@ -2039,8 +2162,7 @@ begin
          slot_attempts, slot_tokens, slot_workers, slot_epochs, slot_versions
     from (select *, end_state = 'success' and next_id is not null as has_slot from done) d;
   if accepted is null then
-    accepted := '{}';
-    return;
+    return row('{}'::bigint[], busy, '{}'::bigint[], '{}'::bigint[], null::bigint[], null::int[], false, null::jsonb);
   end if;
 
   if 'deferred' = any (done_ends) then
@@ -2233,12 +2355,55 @@ begin
     has_callbacks := found;
   end if;
 
-  if closing <> '{}' then
+  return row(accepted, busy, unsettled, closing, made_ready,
+             case when cardinality(accepted) > cardinality(going) then done_workloads end, has_callbacks, continued);
+end $$;
+
+-- `running` → its outcome, for every attempt whose token is still the live one; children of successes are
+-- counted down and made `ready`, or continue in the slot that fell free, and a run with nothing open is
+-- closed. An attempt that says "not yet" ends only this look: its task is `deferred`, and the attempt
+-- stays. An end of a run that another transaction has locked is left as it is and returned in `busy`: it
+-- must not hold up the ends of other runs. Called by lib/db/finishes.ts, which says what goes in and comes
+-- out; arrays of one length are one set.
+--
+-- Lock order: runs (FOR KEY SHARE: against user actions, which take FOR UPDATE, but not against another finisher's closing
+-- update) → task instances by id, finishers and children together → live attempts by task instance, as heartbeats take
+-- them, which lock nothing else → parent ends by task instance → progress by run id.
+--
+-- The name carries its version, since workers of an older release call it during an upgrade: see CONTRIBUTING.
+create function sluice.finish_1(
+  ids bigint[], tokens uuid[], ends text[], reasons text[], exit_codes int[], error_texts text[], peaks bigint[], cpus_ms bigint[],
+  xcoms jsonb[], xcom_ttls_ms bigint[], delays_ms bigint[], logs_bytes bigint[], next_ids uuid[], next_tokens uuid[], who text,
+  lease_ms int,
+  out accepted bigint[], out busy bigint[], out unsettled bigint[], out dags_with_room text[], out backfills bigint[],
+  out calls_for_admission boolean, out lanes text[], out has_callbacks boolean, out continued jsonb)
+language plpgsql as $$
+declare
+  ended sluice.ended;
+begin
+  dags_with_room := '{}';
+  backfills := '{}';
+  lanes := '{}';
+  if cardinality(ids) = 1 and ends[1] = 'success' and delays_ms[1] is null then
+    ended := sluice.end_step(ids[1], tokens[1], reasons[1], exit_codes[1], error_texts[1], peaks[1], cpus_ms[1], xcoms[1],
+                             xcom_ttls_ms[1], next_ids[1], next_tokens[1], who, lease_ms);
+  end if;
+  if ended.accepted is null then
+    ended := sluice.end_attempts(ids, tokens, ends, reasons, exit_codes, error_texts, peaks, cpus_ms, xcoms, xcom_ttls_ms,
+                                 delays_ms, logs_bytes, next_ids, next_tokens, who, lease_ms);
+  end if;
+  accepted := ended.accepted;
+  busy := ended.busy;
+  unsettled := ended.unsettled;
+  has_callbacks := ended.has_callbacks;
+  continued := ended.continued;
+
+  if ended.closing <> '{}' then
     with closed as (
       update sluice.dag_run r
          set state = case when p.failed_leaves > 0 then 'failed' else 'success' end, ended_at = sluice.clock()
         from sluice.run_progress p
-       where r.id = any (closing) and p.run_id = r.id and r.state = 'running'
+       where r.id = any (ended.closing) and p.run_id = r.id and r.state = 'running'
       returning r.id, r.state, r.dag_id, r.version_id, r.backfill_id),
     e as (
       insert into sluice.event (run_id, from_state, to_state, actor) select id, 'running', state, who from closed),
@@ -2261,13 +2426,12 @@ begin
 
   -- The few that became ready are admitted here, where nothing has to be weighed; the rest, and what waits for
   -- what has fallen free, is for a full pass.
-  if cardinality(made_ready) <= 64 then
-    select a.again, a.lanes into calls_for_admission, lanes from sluice.admit_at_once(made_ready) a;
+  if cardinality(ended.made_ready) <= 64 then
+    select a.again, a.lanes into calls_for_admission, lanes from sluice.admit_at_once(ended.made_ready) a;
   else
-    calls_for_admission := made_ready is not null;
+    calls_for_admission := ended.made_ready is not null;
   end if;
-  calls_for_admission := calls_for_admission
-    or cardinality(accepted) > cardinality(going) and sluice.is_waited_for(done_workloads);
+  calls_for_admission := calls_for_admission or ended.freed is not null and sluice.is_waited_for(ended.freed);
 end $$;
 
 select sluice.open_generation(keep_days) from sluice.retention;
