@@ -1,4 +1,5 @@
 import { buildGraph, topologicalOrder } from "#lib/domain/graph.ts";
+import { MAX_TASKS_PER_DAG } from "#lib/domain/ids.ts";
 import type { CountChange, ParentEnds, RewriteGraph, RunTask, RunTotals, StateChange } from "#lib/domain/rewrite.ts";
 import type { TriggerRule } from "#lib/domain/model/task.ts";
 import type { RunState, TaskState } from "#lib/domain/states.ts";
@@ -44,7 +45,7 @@ export type ReadTask = RunTask & {
   hasBegun: boolean;
 };
 
-/** The tasks of a locked run, by ordinal. */
+/** The tasks of a locked run that its version has, by ordinal, which is their slot. */
 export async function readTasks(tx: Tx, runId: string): Promise<ReadTask[]> {
   type Row = { state: TaskState; openParents: number; hasBegun: boolean };
   const { rows } = await tx.query<Row>({
@@ -52,8 +53,8 @@ export async function readTasks(tx: Tx, runId: string): Promise<ReadTask[]> {
     text: `
       select t.state, t.open_parents as "openParents", t.started_at is not null as "hasBegun"
         from sluice.task_instance t
-       where t.id >= $1::bigint << 20 and t.id < ($1::bigint + 1) << 20 order by t.id`,
-    values: [runId],
+       where t.id >= $1::bigint << 20 and t.id < ($1::bigint << 20) + $2 order by t.id`,
+    values: [runId, MAX_TASKS_PER_DAG],
   });
   const ends = await tx.query<ParentEnds & { ord: number }>({
     name: "read-parent-ends",

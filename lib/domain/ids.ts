@@ -11,6 +11,9 @@ const SLOT_BITS = 20n;
 /** Task instances one run can hold: 2^20. */
 export const MAX_TASKS_PER_RUN = 1 << 20;
 
+/** Tasks a DAG can have: the slots from here on are for instances that are made while the run goes on. */
+export const MAX_TASKS_PER_DAG = 1 << 19;
+
 export function taskInstanceId(runId: string, slot: number): string {
   if (!Number.isInteger(slot) || slot < 0 || slot >= MAX_TASKS_PER_RUN) {
     throw new RangeError(`slot ${slot} is outside 0..${MAX_TASKS_PER_RUN - 1}`);

@@ -3,7 +3,7 @@ import { checkTimes, dagFields } from "../model/dag.ts";
 import { NO_PLUGINS, type PluginTypes } from "../model/plugin-type.ts";
 import { taskFields, taskOptions } from "../model/task.ts";
 import { TASK_TYPE_NAMES, TASK_TYPES, type TaskTypeEntry } from "../model/task-types.ts";
-import { MAX_TASKS_PER_RUN } from "../ids.ts";
+import { MAX_TASKS_PER_DAG } from "../ids.ts";
 import { pluginKey } from "./plugin-key.ts";
 
 /**
@@ -45,7 +45,7 @@ function makeFileDag(plugins: PluginTypes) {
     .strictObject({
       ...dagFields,
       defaults: FileDefaults.optional(),
-      tasks: z.array(fileTask(plugins)).min(1, "a DAG has at least one task").max(MAX_TASKS_PER_RUN),
+      tasks: z.array(fileTask(plugins)).min(1, "a DAG has at least one task").max(MAX_TASKS_PER_DAG),
     })
     .superRefine(checkTimes);
 }

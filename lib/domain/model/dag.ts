@@ -1,6 +1,6 @@
 import { z } from "zod";
 import { canonicalJson, type Json, sha256 } from "../canonical.ts";
-import { MAX_TASKS_PER_RUN } from "../ids.ts";
+import { MAX_TASKS_PER_DAG } from "../ids.ts";
 import { scheduleProblems } from "../schedule/check.ts";
 import { Calendars } from "./calendar.ts";
 import { SLOT_CLASSES, type SlotClass } from "../states.ts";
@@ -91,7 +91,7 @@ const DagFields = z.strictObject(dagFields);
 export const DagSpec = z
   .strictObject({
     ...dagFields,
-    tasks: z.array(TaskSpec).min(1, "a DAG has at least one task").max(MAX_TASKS_PER_RUN),
+    tasks: z.array(TaskSpec).min(1, "a DAG has at least one task").max(MAX_TASKS_PER_DAG),
     bundle: z
       .string()
       .regex(/^[0-9a-f]{64}$/)

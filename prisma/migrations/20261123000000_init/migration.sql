@@ -1892,8 +1892,10 @@ language sql as $$
       join sluice.dag d on d.id = u.dag_id)
   select coalesce(array_agg(g.id), '{}'), array_agg(g.slot)
     from g
-   where coalesce((select l.value from sluice.system_limit l where l.name = 'max_active_tasks')
-           >= (select count(*) from sluice.live_attempt) + cardinality(tasks), true)
+   -- Nothing is counted for a limit that is not there: an operator has both of its sides computed, whatever the first is.
+   where not exists (select from sluice.system_limit l
+                      where l.name = 'max_active_tasks'
+                        and l.value < (select count(*) from sluice.live_attempt) + cardinality(tasks))
      and (g.max_active_tasks is null or g.max_active_tasks
            >= (select count(*) from sluice.live_attempt a join sluice.workload w on w.id = a.workload_id
                 where w.dag_id = g.dag_id) + (select count(*) from g o where o.dag_id = g.dag_id))
