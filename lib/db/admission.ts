@@ -87,12 +87,7 @@ export function rememberApplied(
 export async function admitRunsAtOnce(db: Db, runIds: readonly string[]): Promise<{ again: boolean; lanes: string[] }> {
   const { rows } = await db.query<{ again: boolean; lanes: string[] }>({
     name: "admit-runs-at-once",
-    text: `
-      select a.again, a.lanes
-        from sluice.admit_at_once(array(
-               select t.id from unnest($1::bigint[]) r(id), lateral (
-                 select t.id from sluice.task_instance t
-                  where t.id >= r.id << 20 and t.id < (r.id + 1) << 20 and t.admissible order by t.id limit 101) t)) a`,
+    text: "select a.again, a.lanes from sluice.admit_at_once(sluice.ready_tasks($1)) a",
     values: [runIds],
   });
   return rows[0]!;

@@ -45,17 +45,26 @@ export type NewRun = {
 export const TASKS_AT_ONCE = 20_000;
 
 /**
- * Inserts a run of the version; it and others of its DAG that there is room for are started with it, unless somebody
- * else is just starting runs of the DAG. `params` is what tasks will see of `conf`. Undefined when the version is
- * not the DAG's current one any more.
+ * `started`: runs of the DAG that were started with it. `again`: they have tasks ready that are not admitted. `lanes`: those of
+ * tasks that were, whose workers are to hear of it.
+ */
+export type InsertedRun = { runId: string; started: string[]; again: boolean; lanes: string[] };
+
+/**
+ * Inserts a run of the version; it and others of its DAG that there is room for are started with it, unless another process is
+ * just starting runs of the DAG. `params` is what tasks will see of `conf`. With `admits`, which is for a call that is a
+ * transaction of its own, tasks are admitted in the same round trip. Undefined when the version is not the DAG's current one any
+ * more.
  */
 export async function insertRunIfCurrent(
   db: Db,
   run: NewRun & { versionId: string; params: Record<string, unknown> },
-): Promise<{ runId: string; started: string[] } | undefined> {
-  const { rows } = await db.query<{ runId: string | null; started: string[] }>({
+  admits: boolean,
+): Promise<InsertedRun | undefined> {
+  const { rows } = await db.query<Omit<InsertedRun, "runId"> & { runId: string | null }>({
     name: "start-run",
-    text: `select run as "runId", started from sluice.start_run($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)`,
+    text: `select run as "runId", started, again, lanes
+             from sluice.start_run($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)`,
     values: [
       run.dagId,
       run.versionId,
@@ -68,10 +77,11 @@ export async function insertRunIfCurrent(
       run.note ?? null,
       run.actor,
       TASKS_AT_ONCE,
+      admits,
     ],
   });
-  const { runId, started } = rows[0]!;
-  return runId === null ? undefined : { runId, started };
+  const { runId, ...made } = rows[0]!;
+  return runId === null ? undefined : { runId, ...made };
 }
 
 /** `nextBackfill`: the one that may start a run, where the DAG allows one at a time and has none of its own to start. */

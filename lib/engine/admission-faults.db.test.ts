@@ -10,9 +10,10 @@ import { publishVersion } from "#lib/db/versions.ts";
 import { advanceClock, type LaneClock, PRIORITY_ORDER } from "#lib/domain/lane-clock.ts";
 import { DagSpec } from "#lib/domain/model/dag.ts";
 import { testDatabase } from "#lib/testing/database.ts";
-import { forgetRuns, moveClock, start, states, worker } from "#lib/testing/engine.ts";
+import { claimAll, forgetRuns, moveClock, publish, start, states, success, worker } from "#lib/testing/engine.ts";
 import { admit, admitLeft, planAdmission } from "./admit.ts";
 import { createEngineDeps, type EngineDeps } from "./deps.ts";
+import { finish } from "./finish.ts";
 import { type AdmissionLead, createAdmissionLead } from "./lead-admission.ts";
 import { rollbackVersion } from "./rollback-version.ts";
 
@@ -52,7 +53,8 @@ async function readyRuns(dagIds: readonly string[], slots = 20): Promise<string[
 /** From now on, a row of the table for which the condition holds cannot be written. */
 async function poison(table: string, operation: string, condition: string): Promise<void> {
   await database.pool.query(`
-    create or replace function sluice.poison() returns trigger language plpgsql as $$
+    drop function if exists sluice.poison cascade;
+    create function sluice.poison() returns trigger language plpgsql as $$
     begin
       if ${condition} then raise exception 'poisoned %', tg_table_name; end if;
       return new;
@@ -240,6 +242,25 @@ describe("a task that cannot be written", () => {
     await expect(admitLeft(database.deps)).rejects.toThrow("poisoned live_attempt");
     expect(await inQuarantine()).toEqual([]);
     expect(new Set(await states(database.deps, runId!))).toEqual(new Set(["ready"]));
+  });
+
+  test("keeps neither the end of its parent nor the start of its run from being accepted", async () => {
+    const { deps } = database;
+    const w = await worker(unheard(), "w");
+    const tasks = { a: [], b: ["a"], c: ["a"] };
+    await publish(deps, "parent", tasks);
+    await poison("sluice.live_attempt", "insert", "new.task_instance_id & 1048575 = 1");
+    const runId = await start(unheard(), "parent");
+    const [a] = await claimAll(deps, w);
+    expect(await finish(unheard(), [success(a!)], "worker:w")).toEqual([a!.taskInstanceId]);
+    expect(await states(deps, runId)).toEqual(["success", "ready", "ready"]);
+    await poison("sluice.live_attempt", "insert", "true");
+    const other = await start(unheard(), "parent");
+    expect(await states(deps, other)).toEqual(["ready", "waiting", "waiting"]);
+    await heal();
+    await admit(deps);
+    expect(await states(deps, runId)).toEqual(["success", "queued", "queued"]);
+    expect(await states(deps, other)).toEqual(["queued", "waiting", "waiting"]);
   });
 
   test("keeps no other from becoming ready when its time has come", async () => {

@@ -11,6 +11,7 @@ import {
   findStartable,
   insertRunIfCurrent,
   insertRunKey,
+  type InsertedRun,
   type KeyedRun,
   lockRunKey,
   type NewRun,
@@ -37,12 +38,13 @@ export type StartRun = NewRun & {
 export async function startRun(deps: EngineDeps, request: StartRun): Promise<{ runId: string; created: boolean }> {
   const conf = storableJson(request.conf);
   if (!conf.ok) throw new AppError("invalid_request", `conf: ${conf.error}`);
-  const { runId, created, started } = await create(deps, request);
+  const { runId, created, started, again, lanes, isAdmitted } = await create(deps, request);
   if (created) {
     // A run that another process kept from starting here is started after that process is done.
     const dagsWithRoom = started.includes(runId) ? [] : [request.dagId];
     const changedRuns = [...new Set([runId, ...started])];
-    const made = effects({ changedRuns, dagsWithRoom, wantsAdmission: await admitStarted(deps, started) });
+    const wantsAdmission = isAdmitted ? again : await admitStarted(deps, started);
+    const made = effects({ changedRuns, dagsWithRoom, lanes, wantsAdmission });
     await followUp(deps, made).catch((error: unknown) => {
       deps.log.warn({ error: messageOf(error) }, "a new run was not started at once; a scheduler will retry");
     });
@@ -50,7 +52,8 @@ export async function startRun(deps: EngineDeps, request: StartRun): Promise<{ r
   return { runId, created };
 }
 
-type CreatedRun = { runId: string; created: boolean; started: string[] };
+/** `isAdmitted`: what the started runs have ready was admitted with them, as far as that needs no full pass. */
+type CreatedRun = InsertedRun & { created: boolean; isAdmitted: boolean };
 
 /** The DAG may get another version between the read of it and the insert, which then does nothing. */
 const MAX_READS = 5;
@@ -96,22 +99,23 @@ async function insert(
   key: string | undefined,
   requestHash: string,
 ): Promise<CreatedRun | undefined> {
-  const fresh = async (db: Db): Promise<CreatedRun | undefined> => {
-    const inserted = await insertRunIfCurrent(db, run);
-    return inserted && { ...inserted, created: true };
+  const fresh = async (db: Db, isAdmitted: boolean): Promise<CreatedRun | undefined> => {
+    const inserted = await insertRunIfCurrent(db, run, isAdmitted);
+    return inserted && { ...inserted, created: true, isAdmitted };
   };
-  if (key === undefined) return retried(() => fresh(deps.pool));
+  if (key === undefined) return retried(() => fresh(deps.pool, true));
   return inTx(deps.pool, async (tx) => {
     const known = await lockRunKey(tx, run.dagId, key);
     if (known) return sameRun(known, requestHash);
-    const created = await fresh(tx);
+    // Admitted after the commit: a transaction of several round trips must not hold the lock of admission.
+    const created = await fresh(tx, false);
     if (created) await insertRunKey(tx, run.dagId, key, { runId: created.runId, requestHash });
     return created;
   });
 }
 
 function sameRun({ runId, requestHash: first }: KeyedRun, requestHash: string): CreatedRun {
-  if (first === requestHash) return { runId, created: false, started: [] };
+  if (first === requestHash) return { runId, created: false, started: [], again: false, lanes: [], isAdmitted: false };
   throw new AppError("idempotency_key_reused", "this idempotency key was used with another request", { runId });
 }
 

@@ -1309,11 +1309,13 @@ begin
   end if;
 end $$;
 
--- Inserts a queued run of this version and starts what the DAG's limit has room for, unless somebody else is just doing that.
--- `run` is null when the version is not the DAG's any more, or its file is gone.
+-- Inserts a queued run of this version and starts what the DAG's limit has room for, unless another transaction is just doing
+-- that. `run` is null when the version is not the DAG's any more, or its file is gone. With `admits`, which is for a transaction
+-- that ends with this call, it admits what the started runs have ready, as `admit_at_once` does; otherwise that is left to the
+-- caller, and `again` says whether there may be anything.
 create function sluice.start_run(
   of_dag text, of_version bigint, kind text, at timestamptz, from_at timestamptz, to_at timestamptz, conf jsonb, params jsonb, note text,
-  who text, tasks_at_once int, out run bigint, out started bigint[])
+  who text, tasks_at_once int, admits boolean, out run bigint, out started bigint[], out again boolean, out lanes text[])
 language plpgsql as $$
 declare
   logical timestamptz := coalesce(at, sluice.clock());
@@ -1326,11 +1328,17 @@ begin
             from sluice.dag where id = of_dag and current_version_id = of_version and not missing) d
   returning id into run;
   started := '{}';
+  lanes := '{}';
+  again := false;
   if run is null then
     return;
   end if;
   insert into sluice.event (run_id, to_state, reason, actor) values (run, 'queued', kind, who);
   select a.started into started from sluice.activate_runs(of_dag, tasks_at_once, false) a;
+  again := started <> '{}';
+  if admits and again and cardinality(started) <= 10 then
+    select a.again, a.lanes into again, lanes from sluice.admit_at_once(sluice.ready_tasks(started)) a;
+  end if;
 end $$;
 
 ------------------------------------------------------------------------------------------------ trigger rules
@@ -1782,13 +1790,22 @@ begin
         since = case when workload_wait.code = excluded.code then workload_wait.since else sluice.clock() end;
 end $$;
 
+-- What these runs have ready, at most 101 tasks of each.
+create function sluice.ready_tasks(runs bigint[]) returns bigint[] language sql stable as $$
+  select array_agg(t.id)
+    from unnest(runs) r(id)
+   cross join lateral (select t.id from sluice.task_instance t
+                        where t.id >= r.id << 20 and t.id < (r.id + 1) << 20 and t.admissible order by t.id limit 101) t
+$$;
+
 -- Admits these tasks, which the caller's transaction has just made ready, where that takes nothing from what waits: their
 -- lanes have room, and no task waits for their lane, pool, DAG, run or the system. Without a lock only where there is no pool, no
 -- limit of the DAG, its runs or the system, and nothing else ready in the lane. Otherwise the admission lock is taken if it is
 -- free, and every limit counted in a later statement. A task that asks for a certain worker is left to a full pass, and so are
 -- all but the first hundred: a pass takes many for the price of one.
 -- `again`: some of the tasks are still ready, and a full pass is wanted after the commit. `lanes`: those whose workers are to hear
--- of it after the commit.
+-- of it after the commit. A task that cannot be written is no reason for the caller's own work to fail: all are left to a full
+-- pass, which sets that one apart.
 create function sluice.admit_at_once(tasks bigint[], out again boolean, out lanes text[]) language plpgsql as $$
 declare
   mine bigint[];
@@ -1841,7 +1858,13 @@ begin
         or x.n > l.room - l.slots - (select count(*) from (select from sluice.live_attempt a
                                                             where a.lane_id = l.id and a.state = 'queued' and a.assigned_to is null
                                                             limit l.room - l.slots) q));
-  born := sluice.admit_tasks(plain || limited, array_fill(null::text, array[cardinality(plain || limited)]), exact);
+  begin
+    born := sluice.admit_tasks(plain || limited, array_fill(null::text, array[cardinality(plain || limited)]), exact);
+  exception
+    when data_exception or integrity_constraint_violation or program_limit_exceeded or raise_exception then
+      again := true;
+      return;
+  end;
   again := again or jsonb_array_length(born) < cardinality(plain || limited);
   lanes := array(select distinct a ->> 'lane' from jsonb_array_elements(born) a);
 end $$;
