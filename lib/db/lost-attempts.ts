@@ -62,7 +62,7 @@ type Release = {
 
 /**
  * Ends running attempts without a worker, all or those of `only` some tasks, as `lost` and makes
- * their tasks `ready` again, at most 200 a call. One that has said "not yet" before goes on with
+ * their tasks `ready` again, at most 200 a call. One that has said "not yet" before continues with
  * another look: only this look is lost. A drained attempt does not count against `allowance`, nor
  * does one that its worker never began. Safe beside others of its kind.
  */

@@ -7,6 +7,7 @@ import type { DutyMetrics } from "#lib/obs/duty-metrics.ts";
 import type { Duties } from "../duties.ts";
 import { everyService } from "../every.ts";
 import type { Service } from "../lifecycle.ts";
+import type { ProtocolGuard } from "../protocol-guard.ts";
 
 /** The net: whatever was asked for and not done is done by then, and whoever leads is known to be alive. */
 const ADMIT_EVERY_MS = 1_000;
@@ -21,6 +22,7 @@ export function admissionService(
   url: string,
   duties: Duties,
   metrics: DutyMetrics,
+  protocol: ProtocolGuard,
 ): Service {
   let listener: Listener | undefined;
   let isWanted = false;
@@ -48,7 +50,7 @@ export function admissionService(
     duties,
     metrics,
     log: deps.log,
-    run: () => lead.turn(deps),
+    run: () => protocol.guarding("admit", () => lead.turn(deps)),
   });
   return {
     name: net.name,

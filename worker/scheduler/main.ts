@@ -79,7 +79,7 @@ export async function runScheduler(
         firingService(deps, settings.databaseUrl, duties, metrics, protocol),
         duty("overdue schedules", OVERDUE_EVERY_MS, () => checkSchedulesOnTime(deps)),
         duty("load", LOAD_EVERY_MS, () => loader.pass()),
-        admissionService(deps, lead, settings.databaseUrl, duties, metrics),
+        admissionService(deps, lead, settings.databaseUrl, duties, metrics, protocol),
         duty("runs", RUNS_EVERY_MS, () => startAllQueuedRuns(deps)),
         duty("backfills", BACKFILLS_EVERY_MS, () => tendBackfills(deps)),
         duty("callbacks", CALLBACKS_EVERY_MS, () => dispatchCallbacks(deps)),
