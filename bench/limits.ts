@@ -28,7 +28,7 @@ export async function measureLimits({ pool }: System): Promise<Limits> {
 }
 
 /** Jobs a second through pg-boss alone: fetched in hundreds and completed, by four loops at once. */
-async function pgBossRate(pool: pg.Pool): Promise<number> {
+export async function pgBossRate(pool: pg.Pool): Promise<number> {
   const boss = new PgBoss({
     db: { executeSql: async (text, values) => pool.query(text, values) },
     schema: "sluice_boss",

@@ -1,10 +1,11 @@
 /**
- * Measures what performance is promised of: `npm run bench -- B1 B2 --json`. Without names, everything. Not a test:
- * a figure that falls short is printed as it is.
+ * Measures what performance is promised of: `npm run bench -- B1 B2 --json`. Without names, everything but `peers`, which
+ * installs what it measures Sluice beside. Not a test: a figure that falls short is printed as it is.
  */
 import os from "node:os";
 import { parseArgs } from "node:util";
-import { fillHistory } from "#lib/testing/history.ts";
+import { measureBoth, startBoth } from "./beside-history.ts";
+import { peersTable } from "./engines/table.ts";
 import { type Limits, measureLimits } from "./limits.ts";
 import { admission } from "./measures/admission.ts";
 import { chainSteps, longChain } from "./measures/chain.ts";
@@ -18,6 +19,7 @@ import { logs } from "./measures/logs.ts";
 import { manyRuns } from "./measures/many-runs.ts";
 import { memory } from "./measures/memory.ts";
 import type { Measure } from "./measures/measure.ts";
+import { peers } from "./measures/peers.ts";
 import { processes } from "./measures/processes.ts";
 import { scaleOut } from "./measures/scale-out.ts";
 import { schedules } from "./measures/schedules.ts";
@@ -49,6 +51,7 @@ const MEASURES: Record<string, Measure> = {
   join: joins,
   kills,
   memory,
+  peers,
   retention,
   scaleout: scaleOut,
   settle,
@@ -58,17 +61,27 @@ const { values, positionals } = parseArgs({
   allowPositionals: true,
   options: {
     json: { type: "boolean", default: false },
-    runs: { type: "string", default: "5" },
+    runs: { type: "string" },
     minutes: { type: "string", default: "2" },
-    // Ended task instances, in six generations and of 2,000 DAGs, that the system has before it is measured.
-    history: { type: "string", default: "0" },
+    // Each measure on a system with months of history and on an empty one, in turn.
+    history: { type: "boolean", default: false },
+    // Ended task instances that are this history, in six generations and of 2,000 DAGs.
+    "history-tasks": { type: "string", default: "10000000" },
     rows: { type: "string", default: "1000000" },
   },
 });
-const names = positionals.length === 0 ? Object.keys(MEASURES) : positionals;
-const unknown = names.filter((name) => !(name in MEASURES));
+/** Those which install or need more than the project has are asked for by name. */
+const BY_NAME: readonly string[] = ["peers"];
+/** Those which measure the system that they are given, so that it can be one with history. */
+const WITH_HISTORY: readonly string[] = ["B1", "B2", "B2L", "B3", "B4", "B5", "B6", "B7", "join"];
+const known = values.history ? WITH_HISTORY : Object.keys(MEASURES);
+const names = positionals.length === 0 ? known.filter((name) => !BY_NAME.includes(name)) : positionals;
+/** How often each is measured, and as many times in turn with something else. */
+const runs = Number(values.runs ?? 5);
+const pairs = Number(values.runs ?? 7);
+const unknown = names.filter((name) => !known.includes(name));
 if (unknown.length > 0) {
-  process.stderr.write(`bench: no measure ${unknown.join(", ")}; there are ${Object.keys(MEASURES).join(", ")}\n`);
+  process.stderr.write(`bench: no measure ${unknown.join(", ")}; there are ${known.join(", ")}\n`);
   process.exit(2);
 }
 
@@ -78,43 +91,54 @@ const say = (figure: Figure): void => {
 const times = async (run: () => Promise<number>): Promise<number[]> => {
   await run();
   const figures: number[] = [];
-  for (let n = 0; n < Number(values.runs); n++) figures.push(await run());
+  for (let n = 0; n < runs; n++) figures.push(await run());
   return figures;
 };
 
 if (!values.json) {
   process.stdout.write(`Node ${process.version}, ${os.availableParallelism()} × ${os.cpus()[0]?.model ?? "?"}\n`);
 }
-await runStoppable(async () => {
+const minutes = Number(values.minutes);
+const rows = Number(values.rows);
+await runStoppable(values.history ? besideHistory : eachAlone);
+
+/** Each on a system of its own: no measure finds the rows of another. */
+async function eachAlone(): Promise<void> {
   let limits: Limits | undefined;
   for (const name of names) {
-    // Each on a system of its own: no measure finds the rows of another.
     const system = await startSystem();
     try {
-      const endedRuns = Number(values.history);
-      if (endedRuns > 0)
-        await fillHistory(system.deps, {
-          generations: 6,
-          endedRuns,
-          dags: 2_000,
-          readyRunsPerDag: 0,
-          task: { queue: "elsewhere" },
-        });
       if (limits === undefined) {
         limits = await measureLimits(system);
         limits.figures.forEach(say);
       }
-      const figures = await MEASURES[name]!({
-        system,
-        limits,
-        times,
-        pairs: Number(values.runs),
-        minutes: Number(values.minutes),
-        rows: Number(values.rows),
-      });
+      const figures = await MEASURES[name]!({ system, limits, times, pairs, minutes, rows });
       figures.forEach(say);
+      if (name === "peers" && !values.json) process.stdout.write(peersTable(figures));
     } finally {
       await system.stop();
     }
   }
-});
+}
+
+/** All on one pair of systems: the history is made once. */
+async function besideHistory(): Promise<void> {
+  const options = {
+    tasks: Number(values["history-tasks"]),
+    pairs,
+    minutes,
+    rows,
+    say: (line: string) => void process.stderr.write(`${line}\n`),
+  };
+  const both = await startBoth(options);
+  try {
+    const limits = await measureLimits(both.empty);
+    limits.figures.forEach(say);
+    for (const name of names) (await measureBoth(MEASURES[name]!, both, limits, options)).forEach(say);
+  } finally {
+    for (const system of [both.empty, both.old]) {
+      system.go();
+      await system.stop();
+    }
+  }
+}

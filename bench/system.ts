@@ -55,6 +55,8 @@ export type SystemOptions = {
   /** Postgres settings on top of the product's own. */
   settings?: Record<string, string>;
   env?: Record<string, string>;
+  /** Fills the database before there is a process that would find it half filled. */
+  fill?(deps: EngineDeps): Promise<void>;
 };
 
 export async function startSystem(options: SystemOptions = {}): Promise<System> {
@@ -81,6 +83,7 @@ export async function startSystem(options: SystemOptions = {}): Promise<System> 
     const deps = engineDeps(server.url, "bench", createLogger({ level: "error", component: "bench" }), announceRequest);
     await install(deps.pool);
     await deps.queue.start();
+    await options.fill?.(deps);
     const start = async (kind: string, env = options.env): Promise<ChildProcess> => {
       const child = forkProcess(kind, server, folder, dagsDir, env);
       children.push(child);

@@ -6,15 +6,17 @@ import type { EngineDeps } from "#lib/engine/deps.ts";
 import { startRun } from "#lib/engine/start-run.ts";
 
 /**
- * What an installation holds after months, written by SQL in seconds: statements whose plans and costs are to be seen
- * at size find it there. The engine makes one row of each kind; the others are copies of these rows with other keys,
+ * What an installation holds after months, written by SQL in seconds (ten million task instances in minutes): statements
+ * whose plans and costs are to be seen at size find it there. The engine makes one row of each kind; the others are copies of these rows with other keys,
  * so that a column that is added later is filled as the engine fills it.
  */
 export type History = {
   /** Generations of the default class, the open one among them; those that are there count. */
   generations: number;
-  /** Ended runs of one task each, with their attempts, spread over all generations and DAGs. */
+  /** Ended runs, with their attempts and events, spread over all generations and DAGs. */
   endedRuns: number;
+  /** Tasks of each run, which wait for nothing; one where it is not said. */
+  tasksPerRun?: number;
   dags: number;
   /** Runs that go on for each DAG, each with one task that is `ready`. */
   readyRunsPerDag: number;
@@ -26,6 +28,15 @@ export type History = {
 
 /** The DAGs are `<prefix>1` to `<prefix>n`; `<prefix>0` is the one they are copies of. */
 export const HISTORY_DAG = "history";
+
+/** From so many task instances on, indexes are built after the rows are there and not with each row. */
+const BULK_TASKS = 1_000_000;
+
+/** Which tables are written beside which: two sessions fill two cores. */
+const LANES = [
+  ["dag_run", "run_progress", "task_instance"],
+  ["attempt", "event"],
+] as const;
 
 /** Ids that are far behind those which the sequence gives next, and still of the open generation. */
 const BEYOND_NEXT = 1_000_000;
@@ -43,12 +54,25 @@ export async function fillHistory(deps: EngineDeps, history: History): Promise<v
     triggerKind: "manual",
     actor: "history",
   });
-  await unhurried(pool, async (client) => {
-    await client.query("begin");
-    await copyDags(client, history.dags);
-    await copyRuns(client, runId, history);
-    await client.query("commit");
-  });
+  await unhurried(pool, (client) =>
+    inTransaction(client, async () => {
+      await copyDags(client, history.dags);
+      await planRuns(client, history);
+    }),
+  );
+  const tasks = history.endedRuns * (history.tasksPerRun ?? 1);
+  await Promise.all(
+    LANES.map((tables) =>
+      unhurried(pool, (client) =>
+        inTransaction(client, async () => {
+          const rebuild = tasks < BULK_TASKS ? async () => undefined : await dropIndexes(client, tables);
+          for (const table of tables) await FILL[table](client, runId, history);
+          await rebuild();
+        }),
+      ),
+    ),
+  );
+  await pool.query("drop table public.planned_history");
   await pool.query("delete from sluice.live_attempt where task_instance_id = $1::bigint << 20", [runId]);
   await pool.query("delete from sluice.run_progress where run_id = $1", [runId]);
   await pool.query("delete from sluice.task_instance where run_id = $1", [runId]);
@@ -58,6 +82,8 @@ export async function fillHistory(deps: EngineDeps, history: History): Promise<v
 
 /** As autovacuum would have done long ago. */
 export async function analyze(pool: pg.Pool): Promise<void> {
+  const large = LANES.map((tables) => tables.map((table) => `sluice.${table}`).join(", "));
+  await Promise.all(large.map((tables) => unhurried(pool, (client) => client.query(`vacuum (analyze) ${tables}`))));
   await unhurried(pool, (client) => client.query("vacuum (analyze)"));
 }
 
@@ -66,10 +92,41 @@ async function unhurried(pool: pg.Pool, work: (client: pg.Client) => Promise<unk
   const client = new pg.Client({ connectionString: pool.options.connectionString });
   await client.connect();
   try {
+    await client.query("set synchronous_commit = off; set maintenance_work_mem = '512MB'");
     await work(client);
   } finally {
     await client.end();
   }
+}
+
+async function inTransaction(client: pg.Client, work: () => Promise<void>): Promise<void> {
+  await client.query("begin");
+  await work();
+  await client.query("commit");
+}
+
+/**
+ * Drops the indexes of these tables, those of their primary keys among them, and returns what builds them again from
+ * their own definitions. A partitioned table's cover its partitions.
+ */
+async function dropIndexes(tx: pg.Client, tables: readonly string[]): Promise<() => Promise<void>> {
+  const named = tables.map((table) => `sluice.${table}`);
+  const keys = await tx.query<{ drop: string; build: string }>(
+    `select format('alter table %s drop constraint %I', conrelid::regclass, conname) as drop,
+            format('alter table %s add constraint %I %s', conrelid::regclass, conname, pg_get_constraintdef(oid)) as build
+       from pg_constraint where conrelid = any ($1::text[]::regclass[]) and contype in ('p', 'u')`,
+    [named],
+  );
+  for (const { drop } of keys.rows) await tx.query(drop);
+  const others = await tx.query<{ drop: string; build: string }>(
+    `select format('drop index %s', indexrelid::regclass) as drop, pg_get_indexdef(indexrelid) as build
+       from pg_index where indrelid = any ($1::text[]::regclass[])`,
+    [named],
+  );
+  for (const { drop } of others.rows) await tx.query(drop);
+  return async () => {
+    for (const { build } of [...keys.rows, ...others.rows]) await tx.query(build);
+  };
 }
 
 async function openGenerations(pool: pg.Pool, wanted: number): Promise<void> {
@@ -82,12 +139,12 @@ async function openGenerations(pool: pg.Pool, wanted: number): Promise<void> {
   await pool.query("select sluice.enter_generations()");
 }
 
-async function publishOriginal({ pool }: EngineDeps, { dag, task }: History): Promise<void> {
+async function publishOriginal({ pool }: EngineDeps, { dag, task, tasksPerRun = 1 }: History): Promise<void> {
   const id = `${HISTORY_DAG}0`;
   const spec = DagSpec.parse({
     id,
     limits: { maxActiveRuns: 100_000 },
-    tasks: [{ id: "only", type: "noop", config: {}, ...task }],
+    tasks: Array.from({ length: tasksPerRun }, (_, n) => ({ id: `t${n}`, type: "noop", config: {}, ...task })),
     ...dag,
   });
   await inTx(pool, (tx) => publishVersion(tx, spec, { file: `${id}.yaml`, source: "", author: "history" }));
@@ -125,10 +182,10 @@ async function copyDags(tx: pg.Client, dags: number): Promise<void> {
   await tx.query("select setval(pg_get_serial_sequence('sluice.workload', 'id'), max(id)) from sluice.workload");
 }
 
-async function copyRuns(tx: pg.Client, original: string, history: History): Promise<void> {
-  // One row for each run that is to be: its id, its DAG, whether it has ended, and how many hours ago.
+/** One row for each run that is to be: its id, its DAG, whether it has ended, and how many hours ago. */
+async function planRuns(tx: pg.Client, history: History): Promise<void> {
   await tx.query(
-    `create temporary table planned on commit drop as
+    `create unlogged table public.planned_history as
      with g as (select first_run, row_number() over (order by number) as place, count(*) over () as all_of
                   from sluice.generation where keep_days = (select keep_days from sluice.retention)),
           ended as (select n, (n - 1) % (select max(all_of) from g) + 1 as place
@@ -146,46 +203,69 @@ async function copyRuns(tx: pg.Client, original: string, history: History): Prom
        from run r
        join sluice.dag d on d.id = '${HISTORY_DAG}' || r.dag
        join sluice.workload w on w.dag_id = d.id
-      cross join (select sluice.clock() as now offset 0) x`,
+      cross join (select sluice.clock() as now offset 0) x
+      order by r.id`,
   );
-  await tx.query("analyze planned");
-  await copyRows(tx, "dag_run", `id = ${original}`, "planned n", {
-    id: "n.id",
-    dag_id: "n.dag_id",
-    version_id: "n.version",
-    state: "case when n.has_ended then 'success' else b.state end",
-    logical_date: "n.began",
-    interval_start: "n.began",
-    interval_end: "n.began",
-    created_at: "n.began",
-    started_at: "n.began",
-    ended_at: "n.ended",
-  });
-  await copyRows(tx, "run_progress", `run_id = ${original}`, "planned n", {
-    run_id: "n.id",
-    open: "case when n.has_ended then 0 else b.open end",
-  });
-  await copyRows(tx, "task_instance", `run_id = ${original}`, "planned n", {
-    id: "n.id << 20",
-    run_id: "n.id",
-    workload_id: "n.workload",
-    // The original may have been handed over already.
-    state: "case when n.has_ended then 'success' else 'ready' end",
-    attempts: "case when n.has_ended then 1 else 0 end",
-    ready_at: "n.began",
-    started_at: "case when n.has_ended then n.began end",
-    ended_at: "n.ended",
-  });
-  await tx.query(
-    `insert into sluice.attempt (task_instance_id, number, id, state, reason, worker_id, ready_at, queued_at, started_at, ended_at)
-     select n.id << 20, 1, gen_random_uuid(), 'success', 'EXIT', 'history', n.began, n.began, n.began, n.ended
-       from planned n where n.has_ended`,
-  );
-  await tx.query(
-    `insert into sluice.event (run_id, from_state, to_state, actor, at)
-     select n.id, 'running', 'success', 'worker:history', n.ended from planned n where n.has_ended`,
-  );
+  await tx.query("analyze public.planned_history");
 }
+
+const PLANNED = "public.planned_history n";
+
+type Fill = (tx: pg.Client, original: string, history: History) => Promise<unknown>;
+
+/** How the rows of each table are made from those of the original run, or where it has none. */
+const FILL: Readonly<Record<(typeof LANES)[number][number], Fill>> = {
+  dag_run: (tx, original) =>
+    copyRows(tx, "dag_run", `id = ${original}`, PLANNED, {
+      id: "n.id",
+      dag_id: "n.dag_id",
+      version_id: "n.version",
+      state: "case when n.has_ended then 'success' else b.state end",
+      logical_date: "n.began",
+      interval_start: "n.began",
+      interval_end: "n.began",
+      created_at: "n.began",
+      started_at: "n.began",
+      ended_at: "n.ended",
+    }),
+  run_progress: (tx, original) =>
+    copyRows(tx, "run_progress", `run_id = ${original}`, PLANNED, {
+      run_id: "n.id",
+      open: "case when n.has_ended then 0 else b.open end",
+    }),
+  task_instance: (tx, original) =>
+    copyRows(tx, "task_instance", `run_id = ${original}`, PLANNED, {
+      id: "n.id << 20 | (b.id & ((1 << 20) - 1))",
+      run_id: "n.id",
+      workload_id: "n.workload",
+      // The original may have been handed over already.
+      state: "case when n.has_ended then 'success' else 'ready' end",
+      attempts: "case when n.has_ended then 1 else 0 end",
+      ready_at: "n.began",
+      started_at: "case when n.has_ended then n.began end",
+      ended_at: "n.ended",
+    }),
+  attempt: (tx, _, { tasksPerRun = 1 }) =>
+    tx.query(
+      `insert into sluice.attempt (task_instance_id, number, id, state, reason, worker_id, ready_at, queued_at,
+                                   started_at, ended_at)
+       select n.id << 20 | o, 1, gen_random_uuid(), 'success', 'EXIT', 'history', n.began, n.began, n.began, n.ended
+         from ${PLANNED} cross join generate_series(0, ${tasksPerRun} - 1) o where n.has_ended`,
+    ),
+  async event(tx, _, { tasksPerRun = 1 }) {
+    await tx.query(
+      `insert into sluice.event (run_id, from_state, to_state, actor, at)
+       select n.id, 'running', 'success', 'worker:history', n.ended from ${PLANNED} where n.has_ended`,
+    );
+    if (tasksPerRun === 1) return;
+    await tx.query(
+      `insert into sluice.event (run_id, task_instance_id, attempt, from_state, to_state, actor, at)
+       select n.id, n.id << 20 | o, 1, s.former, s.state, 'worker:history', n.ended
+         from ${PLANNED} cross join generate_series(0, ${tasksPerRun} - 1) o
+        cross join (values ('queued', 'running'), ('running', 'success')) s (former, state) where n.has_ended`,
+    );
+  },
+};
 
 /** Copies the rows `b` of a table that `where` names, once for each `n` of `series`, with other values in some columns. */
 async function copyRows(

@@ -14,10 +14,13 @@ const SOURCES = "{app,components,lib,worker,cli,dags,e2e,bench}/**/*.{ts,tsx,mts
 const ENDINGS = ["", ".ts", ".tsx", ".mjs", "/index.ts"];
 
 export function sourceFiles(root: string): string[] {
-  return [...globSync(SOURCES, { cwd: root }), ...globSync("*.{ts,mts,mjs}", { cwd: root })]
-    .map((file) => file.replaceAll(path.sep, "/"))
-    .filter((file) => file !== "next-env.d.ts" && !file.startsWith("lib/db/generated/"))
-    .toSorted();
+  return (
+    [...globSync(SOURCES, { cwd: root }), ...globSync("*.{ts,mts,mjs}", { cwd: root })]
+      .map((file) => file.replaceAll(path.sep, "/"))
+      // The bench has packages of its own, those that it is measured beside.
+      .filter((file) => !/^(next-env\.d\.ts$|lib\/db\/generated\/|bench\/peers\/node_modules\/)/.test(file))
+      .toSorted()
+  );
 }
 
 export function importsOf(file: string, source: string): Import[] {
