@@ -135,12 +135,18 @@ export async function runsWithActions(db: Db): Promise<string[]> {
 }
 
 /** What an action needs to know of a run before it is asked for. */
-export type ActionGround = { state: RunState; dagId: string; versionId: string; hasTasks: boolean };
+export type ActionGround = {
+  state: RunState;
+  dagId: string;
+  backfillId: string | null;
+  versionId: string;
+  hasTasks: boolean;
+};
 
 export async function findActionGround(db: Db, runId: string): Promise<ActionGround | undefined> {
   const { rows } = await db.query<ActionGround>({
     name: "find-action-ground",
-    text: `select r.state, r.dag_id as "dagId", r.version_id as "versionId",
+    text: `select r.state, r.dag_id as "dagId", r.version_id as "versionId", r.backfill_id as "backfillId",
                   exists (select from sluice.run_progress p where p.run_id = r.id) as "hasTasks"
              from sluice.dag_run r where r.id = $1`,
     values: [runId],

@@ -18,6 +18,8 @@ import { testDatabase } from "#lib/testing/database.ts";
 import { claimAll, failed, forgetRuns, runState, start, states, success, worker } from "#lib/testing/engine.ts";
 import { pauseDag, unpauseDag } from "./pause.ts";
 import { finish } from "./finish.ts";
+import { pauseRun, resumeRun } from "./pause.ts";
+import { rollbackVersion } from "./rollback-version.ts";
 import { cancelRun, clearRun } from "./run-actions.ts";
 
 /** Runs become `running` through one door only: also those that a person lets go on. */
@@ -211,4 +213,28 @@ describe("where a DAG allows one run at a time", () => {
       if (rowCount === 0) break;
     }
   }, 60_000);
+});
+
+test("a rollback to a version with a higher limit starts the runs that it has room for", async () => {
+  const { deps } = database;
+  await publishLimited("grown", 3);
+  await publishLimited("grown", 1);
+  await start(deps, "grown");
+  await start(deps, "grown");
+  await start(deps, "grown");
+  expect(await runningOf("grown")).toBe(1);
+  await rollbackVersion(deps, { dagId: "grown", toNumber: 1, actor: "anna" });
+  expect(await runningOf("grown")).toBe(3);
+});
+
+test("a run that is resumed starts at once when its DAG has room", async () => {
+  const { deps } = database;
+  await publishLimited("resumed", 1);
+  const first = await start(deps, "resumed");
+  const second = await start(deps, "resumed");
+  await pauseRun(deps, second, "anna");
+  await cancelRun(deps, first, anna);
+  expect(await runningOf("resumed")).toBe(0);
+  await resumeRun(deps, second);
+  expect(await runningOf("resumed")).toBe(1);
 });

@@ -2,11 +2,9 @@ import { AppError } from "#lib/domain/errors.ts";
 import { markDagPaused, markRunPaused } from "#lib/db/pauses.ts";
 import { findActionGround } from "#lib/db/run-actions.ts";
 import { inTx } from "#lib/db/tx.ts";
-import { tendBackfills } from "./backfill/tend.ts";
 import type { EngineDeps } from "./deps.ts";
 import { effects } from "./effects.ts";
 import { followUp } from "./follow-up.ts";
-import { startAllQueuedRuns } from "./start-all-queued-runs.ts";
 
 /** Nothing of the DAG is admitted until it is resumed; what runs goes on to its end. Throws `dag_not_found`. */
 export async function pauseDag(deps: EngineDeps, dagId: string, actor: string): Promise<void> {
@@ -45,9 +43,10 @@ export async function pauseRun(deps: EngineDeps, runId: string, actor: string): 
 
 export async function resumeRun(deps: EngineDeps, runId: string): Promise<boolean> {
   const resumed = await setRunPaused(deps, runId, null);
-  await startAllQueuedRuns(deps);
-  await tendBackfills(deps);
-  await followUp(deps, effects({ wantsAdmission: true }));
+  const run = await findActionGround(deps.pool, runId);
+  const backfills = run?.backfillId ? [run.backfillId] : [];
+  const dagsWithRoom = run === undefined ? [] : [run.dagId];
+  await followUp(deps, effects({ dagsWithRoom, backfills, wantsAdmission: true }));
   return resumed;
 }
 

@@ -2,6 +2,8 @@ import { AppError } from "#lib/domain/errors.ts";
 import { inTx } from "#lib/db/tx.ts";
 import { republishVersion } from "#lib/db/versions.ts";
 import type { EngineDeps } from "./deps.ts";
+import { effects } from "./effects.ts";
+import { followUp } from "./follow-up.ts";
 
 /**
  * Makes an earlier version's spec the current one again, as a new version. Runs stay with the version they have. The
@@ -17,6 +19,8 @@ export async function rollbackVersion(
   switch (result.kind) {
     case "published":
       deps.notifier.announce("sluice_schedules", [dagId]);
+      // Its limit of active runs may be higher.
+      await followUp(deps, effects({ dagsWithRoom: [dagId] }));
       return result.number;
     case "no_dag":
       throw new AppError("dag_not_found", `There is no DAG "${dagId}".`);

@@ -4,6 +4,7 @@ import path from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { plainEnv } from "#lib/env.ts";
 import { testDatabase } from "#lib/testing/database.ts";
+import { forgetRuns, runState, start } from "#lib/testing/engine.ts";
 import { describePlugins } from "../plugins/describe.ts";
 import { createLoader, type Loader } from "./loader.ts";
 
@@ -14,6 +15,7 @@ let loader: Loader;
 beforeEach(async () => {
   dagsDir = await mkdtemp(path.join(os.tmpdir(), "sluice-dags-"));
   loader = createLoader({ deps: database.deps, dagsDir, env: plainEnv() });
+  await forgetRuns(database.deps);
   await database.pool.query(
     "truncate sluice.schedule, sluice.dropped_runs, sluice.backfill, sluice.backfill_event, sluice.dag, sluice.dag_version, sluice.dag_task, sluice.bundle, sluice.import_error",
   );
@@ -63,6 +65,18 @@ describe("the loader", () => {
       ["a", 1],
       ["b", 2],
     ]);
+  });
+
+  test("starts the runs that a higher limit has room for", async () => {
+    const limited = (most: number): string => `limits: { maxActiveRuns: ${most} }\n${yaml("grown")}`;
+    await write("grown.yaml", limited(1));
+    await loader.pass();
+    const runs = [await start(database.deps, "grown"), await start(database.deps, "grown")];
+    const running = async (): Promise<string[]> => Promise.all(runs.map((runId) => runState(database.deps, runId)));
+    expect(await running()).toEqual(["running", "queued"]);
+    await write("grown.yaml", limited(2));
+    await loader.pass();
+    expect(await running()).toEqual(["running", "running"]);
   });
 
   test("keeps the last good version of a broken file and tells where it is broken", async () => {

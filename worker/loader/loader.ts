@@ -13,6 +13,8 @@ import {
   replaceImportErrors,
 } from "#lib/db/versions.ts";
 import type { EngineDeps } from "#lib/engine/deps.ts";
+import { effects } from "#lib/engine/effects.ts";
+import { followUp } from "#lib/engine/follow-up.ts";
 import { type DescribedPlugins, NO_DESCRIBED } from "../plugins/describe.ts";
 import { createEvaluator, type Evaluator } from "./evaluator.ts";
 import { loadFile, type LoadedDag, type LoadResult } from "./load-file.ts";
@@ -146,6 +148,7 @@ function broken(file: string, message: string): { kind: "broken"; problems: File
 async function publish(deps: EngineDeps, files: readonly string[], loaded: ReadonlyMap<string, Loaded>): Promise<void> {
   const { dags, errors } = claimIds(files, loaded);
   const published = await readPublished(deps.pool);
+  const changed: string[] = [];
   for (const { file, dag } of dags) {
     if (isPublished(published.get(dag.spec.id), file, dag)) continue;
     const result = await inTx(deps.pool, async (tx) => {
@@ -153,6 +156,7 @@ async function publish(deps: EngineDeps, files: readonly string[], loaded: Reado
       return publishVersion(tx, dag.spec, { file, source: dag.source, author: `loader@${os.hostname()}` });
     });
     if (result === "unchanged") continue;
+    changed.push(dag.spec.id);
     deps.notifier.announce("sluice_schedules", [dag.spec.id]);
     deps.log.info({ dag: dag.spec.id, file }, "DAG loaded");
   }
@@ -170,6 +174,8 @@ async function publish(deps: EngineDeps, files: readonly string[], loaded: Reado
     );
     await markMissing(tx, files);
   });
+  // Their limits of active runs may be higher.
+  await followUp(deps, effects({ dagsWithRoom: changed }));
 }
 
 function isPublished(published: PublishedDag | undefined, file: string, dag: LoadedDag): boolean {
