@@ -1,7 +1,7 @@
 /**
- * BullMQ as its documentation has it: flows for what waits for other jobs, added in bulk, and one worker whose concurrency
- * suits jobs that wait for nothing (100 to 300, by its guide to concurrency). Producer and worker share this process: two
- * processes on two cores beside Redis were slower. Completed jobs are kept, as by default: Sluice and DBOS keep theirs too.
+ * BullMQ as its documentation has it: flows for what waits for other jobs, added in bulk, and one worker that processes 100
+ * jobs at once (its examples have 50 and 100). Producer and worker share this process, so that no other has to be woken up.
+ * Completed jobs are kept, as by default: Sluice and DBOS keep theirs too.
  */
 import { randomUUID } from "node:crypto";
 import { setTimeout as delay } from "node:timers/promises";

@@ -1,14 +1,14 @@
 /**
  * DBOS Transact as its documentation has it for workflows in one process: a workflow whose steps are `DBOS.runStep`, started
- * by `DBOS.startWorkflow` without a queue (a queue hands over by a poll of one second, and would be slower), steps at once
- * by `Promise.all`, which its tutorial on workflows allows when they start in a fixed order. Each step is committed.
+ * by `DBOS.startWorkflow` without a queue (a queue hands over by a poll, and would be slower), steps at once
+ * by `Promise.all`: they start in a fixed order, which is what determinism asks for. Each step is committed by itself.
  */
 import { setTimeout as delay } from "node:timers/promises";
 import { DBOS } from "@dbos-inc/dbos-sdk";
 import { fibo, gaps, serve } from "./serve.mjs";
 
 const [databaseUrl] = process.argv.slice(2);
-/** The default of 10 was as fast as 20, and faster than 4. */
+/** The default. */
 const CONNECTIONS = 10;
 
 const noop = async () => undefined;

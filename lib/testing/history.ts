@@ -32,11 +32,8 @@ export const HISTORY_DAG = "history";
 /** From so many task instances on, indexes are built after the rows are there and not with each row. */
 const BULK_TASKS = 1_000_000;
 
-/** Which tables are written beside which: two sessions fill two cores. */
-const LANES = [
-  ["dag_run", "run_progress", "task_instance"],
-  ["attempt", "event"],
-] as const;
+/** Which tables are written beside which, each list by a session of its own. */
+const LANES = [["dag_run", "run_progress", "task_instance"], ["attempt"], ["event"]] as const;
 
 /** Ids that are far behind those which the sequence gives next, and still of the open generation. */
 const BEYOND_NEXT = 1_000_000;
