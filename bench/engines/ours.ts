@@ -16,13 +16,10 @@ type Door = { port: number; begun(): Promise<number>; close(): void };
  * it is dated by the database just before, so that one clock dates both. A task of kind F is a no-op, and at the start an
  * HTTP call that ends here; one of kind W is a function, which reads the clock itself and then calls.
  */
-export async function createOurs(system: System, kind: Kind): Promise<Engine> {
+export async function createOurs(system: System, kind: Kind, orders: readonly Order[]): Promise<Engine> {
   const door = await openDoor();
-  const url = `http://127.0.0.1:${door.port}/`;
-  // The system's steady clock is one for all processes.
-  const stamped = `fn(async () => { const at = process.hrtime.bigint(); await fetch("${url}" + at); })`;
-  const start = dagId("start", kind);
-  await system.addDag(start, single(start, kind === "F" ? `http({ url: "${url}" })` : stamped));
+  // Before anything is measured: a scheduler that loads files takes from what it is measured beside.
+  for (const order of [START, ...orders]) await system.addDag(dagId(order, kind), sourceOf(order, kind, door.port));
   return {
     name: `ours-${kind}`,
     run: (order) => measure(system, kind, door, order),
@@ -35,38 +32,44 @@ export async function createOurs(system: System, kind: Kind): Promise<Engine> {
   };
 }
 
-const dagId = (name: string, kind: Kind): string => `${name}-${kind.toLowerCase()}`;
+const START: Order = { measure: "start", count: 1, pauseMs: 0 };
+
+const dagId = (order: Order, kind: Kind): string =>
+  `${order.measure}${order.measure === "fan" ? `-${order.width}` : ""}-${kind.toLowerCase()}`;
+
+function sourceOf(order: Order, kind: Kind, port: number): string {
+  const id = dagId(order, kind);
+  const body = kind === "F" ? "noop" : "fibo";
+  if (order.measure === "fan") return fan(id, order.width, body);
+  if (order.measure !== "start") return chain(id, order.steps, body);
+  const url = `http://127.0.0.1:${port}/`;
+  // The system's steady clock is one for all processes.
+  const stamped = `fn(async () => { const at = process.hrtime.bigint(); await fetch("${url}" + at); })`;
+  return single(id, kind === "F" ? `http({ url: "${url}" })` : stamped);
+}
 
 async function measure(system: System, kind: Kind, door: Door, order: Order): Promise<number[]> {
-  const body = kind === "F" ? "noop" : "fibo";
+  const id = dagId(order, kind);
   switch (order.measure) {
-    case "chain": {
-      const id = dagId("chain", kind);
-      const run = await timed(system, id, () => chain(id, order.steps, body));
-      return stepsMs(system.pool, run.runId);
-    }
-    case "fibo": {
-      const id = dagId("fibo", kind);
-      const run = await timed(system, id, () => chain(id, order.steps, body));
-      return [run.calledMs];
-    }
+    case "chain":
+      return stepsMs(system.pool, (await timed(system, id)).runId);
+    case "fibo":
+      return [(await timed(system, id)).calledMs];
     case "fan": {
-      const id = dagId(`fan-${order.width}`, kind);
-      const run = await timed(system, id, () => fan(id, order.width, body));
+      const run = await timed(system, id);
       return [run.calledMs, run.startedMs].map((ms) => ((order.width + 2) * 1_000) / ms);
     }
     case "start":
-      return starts(system, kind, door, order);
+      return starts(system, id, door, order);
     case "many":
-      return [await many(system, kind, order)];
+      return [await many(system, id, order.runs)];
   }
 }
 
 type Times = { runId: string; calledMs: number; startedMs: number };
 
 /** One run: the milliseconds from the call and from the start of the run to its end. */
-async function timed(system: System, id: string, source: () => string): Promise<Times> {
-  await system.addDag(id, source());
+async function timed(system: System, id: string): Promise<Times> {
   const called = await now(system);
   const runId = await system.trigger(id);
   await system.ended(runId);
@@ -89,7 +92,7 @@ async function now({ pool }: System): Promise<string> {
 
 async function starts(
   system: System,
-  kind: Kind,
+  id: string,
   door: Door,
   { count, pauseMs }: Extract<Order, { measure: "start" }>,
 ): Promise<number[]> {
@@ -98,16 +101,14 @@ async function starts(
     await delay(pauseMs);
     const begun = door.begun();
     const called = steadyMs();
-    const runId = await system.trigger(dagId("start", kind));
+    const runId = await system.trigger(id);
     values.push((await begun) - called);
     await system.ended(runId);
   }
   return values;
 }
 
-async function many(system: System, kind: Kind, { runs, steps }: Extract<Order, { measure: "many" }>): Promise<number> {
-  const id = dagId("many", kind);
-  await system.addDag(id, chain(id, steps, kind === "F" ? "noop" : "fibo"));
+async function many(system: System, id: string, runs: number): Promise<number> {
   const called = await now(system);
   const ids = await Promise.all(Array.from({ length: runs }, () => system.trigger(id)));
   await system.drained();

@@ -104,8 +104,8 @@ export async function peers({ system, pairs }: MeasureContext): Promise<Figure[]
   await installPeers(say);
   const stops: (() => Promise<void>)[] = [];
   try {
-    const engines = await startEngines(system, stops, say);
     const parts = partsOf(pairs);
+    const engines = await startEngines(system, parts, stops, say);
     const fused: number[] = [];
     const pgBoss: number[] = [];
     const measured = new Map(parts.map((part) => [part, new Map<string, number[][]>()]));
@@ -128,6 +128,7 @@ export async function peers({ system, pairs }: MeasureContext): Promise<Figure[]
 
 async function startEngines(
   system: System,
+  parts: readonly Part[],
   stops: (() => Promise<void>)[],
   say: (line: string) => void,
 ): Promise<Engine[]> {
@@ -136,8 +137,10 @@ async function startEngines(
     engines.push(engine);
     stops.push(() => engine.stop());
   };
-  add(await createOurs(system, "F"));
-  add(await createOurs(system, "W"));
+  for (const kind of ["F", "W"] as const) {
+    const orders = parts.filter(({ ours }) => ours.includes(`ours-${kind}`)).map(({ order }) => order);
+    add(await createOurs(system, kind, orders));
+  }
   const postgres = await startPostgres();
   stops.push(postgres.stop);
   add(await startPeer("dbos", "dbos.mjs", postgres.url));
