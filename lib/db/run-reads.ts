@@ -98,7 +98,7 @@ const TaskRow = z.object({
 const SELECT_TASKS = `
   select t.id::text, t.run_id::text as "runId", k.task_id as "taskId", k.type, w.queue, t.state,
          greatest(t.attempts, l.number) as attempt, t.lost_attempts as "lostAttempts",
-         coalesce(l.worker_id, a.worker_id) as "workerId", t.ready_at as "readyAt", t.not_before as "notBefore",
+         coalesce(l.worker_id, a.worker_id) as "workerId", coalesce(t.ready_at, t.started_at) as "readyAt", t.not_before as "notBefore",
          case t.state when 'deferred' then d.reason end as "waitsFor", t.started_at as "startedAt", t.ended_at as "endedAt"
   from sluice.task_instance t
   join sluice.dag_run r on r.id = t.run_id

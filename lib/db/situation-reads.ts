@@ -34,7 +34,7 @@ const Row = z.object({
 });
 
 const SELECT_SITUATIONS = `
-      select t.id::text as id, k.task_id as "taskId", t.state, t.attempts as attempt, t.ready_at as "readyAt", t.started_at as "startedAt",
+      select t.id::text as id, k.task_id as "taskId", t.state, t.attempts as attempt, coalesce(t.ready_at, t.started_at) as "readyAt", t.started_at as "startedAt",
              t.ended_at as "endedAt", t.not_before as "notBefore", p.dag_paused_by as "dagPausedBy", p.run_paused_by as "runPausedBy",
              p.backfill_paused_by as "backfillPausedBy",
              (select x.kind from sluice.run_action x where x.run_id = r.id) as "runAction", r.state = 'queued' as "isRunQueued",

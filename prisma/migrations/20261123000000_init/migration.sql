@@ -1995,8 +1995,8 @@ begin
     select * into kid from sluice.task_instance where id = child for update;
   end if;
 
-  delete from sluice.live_attempt l where l.task_instance_id = task and l.token = its_token and l.state = 'running'
-    returning * into a;
+  -- Not locked: whoever takes it from its worker has the lock of its task, and a heartbeat changes nothing of what is read.
+  select * into a from sluice.live_attempt l where l.task_instance_id = task and l.token = its_token and l.state = 'running';
   if not found then
     return row('{}'::bigint[], '{}'::bigint[], '{}'::bigint[], '{}'::bigint[], null::bigint[], null::int[], false, null::jsonb);
   end if;
@@ -2036,25 +2036,29 @@ begin
          open_parents = case when t.id = task then t.open_parents else t.open_parents - 1 end,
          attempts = case when goes_on and t.id = child then t.attempts + 1 else t.attempts end,
          started_at = case when goes_on and t.id = child then at else t.started_at end,
-         ready_at = case when is_unlocked and t.id = child then at else t.ready_at end,
+         ready_at = case when is_unlocked and not goes_on and t.id = child then at else t.ready_at end,
          ended_at = case when t.id = task then at end
    where t.id = any (array[task, child]);
   insert into sluice.event (run_id, task_instance_id, attempt, from_state, to_state, reason, actor, at)
   values (of_run, task, a.number, 'running', 'success', its_reason, who, at);
   if goes_on then
-    insert into sluice.live_attempt (task_instance_id, number, id, state, workload_id, lane_id, ready_at, queued_at, worker_id,
-                                     worker_epoch, worker_version, token, started_at, lease_until)
-    values (child, kid.attempts + 1, next_id, 'running', kid.workload_id, kid.lane_id, at, at, a.worker_id, a.worker_epoch,
-            a.worker_version, next_token, at, at + lease_ms * interval '1 ms');
+    -- The row of the attempt that ended becomes that of its child's: the same class, lane and worker.
+    update sluice.live_attempt l
+       set task_instance_id = child, number = kid.attempts + 1, id = next_id, token = next_token, ready_at = at, queued_at = at,
+           started_at = at, lease_until = at + lease_ms * interval '1 ms', heartbeat_at = null, assigned_to = null
+     where l.task_instance_id = task;
     insert into sluice.event (run_id, task_instance_id, attempt, from_state, to_state, reason, actor, at)
     values (of_run, child, kid.attempts + 1, 'waiting', 'running', 'CONTINUED', who, at);
     select jsonb_build_array(jsonb_build_object(
              'afterId', task::text, 'taskInstanceId', child::text, 'attemptId', next_id, 'token', next_token,
              'number', kid.attempts + 1, 'failures', kid.failures, 'taskId', t.task_id, 'task', t.spec))
       into continued from sluice.dag_task t where t.version_id = of_version and t.ord = child_ord;
-  elsif is_unlocked then
-    insert into sluice.event (run_id, task_instance_id, from_state, to_state, actor, at)
-    values (of_run, child, 'waiting', 'ready', who, at);
+  else
+    delete from sluice.live_attempt l where l.task_instance_id = task;
+    if is_unlocked then
+      insert into sluice.event (run_id, task_instance_id, from_state, to_state, actor, at)
+      values (of_run, child, 'waiting', 'ready', who, at);
+    end if;
   end if;
   if xcoms is not null then
     insert into sluice.xcom (task_instance_id, key, value, bytes, expires_at)
@@ -2262,8 +2266,9 @@ begin
            attempts = t.attempts + case when t.id = any (going) then 1 else 0 end,
            started_at = case when t.id = any (going) then sluice.clock() else t.started_at end,
            ended_at = case when x.becomes = x.end_state and x.becomes <> 'deferred' then sluice.clock() end,
-           ready_at = case when x.becomes = 'ready' or x.becomes is null and t.open_parents = x.n then sluice.clock()
-                           else t.ready_at end,
+           -- Not of a child that continues, which is ready when it starts: the column is in an index.
+           ready_at = case when x.becomes = 'ready' or x.becomes is null and t.open_parents = x.n and t.id <> all (going)
+                           then sluice.clock() else t.ready_at end,
            failures = t.failures + case when x.end_state = 'failed' then 1 else 0 end,
            -- A look that came to its end shows that the task does not kill its workers.
            lost_attempts = case when x.becomes = 'deferred' then 0 else t.lost_attempts end,
