@@ -19,12 +19,16 @@ export async function lockRun(tx: Tx, runId: string, waits = true): Promise<Lock
   return rows[0];
 }
 
-/** Before the run, as its start and its pause take them: with the run its backfill may begin again. */
-export async function lockBackfillOf(tx: Tx, runId: string): Promise<void> {
+/**
+ * Before the run, as its start and its pause take them: with the run its backfill may begin again. `ifEnded`: only that of a run that has
+ * ended, since thousands of open ones are cancelled at once, which changes nothing of their backfill before its end.
+ */
+export async function lockBackfillOf(tx: Tx, runId: string, ifEnded: boolean): Promise<void> {
   await tx.query({
     name: "lock-backfill-of",
-    text: `select from sluice.backfill where id = (select backfill_id from sluice.dag_run where id = $1) for no key update`,
-    values: [runId],
+    text: `select from sluice.backfill
+            where id = (select backfill_id from sluice.dag_run where id = $1 and (ended_at is not null or not $2)) for no key update`,
+    values: [runId, ifEnded],
   });
 }
 

@@ -50,7 +50,7 @@ export async function carryOutSlice(
     await tx.query(`set local lock_timeout = '${LOCK_TIMEOUT}'`);
     const kind = await findActionKind(tx, runId);
     if (kind === undefined) return { outcome: "none", ...NOTHING };
-    if (kind !== "cancel") await lockBackfillOf(tx, runId);
+    await lockBackfillOf(tx, runId, kind === "cancel");
     const run = await lockRun(tx, runId);
     const action = await readAction(tx, runId);
     // With another kind in between, other locks come first.
@@ -76,8 +76,9 @@ async function writeStep(tx: Tx, view: RunView, action: RunAction, { slice, prog
   const marked = action.kind === "mark" ? action.args.slot : undefined;
   const end = kind === "cancel" ? "cancelled" : undefined;
   const state = await writeSlice(tx, view, slice, { by: { actor, reason, marked }, isAction: true, end });
-  const isRevived = isFinalRunState(run.state) && !isFinalRunState(state);
-  if (isRevived && run.backfillId !== null) await reopenBackfill(tx, run.backfillId, actor, "RUN_CLEARED");
+  // Its backfill goes on with it, or ends anew by what it says now.
+  if (isFinalRunState(run.state) && state !== run.state && run.backfillId !== null)
+    await reopenBackfill(tx, run.backfillId, actor, isFinalRunState(state) ? "RUN_ENDED_ANEW" : "RUN_CLEARED");
   const isOver = slice.isLast && (await endAction(tx, run.id, kind));
   if (!slice.isLast) await writeProgress(tx, run.id, kind, progress);
   const effects = { ...effectsOfSlice(view, state), hasFenced: true };

@@ -44,7 +44,7 @@ export async function holdBackfillTasks(tx: Tx, backfillId: string): Promise<voi
   );
 }
 
-/** A locked backfill that has ended goes on with a run that goes on again. */
+/** A locked backfill that has ended goes on, with a run that goes on again or until its end is found by what its runs say now. */
 export async function reopenBackfill(tx: Tx, backfillId: string, actor: string, reason: string): Promise<void> {
   const backfill = await lockBackfill(tx, backfillId);
   if (backfill === undefined || !isFinalBackfillState(backfill.state)) return;
