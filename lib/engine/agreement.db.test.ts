@@ -13,7 +13,7 @@ import { TRIGGER_RULES } from "#lib/domain/model/task.ts";
 import { runVerdict, settle } from "#lib/domain/settle.ts";
 import { isFinalTaskState, type TaskState } from "#lib/domain/states.ts";
 import { testDatabase } from "#lib/testing/database.ts";
-import { claimAll, runState, start, states, worker } from "#lib/testing/engine.ts";
+import { claimAll, keepsLease, runState, start, states, worker } from "#lib/testing/engine.ts";
 import { admit } from "./admit.ts";
 import { carryOutSlice } from "./carry-out-actions.ts";
 import { followUp } from "./follow-up.ts";
@@ -76,8 +76,7 @@ async function invariants(): Promise<void> {
 test("random runs, with people marking, clearing and killing on the way, go as the rules say", async () => {
   const { deps } = database;
   const w = await worker(deps, "w", 1_000);
-  // Nothing beats for it, and on a busy machine this takes longer than a lease: an expired one is admitted nothing.
-  await deps.pool.query("update sluice.worker set lease_until = sluice.clock() + interval '1 hour' where id = 'w'");
+  await keepsLease(deps, w);
   const until = performance.now() + ENOUGH_MS;
   await fc.assert(
     fc.asyncProperty(dags, steps, async (tasks, script) => {

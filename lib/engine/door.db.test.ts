@@ -15,7 +15,17 @@ import {
   runsOf,
 } from "#lib/testing/backfills.ts";
 import { testDatabase } from "#lib/testing/database.ts";
-import { claimAll, failed, forgetRuns, runState, start, states, success, worker } from "#lib/testing/engine.ts";
+import {
+  claimAll,
+  failed,
+  forgetRuns,
+  keepsLease,
+  runState,
+  start,
+  states,
+  success,
+  worker,
+} from "#lib/testing/engine.ts";
 import { pauseDag, unpauseDag } from "./pause.ts";
 import { finish } from "./finish.ts";
 import { pauseRun, resumeRun } from "./pause.ts";
@@ -189,6 +199,7 @@ describe("where a DAG allows one run at a time", () => {
     const { deps, pool } = database;
     await publishDaily(deps, "together", { limits: { maxActiveRuns: 1 } });
     const w = await worker(deps, "w");
+    await keepsLease(deps, w);
     const ids = [
       await backfill(deps, january("together", { end: "2024-01-02" })),
       await backfill(deps, january("together", { start: "2024-02-01", end: "2024-02-02", order: "desc" })),

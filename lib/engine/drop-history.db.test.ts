@@ -5,7 +5,7 @@ import { checkInvariants } from "#lib/db/invariants.ts";
 import { inTx } from "#lib/db/tx.ts";
 import { testDatabase } from "#lib/testing/database.ts";
 import { moveClock } from "#lib/testing/engine.ts";
-import { held } from "#lib/testing/races.ts";
+import { held, withoutLockTimeout } from "#lib/testing/races.ts";
 import {
   deleteAll,
   ended,
@@ -88,14 +88,13 @@ describe("a generation's history is dropped", () => {
     await moveClock(deps, "60 days");
     await publishScheduled(deps, "going", BASH);
     await deleteAll(deps);
+    await withoutLockTimeout(deps);
     // A reader of all of it keeps the drop waiting, and no other session.
     const reader = await held(deps, (tx) => tx.query("select count(*) from sluice.event, sluice.attempt"));
     const dropping = Promise.all([dropEmpty(deps), dropEmpty(deps)]);
     await waitsForSnapshot();
-    const began = performance.now();
     const another = await ended(deps, "going");
     await rotateGenerations(deps);
-    expect(performance.now() - began).toBeLessThan(1_500);
     await reader.commit();
     await dropping;
     expect(await runExists(deps, runId)).toBe(false);

@@ -1,11 +1,10 @@
-import { setTimeout as delay } from "node:timers/promises";
 import { beforeEach, expect, test } from "vitest";
 import { finishRunning } from "#lib/db/finishes.ts";
 import { readQuarantine } from "#lib/db/quarantine.ts";
 import { insertAction } from "#lib/db/run-actions.ts";
 import { testDatabase } from "#lib/testing/database.ts";
 import { claimAll, failed, forgetRuns, publish, runState, start, states, worker } from "#lib/testing/engine.ts";
-import { held } from "#lib/testing/races.ts";
+import { held, waitsForLock } from "#lib/testing/races.ts";
 import { carryOutActions } from "./carry-out-actions.ts";
 import { finish } from "./finish.ts";
 import { LEASE_MS } from "./lease.ts";
@@ -97,8 +96,7 @@ test("a cancel is committed while a slice of another action is being written", a
   const lock = await held(deps, (tx) => tx.query("select from sluice.run_progress for update"));
   await insertAction(pool, runId, { kind: "clear", args: {}, actor: "anna", reason: null });
   const slice = carryOutActions(deps).catch(() => undefined);
-  while ((await pool.query("select from pg_stat_activity where wait_event_type = 'Lock'")).rowCount === 0)
-    await delay(5);
+  await waitsForLock(deps);
   await insertAction(pool, runId, { kind: "cancel", args: {}, actor: "anna", reason: null });
   expect((await pool.query("select kind from sluice.run_action")).rows).toEqual([{ kind: "cancel" }]);
   await lock.commit();

@@ -48,6 +48,22 @@ export async function waitsForLock({ pool }: EngineDeps, count = 1): Promise<voi
   }
 }
 
+/**
+ * Until the test is over, what waits for a lock waits as long as that is held: who is not to wait proves it by returning, however busy
+ * the machine is. Before anything of the pool is held.
+ */
+export async function withoutLockTimeout({ pool }: EngineDeps): Promise<void> {
+  const all = async (sql: string): Promise<void> => {
+    const clients = await Promise.all(Array.from({ length: pool.options.max }, () => pool.connect()));
+    for (const client of clients) {
+      await client.query(sql);
+      client.release();
+    }
+  };
+  onTestFinished(() => all("reset lock_timeout"));
+  await all("set lock_timeout = 0");
+}
+
 /** An admission's pass; answers how many it has handed over. */
 export async function admission(tx: Tx): Promise<number> {
   const { plan } = await planAdmission(tx, createTaskClassCache(), "open lanes");

@@ -5,7 +5,7 @@ import { retried } from "#lib/db/tx.ts";
 import { backfill, january, nothingBroken, publishDaily, shown } from "#lib/testing/backfills.ts";
 import type { Finish } from "#lib/db/finishes.ts";
 import { testDatabase } from "#lib/testing/database.ts";
-import { claimSome, failed, runState, start, success, worker } from "#lib/testing/engine.ts";
+import { claimSome, failed, keepsLease, runState, start, success, worker } from "#lib/testing/engine.ts";
 import { finish } from "../finish.ts";
 import { pauseDag, unpauseDag } from "../pause.ts";
 import { pauseBackfill, resumeBackfill } from "./pause.ts";
@@ -18,6 +18,7 @@ test("limits hold at every instant, whoever starts, ends, pauses and retries at 
   const { deps, pool } = database;
   await publishDaily(deps, "busy", { limits: { maxActiveRuns: 2 } });
   const w = await worker(deps, "w");
+  await keepsLease(deps, w);
   const ids = [
     await backfill(deps, january("busy", { maxActive: 3 })),
     await backfill(deps, january("busy", { start: "2024-02-01", end: "2024-02-20", maxActive: 2, order: "desc" })),
