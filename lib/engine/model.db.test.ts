@@ -5,31 +5,32 @@ import { checkInvariants } from "#lib/db/invariants.ts";
 import { upsertPool } from "#lib/db/pools.ts";
 import { setSystemLimit } from "#lib/db/system-limits.ts";
 import { inTx } from "#lib/db/tx.ts";
-import { isFinalRunState } from "#lib/domain/states.ts";
+import { ORDERS, REPROCESSES } from "#lib/domain/backfill/plan.ts";
+import { isFinalBackfillState, isFinalRunState } from "#lib/domain/states.ts";
+import { isOpen } from "#lib/testing/backfill-model.ts";
+import { backfills, create } from "#lib/testing/backfill-steps.ts";
 import { testDatabase } from "#lib/testing/database.ts";
 import { DAGS, POOL, QUEUES, readAll } from "#lib/testing/engine-agreement.ts";
-import { begin, emptyModel, type Model, type ModelRun } from "#lib/testing/engine-model.ts";
+import { begin, emptyModel, type Model, newRun } from "#lib/testing/engine-model.ts";
+import { type Command, passTime } from "#lib/testing/engine-steps.ts";
+import { keepsLease, moveClock, start, patrolAdmission } from "#lib/testing/engine.ts";
+import { people, publishLimits, startRun } from "#lib/testing/people-steps.ts";
+import { due, patrol, releaseLost, startQueued, sweeps } from "#lib/testing/scheduler-steps.ts";
 import {
   claimAsReplaced,
   claimFrom,
   claimWith,
-  type Command,
   drain,
-  due,
   type End,
   end,
   handBackAll,
   heartbeat,
   join,
-  passTime,
-  patrol,
-  releaseLost,
-  startQueued,
   startWorker,
-  sweeps,
-} from "#lib/testing/engine-steps.ts";
-import { moveClock, start, patrolAdmission } from "#lib/testing/engine.ts";
-import { isOpen, people, publishLimits, startRun } from "#lib/testing/people-steps.ts";
+} from "#lib/testing/worker-steps.ts";
+import { resumeBackfill } from "./backfill/pause.ts";
+import { tendBackfills } from "./backfill/tend.ts";
+import { carryOutActions } from "./carry-out-actions.ts";
 import type { EngineDeps } from "./deps.ts";
 import { finish } from "./finish.ts";
 import { resumeRun, unpauseDag } from "./pause.ts";
@@ -49,13 +50,17 @@ async function heal(model: Model): Promise<void> {
   const { deps, pool } = database;
   for (const dagId of model.pausedDags) await unpauseDag(deps, dagId);
   for (const run of model.runs) if (run.isPaused && isOpen(run)) await resumeRun(deps, run.id);
+  for (const { id } of model.backfills) await resumeBackfill(deps, id, "anna");
   await unlimited(model);
   await moveClock(deps, `${model.clockS + 600} s`);
   const healer = await join(deps, "healer", 100);
+  await keepsLease(deps, healer);
   await releaseLost(deps);
   for (let round = 0; round < 100; round++) {
     await sweep(deps);
     await startAllQueuedRuns(deps);
+    await tendBackfills(deps);
+    await carryOutActions(deps);
     await patrolAdmission(deps);
     const claimed = [
       ...(await claimFrom(deps, healer, "default", 100)),
@@ -68,7 +73,10 @@ async function heal(model: Model): Promise<void> {
     const { rowCount } = await pool.query("select from sluice.dag_run where state in ('queued', 'running')");
     if (rowCount === 0) break;
   }
-  const { runs, live } = await readAll(deps);
+  await tendBackfills(deps);
+  const { runs, backfills: ended, live } = await readAll(deps);
+  // What each says is an invariant.
+  expect(ended.filter(({ state }) => !isFinalBackfillState(state))).toEqual([]);
   expect(runs.filter(({ state }) => !isFinalRunState(state))).toEqual([]);
   expect(live).toEqual([]);
   const findings = await inTx(pool, checkInvariants);
@@ -103,6 +111,14 @@ const oneEnd: fc.Arbitrary<End> = fc.record({
   againS: fc.constantFrom(null, 0, 5, 40),
 });
 const aBatch = fc.array(oneEnd, { minLength: 1, maxLength: 3 });
+
+/** Of few days, so that backfills come across each other's. */
+const dates = fc.record({ first: fc.integer({ min: 1, max: 4 }), days: fc.integer({ min: 1, max: 3 }) });
+const aManner = fc.record({
+  maxActive: fc.integer({ min: 1, max: 2 }),
+  order: fc.constantFrom(...ORDERS),
+  reprocess: fc.constantFrom(...REPROCESSES),
+});
 
 /** How often each comes, against the others. */
 const WEIGHTED: readonly [number, fc.Arbitrary<Command>][] = [
@@ -151,6 +167,14 @@ const WEIGHTED: readonly [number, fc.Arbitrary<Command>][] = [
       .map(([dag, maxActiveRuns]) => people.limitDag(dag, { maxActiveRuns })),
   ],
   [1, aDag.map((dag) => people.limitDag(dag, {}))],
+  [3, fc.tuple(aDag, dates, aManner).map((made) => create(...made))],
+  [1, roll.map(backfills.cancel)],
+  [1, roll.map(backfills.askToEnd)],
+  [1, roll.map(backfills.pause)],
+  [3, roll.map(backfills.resume)],
+  [2, roll.map(backfills.retry)],
+  [3, fc.constant(backfills.tend)],
+  [2, fc.constant(backfills.carryOut)],
 ];
 const commands = fc.commands(
   WEIGHTED.flatMap(([weight, command]) => Array.from({ length: weight }, () => command)),
@@ -162,14 +186,14 @@ async function setUp(): Promise<{ model: Model; real: EngineDeps }> {
   const { deps, pool } = database;
   await moveClock(deps, "0");
   await pool.query(
-    "truncate sluice.dag_run, sluice.run_progress, sluice.run_action, sluice.parent_ends, sluice.task_instance, sluice.live_attempt, sluice.deferral, sluice.attempt, sluice.event, sluice.worker, sluice.dead_letter, sluice.xcom, sluice.workload_wait",
+    "truncate sluice.dag_run, sluice.run_progress, sluice.run_action, sluice.parent_ends, sluice.task_instance, sluice.live_attempt, sluice.deferral, sluice.attempt, sluice.event, sluice.worker, sluice.dead_letter, sluice.xcom, sluice.workload_wait, sluice.backfill, sluice.backfill_event",
   );
   await pool.query("update sluice.dag set paused_by = null");
   const model = emptyModel();
   await unlimited(model);
   for (const id of ["one", "two"]) model.workers.set(id, { ref: await join(deps, id, 3), state: "active" });
   for (const dag of DAGS) {
-    const run: ModelRun = { id: await start(deps, dag.spec.id), dag, state: "queued", tasks: [], isPaused: false };
+    const run = newRun(await start(deps, dag.spec.id), dag);
     model.runs.push(run);
     begin(run);
   }

@@ -3,9 +3,20 @@ import { checkInvariants } from "#lib/db/invariants.ts";
 import { inTx } from "#lib/db/tx.ts";
 import { slotOf, taskInstanceId } from "#lib/domain/ids.ts";
 import { DagSpec } from "#lib/domain/model/dag.ts";
-import { isFinalTaskState, type RunState, type TaskState } from "#lib/domain/states.ts";
+import { type BackfillState, isFinalTaskState, type RunState, type TaskState } from "#lib/domain/states.ts";
 import type { EngineDeps } from "#lib/engine/deps.ts";
-import { begin, isHeld, type Model, type ModelDag, modelDag, runOf, stateOf } from "./engine-model.ts";
+import { mayHaveEnded, mayHaveStarted } from "./backfill-model.ts";
+import {
+  begin,
+  isHeld,
+  type Model,
+  type ModelDag,
+  modelDag,
+  type ModelRun,
+  nowS,
+  runOf,
+  stateOf,
+} from "./engine-model.ts";
 
 /** Whether a real engine is in the state of the model, and within its limits; and the DAGs that both are given. */
 
@@ -60,12 +71,13 @@ export const DAGS: readonly ModelDag[] = [
       bash("last", { dependsOn: ["x", "y", "z"], triggerRule: "all_done_min_one_success" }),
     ],
   },
-].map((spec) => modelDag(DagSpec.parse(spec)));
+].map((spec) => modelDag(DagSpec.parse({ ...spec, schedule: [{ cron: "0 0 * * *" }] })));
 
-/** Seconds by which the real time that passes may blur what is due. */
+/** Seconds by which the time that a step takes may blur what is due. */
 export const BLUR_S = 15;
 
 type RunRow = { id: string; state: RunState };
+type BackfillRow = { id: string; state: BackfillState };
 type TaskRow = {
   id: string;
   state: TaskState;
@@ -76,8 +88,11 @@ type TaskRow = {
 };
 type LiveRow = { id: string; state: string; token: string | null; worker: string | null; epoch: string | null };
 
-export async function readAll({ pool }: EngineDeps): Promise<{ runs: RunRow[]; tasks: TaskRow[]; live: LiveRow[] }> {
+type All = { runs: RunRow[]; backfills: BackfillRow[]; tasks: TaskRow[]; live: LiveRow[] };
+
+export async function readAll({ pool }: EngineDeps): Promise<All> {
   const runs = await pool.query<RunRow>("select id, state from sluice.dag_run order by id");
+  const backfills = await pool.query<BackfillRow>("select id, state from sluice.backfill order by id");
   const tasks = await pool.query<TaskRow>(
     `select t.id, t.state, t.held, f.id as look, f.times,
             (select count(distinct s.number)::int
@@ -93,7 +108,7 @@ export async function readAll({ pool }: EngineDeps): Promise<{ runs: RunRow[]; t
     `select task_instance_id as id, state, token::text, worker_id as worker, worker_epoch as epoch
        from sluice.live_attempt order by task_instance_id`,
   );
-  return { runs: runs.rows, tasks: tasks.rows, live: live.rows };
+  return { runs: runs.rows, backfills: backfills.rows, tasks: tasks.rows, live: live.rows };
 }
 
 /** What was handed out is the same to the model as what is ready. */
@@ -102,25 +117,27 @@ const seen = (state: TaskState): TaskState => (state === "queued" || state === "
 /** Takes over what the engine may decide when it likes, and compares all the rest. */
 export async function agree(model: Model, deps: EngineDeps): Promise<void> {
   const real = await readAll(deps);
+  const started: ModelRun[] = [];
   for (const run of model.runs) {
     const row = real.runs.find(({ id }) => id === run.id)!;
     if (run.state !== "queued" || row.state !== "running") continue;
     begin(run);
-    expect(isHeld(model, run)).toBe(false);
-    const together = model.runs.filter((other) => other.dag === run.dag && other.state === "running");
-    expect(together.length).toBeLessThanOrEqual(model.limits.get(run.dag.spec.id)!.maxActiveRuns);
+    started.push(run);
   }
+  mayHaveStarted(model, started);
   for (const { id, state } of real.tasks) {
     const waited = stateOf(model, id);
     if (state === waited || (waited !== "retrying" && waited !== "deferred")) continue;
-    if (model.dueAtS.get(id)! - model.clockS >= BLUR_S) continue;
+    if (model.dueAtS.get(id)! - nowS(model) >= BLUR_S) continue;
     runOf(model, id).tasks[slotOf(id)] = "ready";
   }
+  mayHaveEnded(model, real.backfills);
+  expect(real.backfills).toEqual(model.backfills.map(({ id, state }) => ({ id, state })));
   expect(real.runs).toEqual(model.runs.map(({ id, state }) => ({ id, state })));
   const expected = model.runs.flatMap((run) =>
     run.tasks.map((state, ord) => {
       const id = taskInstanceId(run.id, ord);
-      const held = isFinalTaskState(state) ? null : isHeld(model, run);
+      const held = isFinalTaskState(state) || run.isAsked ? null : isHeld(model, run);
       const { attemptId = null, times = null } = model.looking.get(id) ?? {};
       return { id, state, held, began: model.claims.get(id) ?? 0, look: attemptId, times };
     }),
@@ -129,7 +146,7 @@ export async function agree(model: Model, deps: EngineDeps): Promise<void> {
     real.tasks.map((task) => ({
       ...task,
       state: seen(task.state),
-      held: isFinalTaskState(task.state) ? null : task.held,
+      held: isFinalTaskState(task.state) || runOf(model, task.id).isAsked ? null : task.held,
     })),
   ).toEqual(expected);
   expect(real.live.filter(({ state }) => state === "running")).toEqual(

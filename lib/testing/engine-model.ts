@@ -5,7 +5,14 @@ import { runIdOf, slotOf, taskInstanceId } from "#lib/domain/ids.ts";
 import { downstream } from "#lib/domain/lineage.ts";
 import type { DagSpec } from "#lib/domain/model/dag.ts";
 import { type RuledGraph, runVerdict, settle } from "#lib/domain/settle.ts";
-import { isFinalRunState, isFinalTaskState, type RunState, type TaskState } from "#lib/domain/states.ts";
+import {
+  type BackfillState,
+  isFinalBackfillState,
+  isFinalRunState,
+  isFinalTaskState,
+  type RunState,
+  type TaskState,
+} from "#lib/domain/states.ts";
 import { isDecidedBySuccesses } from "#lib/domain/trigger-rules.ts";
 
 /**
@@ -39,15 +46,32 @@ export type ModelRun = {
   /** None until it first begins. */
   tasks: TaskState[];
   isPaused: boolean;
+  /** Of a run of a backfill: what it is of, and its logical date. */
+  readonly slice?: { readonly backfill: ModelBackfill; readonly day: string };
+  /** A cancel of it is committed and not carried out: nothing of it begins, and no rule is applied. */
+  isAsked: boolean;
 };
 
-/** An attempt that runs: whose it is, and the clock when its lease was last renewed. */
+export type ModelBackfill = {
+  readonly id: string;
+  readonly dag: ModelDag;
+  readonly order: "asc" | "desc";
+  state: BackfillState;
+};
+
+export function newRun(id: string, dag: ModelDag, slice?: ModelRun["slice"]): ModelRun {
+  return { id, dag, state: "queued", tasks: [], isPaused: false, isAsked: false, ...(slice && { slice }) };
+}
+
+/** An attempt that runs: whose it is, and when its lease was last renewed. */
 export type Holding = { claimed: Continued; worker: WorkerRef; renewedAtS: number };
 
 export type ModelWorker = { ref: WorkerRef; state: "active" | "draining" };
 
 export type Model = {
+  /** By id. */
   readonly runs: ModelRun[];
+  readonly backfills: ModelBackfill[];
   readonly pausedDags: Set<string>;
   /** Of the current version of each DAG. */
   readonly limits: Map<string, DagSpec["limits"]>;
@@ -66,13 +90,22 @@ export type Model = {
   readonly dueAtS: Map<string, number>;
   /** By task instance: the attempt that said "not yet" and has not ended, and how often it said so. */
   readonly looking: Map<string, { attemptId: string; number: number; times: number }>;
-  /** By how much the engine's clock was moved. */
+  /** By how much the engine's clock was moved, and when the history began, by this process's. */
   clockS: number;
+  /** The most that it has been. */
+  latestS: number;
+  readonly beganAtMs: number;
 };
+
+/** The engine's clock, since the history began: a history takes longer than a lease on a busy machine. */
+export function nowS(model: Model): number {
+  return model.clockS + (performance.now() - model.beganAtMs) / 1_000;
+}
 
 export function emptyModel(): Model {
   return {
     runs: [],
+    backfills: [],
     pausedDags: new Set(),
     limits: new Map(),
     workers: new Map(),
@@ -85,6 +118,8 @@ export function emptyModel(): Model {
     dueAtS: new Map(),
     looking: new Map(),
     clockS: 0,
+    latestS: 0,
+    beganAtMs: performance.now(),
   };
 }
 
@@ -97,7 +132,8 @@ export function stateOf(model: Model, taskId: string): TaskState {
 }
 
 export function isHeld(model: Model, run: ModelRun): boolean {
-  return run.state === "queued" || run.isPaused || model.pausedDags.has(run.dag.spec.id);
+  const isOthersHeld = run.slice ? run.slice.backfill.state === "paused" : model.pausedDags.has(run.dag.spec.id);
+  return run.state === "queued" || run.isPaused || isOthersHeld;
 }
 
 /** `queued` → `running`: its tasks are there, and those that wait for nothing are ready. One that goes again has them already. */
@@ -111,7 +147,7 @@ export function begin(run: ModelRun): void {
 }
 
 export function settled(run: ModelRun): void {
-  if (run.state !== "running") return;
+  if (run.state !== "running" || run.isAsked) return;
   run.tasks = settle(run.dag.graph, run.tasks);
   close(run);
 }
@@ -124,7 +160,7 @@ function close(run: ModelRun, end?: RunState): void {
 
 export function claims(model: Model, worker: WorkerRef, claimed: Continued): void {
   const { taskInstanceId: id } = claimed;
-  model.holdings.set(id, { claimed, worker, renewedAtS: model.clockS });
+  model.holdings.set(id, { claimed, worker, renewedAtS: nowS(model) });
   model.begun.add(id);
   if (!model.looking.has(id)) model.claims.set(id, (model.claims.get(id) ?? 0) + 1);
 }
@@ -198,6 +234,8 @@ export function heldBy(model: Model, worker: WorkerRef): string[] {
 }
 
 export function cancels(model: Model, run: ModelRun): void {
+  run.isAsked = false;
+  if (isFinalRunState(run.state)) return;
   write(
     model,
     run,
@@ -218,6 +256,10 @@ export function clears(model: Model, run: ModelRun, ords: ReadonlySet<number>): 
     model.losses.delete(taskInstanceId(run.id, ord));
     model.begun.delete(taskInstanceId(run.id, ord));
   }
+}
+
+function reopens(backfill: ModelBackfill): void {
+  if (isFinalBackfillState(backfill.state)) backfill.state = "running";
 }
 
 export function below(run: ModelRun, ord: number): Set<number> {
@@ -246,5 +288,8 @@ function write(model: Model, run: ModelRun, tasks: readonly TaskState[]): void {
     if (state !== run.tasks[ord]) ended(model, taskInstanceId(run.id, ord));
   });
   run.tasks = after;
+  const before = run.state;
   close(run);
+  // A backfill that has ended goes on with a run that does, and ends anew when a run of it gets another end.
+  if (isFinalRunState(before) && run.state !== before && run.slice) reopens(run.slice.backfill);
 }

@@ -5,11 +5,12 @@ import { inTx } from "#lib/db/tx.ts";
 import { publishVersion } from "#lib/db/versions.ts";
 import { taskInstanceId } from "#lib/domain/ids.ts";
 import type { DagSpec } from "#lib/domain/model/dag.ts";
-import { isFinalRunState, isFinalTaskState, type TaskState } from "#lib/domain/states.ts";
+import { isFinalTaskState, type TaskState } from "#lib/domain/states.ts";
 import { admit } from "#lib/engine/admit.ts";
 import type { EngineDeps } from "#lib/engine/deps.ts";
 import { pauseDag, pauseRun, resumeRun, unpauseDag } from "#lib/engine/pause.ts";
 import { cancelRun, clearRun, clearTask, killTask, type Mark, markTask } from "#lib/engine/run-actions.ts";
+import { isOpen } from "./backfill-model.ts";
 import { POOL } from "./engine-agreement.ts";
 import {
   below,
@@ -20,6 +21,7 @@ import {
   type Model,
   type ModelDag,
   type ModelRun,
+  newRun,
   runOf,
 } from "./engine-model.ts";
 import { type Command, pass, pick, step } from "./engine-steps.ts";
@@ -31,8 +33,9 @@ const anna = { actor: "anna" };
 const MAX_RUNS = 10;
 
 const runsOf = (model: Model, accepts: (run: ModelRun) => boolean): ModelRun[] => model.runs.filter(accepts);
-const hasTasks = (run: ModelRun): boolean => run.tasks.length > 0;
-export const isOpen = (run: ModelRun): boolean => !isFinalRunState(run.state);
+/** One action of a run at a time, but for a cancel. */
+const isFree = (run: ModelRun): boolean => !run.isAsked;
+const hasTasks = (run: ModelRun): boolean => run.tasks.length > 0 && isFree(run);
 
 export const startRun = (dag: ModelDag): Command =>
   step(
@@ -41,7 +44,7 @@ export const startRun = (dag: ModelDag): Command =>
     (model) => model.runs.length < MAX_RUNS,
     async (model, deps) => {
       const id = await start(deps, dag.spec.id);
-      model.runs.push({ id, dag, state: "queued", tasks: [], isPaused: false });
+      model.runs.push(newRun(id, dag));
     },
   );
 
@@ -76,7 +79,7 @@ export const people = {
       () => true,
       async (model, run, deps) => {
         expect(await cancelRun(deps, run.id, anna)).toBe(isOpen(run));
-        if (isOpen(run)) cancels(model, run);
+        cancels(model, run);
       },
     ),
   clear: (roll: number) =>
@@ -87,17 +90,12 @@ export const people = {
       if ([...again].some((one) => run.tasks[one] !== "waiting")) clears(model, run, again);
     }),
   clearFailed: (roll: number) =>
-    onRun(
-      "clear what failed",
-      roll,
-      () => true,
-      async (model, run, deps) => {
-        const isBad = (state: TaskState): boolean => ["failed", "upstream_failed", "cancelled"].includes(state);
-        const bad = new Set(run.tasks.flatMap((state, ord) => (isBad(state) ? [ord] : [])));
-        expect(await clearRun(deps, run.id, { onlyFailed: true }, anna)).toBe(bad.size > 0);
-        if (bad.size > 0) clears(model, run, bad);
-      },
-    ),
+    onRun("clear what failed", roll, isFree, async (model, run, deps) => {
+      const isBad = (state: TaskState): boolean => ["failed", "upstream_failed", "cancelled"].includes(state);
+      const bad = new Set(run.tasks.flatMap((state, ord) => (isBad(state) ? [ord] : [])));
+      expect(await clearRun(deps, run.id, { onlyFailed: true }, anna)).toBe(bad.size > 0);
+      if (bad.size > 0) clears(model, run, bad);
+    }),
   mark: (roll: number, mark: Mark) =>
     onTask(`mark ${mark}`, roll, async (model, { run, ord, taskId }, deps) => {
       const differs = run.tasks[ord] !== mark;
@@ -168,6 +166,8 @@ function limiting(name: string, args: object, change: (model: Model, deps: Engin
     args,
     () => true,
     async (model, deps) => {
+      // Doctor tells by the clock which runs began before: one that stands earlier than at their start would deceive it.
+      await pass(model, deps, model.latestS - model.clockS);
       await change(model, deps);
       // Beyond the time in which admission may have read the limit before.
       await pass(model, deps, 3);
