@@ -84,7 +84,7 @@ describe("the critical path", () => {
   });
 
   test("a chain and a fan of a hundred thousand neither overflow the stack nor take long", () => {
-    const started = performance.now();
+    const before = process.cpuUsage();
     const long = chain(100_000);
     expect(
       criticalPath(
@@ -104,6 +104,6 @@ describe("the critical path", () => {
       ).path,
     ).toHaveLength(2);
     expect(readySet(fan, new Set([0]))).toHaveLength(100_000);
-    expect(performance.now() - started).toBeLessThan(5_000);
+    expect(process.cpuUsage(before).user / 1_000).toBeLessThan(5_000);
   });
 });

@@ -95,14 +95,14 @@ describe("the builder", () => {
   });
 
   test("builds ten thousand tasks in a moment", () => {
-    const started = performance.now();
+    const before = process.cpuUsage();
     let large = dag("large") as unknown as {
       task(id: string, executor: object): typeof large;
       toSpec(m: string): { tasks: unknown[] };
     };
     for (let n = 0; n < 10_000; n++) large = large.task(`t${n}`, noop());
     expect(large.toSpec("x.ts").tasks).toHaveLength(10_000);
-    expect(performance.now() - started).toBeLessThan(3_000);
+    expect(process.cpuUsage(before).user / 1_000).toBeLessThan(3_000);
   });
 });
 

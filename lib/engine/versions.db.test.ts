@@ -85,7 +85,7 @@ test("ten thousand tasks are published and started in a moment", async () => {
   await start(deps, "large");
   const started = performance.now();
   // The figures are for a quiet machine; a test only notices when the shape of the work changes.
-  expect(published - began).toBeLessThan(10_000);
-  expect(started - published).toBeLessThan(10_000);
+  expect(published - began).toBeLessThan(40_000);
+  expect(started - published).toBeLessThan(40_000);
   console.info(`published in ${Math.round(published - began)} ms, started in ${Math.round(started - published)} ms`);
 });

@@ -145,7 +145,7 @@ describe("escapes", () => {
       ...VALUES,
       params: { ...VALUES.params, big: Array.from({ length: 100_000 }, (_, n) => n), s: "a".repeat(1_000_000) },
     };
-    const started = performance.now();
+    const before = process.cpuUsage();
     for (const source of [
       "params.big.map(x, params.big.map(y, x * y))",
       "params.s.matches('(a+)+b')",
@@ -154,6 +154,6 @@ describe("escapes", () => {
     ]) {
       evaluateTemplate(`\${{ ${source} }}`, big);
     }
-    expect(performance.now() - started).toBeLessThan(2_000);
+    expect(process.cpuUsage(before).user / 1_000).toBeLessThan(2_000);
   });
 });

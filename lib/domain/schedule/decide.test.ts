@@ -146,7 +146,7 @@ describe("without room", () => {
 });
 
 test("years of seconds are decided in a moment", () => {
-  const started = performance.now();
+  const before = process.cpuUsage();
   const decision = decide(secondly, stateAt(new Date("2016-01-01T00:00:00Z")), {
     catchup: { all: 10 },
     now: at("10:00:00"),
@@ -160,7 +160,7 @@ test("years of seconds are decided in a moment", () => {
       lastDue: at("09:59:49"),
     },
   ]);
-  expect(performance.now() - started).toBeLessThan(2_000);
+  expect(process.cpuUsage(before).user / 1_000).toBeLessThan(2_000);
 });
 
 test("under another definition, all that was due by then is owed, also what was to start later, and nothing else", () => {

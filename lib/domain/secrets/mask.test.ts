@@ -107,9 +107,9 @@ describe("a stream of output", () => {
     const mask = createMask(["e-secret-of-letters", key]);
     const stream = mask.stream();
     const line = Buffer.from("the quick brown fox jumps over the lazy dog, and 00000000 times again\n".repeat(1_000));
-    const started = performance.now();
+    const before = process.cpuUsage();
     for (let round = 0; round < 200; round++) stream.write(line);
-    expect(performance.now() - started).toBeLessThan(5_000);
+    expect(process.cpuUsage(before).user / 1_000).toBeLessThan(5_000);
   });
 });
 
