@@ -95,7 +95,7 @@ export async function admitRunsAtOnce(db: Db, runIds: readonly string[]): Promis
 
 /**
  * Takes or renews the lease of this name. Returns its term, which fences what the holder writes; undefined while another holder
- * has it.
+ * has it. A lease that ends later than any that is given now is of a clock that was set back, and counts as ended.
  */
 export async function takeLease(db: Db, name: string, holder: string, ms: number): Promise<number | undefined> {
   const { rows } = await db.query<{ term: number }>({
@@ -106,7 +106,7 @@ export async function takeLease(db: Db, name: string, holder: string, ms: number
       on conflict (name) do update
         set holder = excluded.holder, until = excluded.until,
             term = l.term + case when l.holder = excluded.holder then 0 else 1 end
-        where l.holder = excluded.holder or l.until < sluice.clock()
+        where l.holder = excluded.holder or l.until not between sluice.clock() and excluded.until
       returning term`,
     values: [name, holder, ms],
   });
@@ -118,11 +118,13 @@ export async function giveLeaseBack(db: Db, name: string, holder: string): Promi
   await db.query("update sluice.lease set until = '-infinity' where name = $1 and holder = $2", [name, holder]);
 }
 
-/** Whether some holder has the lease of this name now. */
-export async function isLeaseHeld(db: Db, name: string): Promise<boolean> {
-  const { rowCount } = await db.query("select from sluice.lease where name = $1 and until >= (select sluice.clock())", [
-    name,
-  ]);
+/** Whether some holder has the lease of this name now; `ms` is how long leases are. */
+export async function isLeaseHeld(db: Db, name: string, ms: number): Promise<boolean> {
+  const { rowCount } = await db.query(
+    `select from sluice.lease
+      where name = $1 and until between (select sluice.clock()) and (select sluice.clock()) + $2 * interval '1 ms'`,
+    [name, ms],
+  );
   return rowCount === 1;
 }
 

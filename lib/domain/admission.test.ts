@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { type Admission, decideAdmission, RESERVE_AFTER_MS } from "./admission.ts";
+import { type Admission, decideAdmission, MAX_GRANTS, RESERVE_AFTER_MS } from "./admission.ts";
 import type { Demand, LaneRoom, LiveClass, ReadyClass, ReadyRun, TaskClass, WorkerRoom } from "./demand.ts";
 import { NEW_CLOCK } from "./lane-clock.ts";
 import { type WaitReason, waitSentence, withHolders } from "./wait-reason.ts";
@@ -145,6 +145,13 @@ describe("who goes next", () => {
   test("what is known of a class may not be all that is ready: the pass is to be repeated", () => {
     expect(decideAdmission(demand([ready({ ready: 1, hasMore: true })])).again).toBe(true);
     expect(decideAdmission(demand([ready({ ready: 1 })])).again).toBe(false);
+  });
+
+  test("a pass ends at a number of tasks, says so, and gives no reason for those it did not come to", () => {
+    const given = many(3, MAX_GRANTS).map((left) => ready({ ready: left }));
+    const lanes = [lane({ slots: 9 * MAX_GRANTS, room: 9 * MAX_GRANTS })];
+    const { grants, again, isPartial, waits } = decideAdmission(demand(given, { lanes }));
+    expect([grants.length, again, isPartial, waits.size]).toEqual([MAX_GRANTS, true, true, 0]);
   });
 });
 

@@ -22,7 +22,15 @@ export type Admission = {
   clocks: Map<number, LaneClock>;
   /** More tasks of a class may be ready than were known of, and there was room for them: another pass is wanted. */
   again: boolean;
+  /** It ended at `MAX_GRANTS`: of classes without a grant and without a reason nothing is known. */
+  isPartial: boolean;
 };
+
+/**
+ * A pass decides about so many tasks. The database needs some 60 µs for each, during which it holds the lock of admission; a
+ * hundred workers may have room for fifty thousand.
+ */
+export const MAX_GRANTS = 4_000;
 
 /** From this time on what others could overtake for ever has the room that it lacks kept free. */
 export const RESERVE_AFTER_MS = 60_000;
@@ -61,7 +69,7 @@ export function decideAdmission(demand: Demand): Admission {
   // Before all others: by their turn, the little that falls free in a pass would have gone to those before it.
   pass.serveOverdue(open);
   const lanes = createHeap<Lane>((a, b) => a.turn - b.turn < 0 || (a.turn === b.turn && a.room.id < b.room.id), open);
-  for (let lane = lanes.pop(); lane !== undefined; lane = lanes.pop()) {
+  for (let lane = lanes.pop(); lane !== undefined && !pass.isFull(); lane = lanes.pop()) {
     if (pass.step(lane)) lanes.push(lane);
   }
   return pass.result();
@@ -73,7 +81,7 @@ const turnOf = (heaps: Lane["heaps"]): number =>
 
 /** What a pass has decided so far. */
 function createPass(ledger: Ledger) {
-  const admission: Admission = { grants: [], waits: new Map(), clocks: new Map(), again: false };
+  const admission: Admission = { grants: [], waits: new Map(), clocks: new Map(), again: false, isPartial: false };
   let now = Number.MAX_SAFE_INTEGER / 2;
 
   const entryOf = (of: ReadyClass): Entry => ({
@@ -143,6 +151,12 @@ function createPass(ledger: Ledger) {
 
   return {
     result: () => admission,
+    isFull(): boolean {
+      if (admission.grants.length < MAX_GRANTS) return false;
+      admission.again = true;
+      admission.isPartial = true;
+      return true;
+    },
     open(room: LaneRoom, ready: readonly ReadyClass[]): Lane {
       // What can never fit has no turn, so that it changes nothing for the others.
       const possible = ready.filter((of) => {

@@ -7,6 +7,7 @@ import { listQuarantine, retryQuarantined } from "#lib/db/quarantine.ts";
 import { setSystemLimit } from "#lib/db/system-limits.ts";
 import { inTx } from "#lib/db/tx.ts";
 import { publishVersion } from "#lib/db/versions.ts";
+import { MAX_GRANTS } from "#lib/domain/admission.ts";
 import { advanceClock, type LaneClock, PRIORITY_ORDER } from "#lib/domain/lane-clock.ts";
 import { DagSpec } from "#lib/domain/model/dag.ts";
 import { testDatabase } from "#lib/testing/database.ts";
@@ -135,6 +136,50 @@ describe("a scheduler whose passes fail", () => {
     expect(tried).toBe("x.x..x...x....x.....x...");
     expect(turns[1]).toBe("no scheduler leads admission, here it failed: out of memory");
   });
+});
+
+test("a lease that a clock of an hour later gave keeps no other scheduler from leading", async () => {
+  const { deps } = database;
+  await moveClock(deps, "1 hour");
+  const [a, b] = [scheduler("a"), scheduler("b")];
+  await a.lead.turn(a.deps);
+  await moveClock(deps, "0");
+  await publishWide("led");
+  const [runId] = await readyRuns(["led"]);
+  await b.lead.turn(b.deps);
+  expect(await states(deps, runId!)).toEqual(["queued"]);
+  // The one of then leads no more, when it was not killed but stopped.
+  await a.lead.turn(a.deps);
+  const { rows } = await database.pool.query("select holder from sluice.lease");
+  expect(rows).toEqual([{ holder: "b" }]);
+});
+
+test("room for more tasks than a call may admit is used by several calls, each of which holds the lock for less", async () => {
+  const { deps } = database;
+  const TASKS = 2 * MAX_GRANTS;
+  await publishWide("first", { tasks: MAX_GRANTS });
+  await publishWide("second", { tasks: MAX_GRANTS });
+  const calls: string[] = [];
+  const leader = scheduler("a", async (name) => void calls.push(name));
+  const runs = await readyRuns(["first", "second"], TASKS);
+  await leader.lead.turn(leader.deps);
+  for (const runId of runs) expect(new Set(await states(deps, runId))).toEqual(new Set(["queued"]));
+  expect(calls.filter((name) => name === "admit-1").length).toBeGreaterThanOrEqual(2);
+}, 120_000);
+
+test("as many tasks as are due at once keep their leader's lease alive", async () => {
+  const { deps, pool } = database;
+  await publishWide("due", { tasks: 2_500, task: { queue: "none" } });
+  const runId = await start(unheard(), "due");
+  await pool.query(
+    "update sluice.task_instance set state = 'retrying', not_before = sluice.clock() where run_id = $1",
+    [runId],
+  );
+  const renewals: string[] = [];
+  const leader = scheduler("a", async (name) => void (name === "take-lease" && renewals.push(name)));
+  await leader.lead.turn(leader.deps);
+  expect(renewals.length).toBeGreaterThanOrEqual(3);
+  expect(new Set(await states(deps, runId))).toEqual(new Set(["ready"]));
 });
 
 describe("a leader that was stopped between its decision and its writing", () => {

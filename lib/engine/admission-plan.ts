@@ -33,9 +33,10 @@ export function admissionPlan(input: PlanInput): AdmissionPlan {
     grants: groupGrants(decision.grants),
     lanes: changedLanes(input),
     waits: changedWaits(input, keys),
-    gone: [...input.gone, ...waitNoMore(input)],
+    gone: decision.isPartial ? [] : [...input.gone, ...waitNoMore(input)],
     contended: [...contended].filter((key) => !capacity.contention.has(key)),
-    free: [...capacity.contention].filter((key) => !contended.has(key) && !stays(key)),
+    // What nothing is known of may still wait; the pass that follows says so or frees them.
+    free: decision.isPartial ? [] : [...capacity.contention].filter((key) => !contended.has(key) && !stays(key)),
   };
 }
 

@@ -37,7 +37,7 @@ export class LeadLost extends Error {
  */
 export async function admit(deps: EngineDeps, term: number | null = null): Promise<number> {
   try {
-    return await deps.coalesce("admission", () => passes(deps, "open lanes", term));
+    return await deps.coalesce("admission", () => passes(deps, "open lanes", term, NOTHING_TO_RENEW));
   } catch (error) {
     if (error instanceof LeadLost) throw error;
     deps.log.warn({ error: messageOf(error) }, "an admission pass failed; a scheduler's next regular one covers it");
@@ -45,22 +45,25 @@ export async function admit(deps: EngineDeps, term: number | null = null): Promi
   }
 }
 
+const NOTHING_TO_RENEW = (): Promise<void> => Promise.resolve();
+
 /** Makes all tasks ready whose time for the next attempt or look has come, and has them admitted. */
 export async function admitDue(deps: EngineDeps): Promise<void> {
-  if (await readyAllDue(deps, null)) await admit(deps);
+  if (await readyAllDue(deps, null, NOTHING_TO_RENEW)) await admit(deps);
 }
 
 /**
  * A scheduler's regular pass: admits what is due or was left behind, and writes down why the rest waits, that of full lanes
- * included. Throws when it fails: there is no net under this one.
+ * included. Throws when it fails: there is no net under this one. `renew` is called now and then, so that the lease of `term` does
+ * not end under a long pass.
  */
-export async function admitLeft(deps: EngineDeps, term: number | null = null): Promise<void> {
-  await readyAllDue(deps, term);
-  await deps.coalesce("regular admission", () => passes(deps, "all lanes", term));
+export async function admitLeft(deps: EngineDeps, term: number | null = null, renew = NOTHING_TO_RENEW): Promise<void> {
+  await readyAllDue(deps, term, renew);
+  await deps.coalesce("regular admission", () => passes(deps, "all lanes", term, renew));
 }
 
 /** In slices, so that no number of tasks is too many for one statement; true when some have become ready. */
-async function readyAllDue(deps: EngineDeps, term: number | null): Promise<boolean> {
+async function readyAllDue(deps: EngineDeps, term: number | null, renew: () => Promise<void>): Promise<boolean> {
   let any = false;
   for (let more = true; more;) {
     const { moved, hasMore } = await readySomeDue(deps);
@@ -68,6 +71,7 @@ async function readyAllDue(deps: EngineDeps, term: number | null): Promise<boole
     more = hasMore;
     // What is ready already need not wait for the rest.
     if (more) await admit(deps, term);
+    if (more) await renew();
   }
   return any;
 }
@@ -93,13 +97,19 @@ type Scope = "open lanes" | "all lanes";
 /** Passes of one call: each one that admits may find that there was more of a class than it knew of. */
 const MAX_PASSES = 20;
 
-async function passes(deps: EngineDeps, scope: Scope, term: number | null): Promise<number> {
+async function passes(
+  deps: EngineDeps,
+  scope: Scope,
+  term: number | null,
+  renew: () => Promise<void>,
+): Promise<number> {
   let sum = 0;
   for (let n = 0; n < MAX_PASSES; n++) {
     const { plan, hasApart, ...about } = await planAdmission(deps.pool, deps.caches.classes, scope, n, term);
     const isOver = isEmptyPlan(plan) || (await applied(deps, plan, about, (admitted) => (sum += admitted)));
     if (hasApart && scope === "all lanes") await endQuarantineOfAdmitted(deps.pool);
     if (isOver) break;
+    await renew();
   }
   return sum;
 }

@@ -50,7 +50,7 @@ export function createAdmissionLead(holder: string): AdmissionLead {
 
   const sitOut = async (deps: EngineDeps): Promise<void> => {
     turnsOut--;
-    if (!(await isLeaseHeld(deps.pool, LEASE)))
+    if (!(await isLeaseHeld(deps.pool, LEASE, LEASE_MS)))
       throw new Error(`no scheduler leads admission, here it failed: ${lastError}`);
   };
 
@@ -59,7 +59,11 @@ export function createAdmissionLead(holder: string): AdmissionLead {
       if (turnsOut > 0) return sitOut(deps);
       term = await takeLease(deps.pool, LEASE, holder, LEASE_MS);
       try {
-        await passes((of) => admitLeft(deps, of));
+        // As many tasks as are due may take longer than the lease.
+        const renew = async (): Promise<void> => {
+          if ((await takeLease(deps.pool, LEASE, holder, LEASE_MS)) !== term) throw new LeadLost();
+        };
+        await passes((of) => admitLeft(deps, of, renew));
         failures = 0;
       } catch (error) {
         term = undefined;

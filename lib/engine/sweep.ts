@@ -28,14 +28,27 @@ const GIVE_BACK_TRIES = 30;
 
 /**
  * Repairs what processes that died have left: expired leases, attempts for workers that have gone,
- * unsettled runs.
+ * unsettled runs. A part that fails keeps no other from being done; the first error is thrown.
  */
 export async function sweep(deps: EngineDeps): Promise<void> {
+  const errors: unknown[] = [];
+  for (const part of [takeBackLost, takeBackQueued, settleAll])
+    await part(deps).catch((error: unknown) => errors.push(error));
+  if (errors.length > 0) throw errors[0];
+}
+
+async function takeBackLost(deps: EngineDeps): Promise<void> {
   await takeBackExpired(deps, LEASE_MS);
   await takeBack(deps, await retried(() => releaseStopped(deps.pool)));
+}
+
+async function takeBackQueued(deps: EngineDeps): Promise<void> {
   const abandoned = await retried(() => unadmitAbandoned(deps.pool));
   const acting = await retried(() => unadmitActing(deps.pool));
   await followUp(deps, effects({ changedRuns: [...abandoned, ...acting], wantsAdmission: acting.length > 0 }));
+}
+
+async function settleAll(deps: EngineDeps): Promise<void> {
   const unsettled = await unsettledRuns(deps.pool, SETTLE_BATCH);
   await isolatingEach(
     deps,

@@ -1665,6 +1665,7 @@ declare
   their_workers text[];
   apart bigint[] := array(select e::bigint from jsonb_array_elements_text(plan -> 'apart') e);
   born jsonb := '[]';
+  admitted bigint[];
   failed jsonb := '[]';
   unsaid jsonb;
 begin
@@ -1699,24 +1700,37 @@ begin
           cross join lateral (
             select p.id, row_number() over (order by p.id) as nth
               from (select t.id from sluice.task_instance t
-                     where t.admissible and t.lane_id = w.lane_id and t.workload_id = g.class
-                       and t.id >= coalesce(g.run << 20, 0)
-                       and t.id < coalesce((g.run + 1) << 20, 9223372036854775807)
-                       and t.id <> all (apart)
+                     where t.admissible and t.lane_id = w.lane_id and t.workload_id = g.class and t.id <> all (apart)
                        and not exists (select from sluice.run_action a where a.run_id = t.run_id)
                      order by t.id limit cardinality(g.at) for update of t skip locked) p) t
+         where g.run is null
+        -- Apart: with a range of ids that may be all, the planner reads task instances by id instead of what is ready.
+        union all
+        select t.id, g.at[t.nth], case when g.binds then g.workers ->> (t.nth - 1)::int end
+          from g
+          join sluice.workload w on w.id = g.class
+          cross join lateral (
+            select p.id, row_number() over (order by p.id) as nth
+              from (select t.id from sluice.task_instance t
+                     where t.admissible and t.lane_id = w.lane_id and t.workload_id = g.class
+                       and t.id >= g.run << 20 and t.id < (g.run + 1) << 20 and t.id <> all (apart)
+                       and not exists (select from sluice.run_action a where a.run_id = g.run)
+                     order by t.id limit cardinality(g.at) for update of t skip locked) p) t
+         where g.run is not null
         offset 0) r;
     if picked is not null then
       select x.born, x.failed into born, failed from sluice.admit_apart(picked, their_workers) x;
+      -- By an array: a join with values of JSON may be one of each with each.
+      admitted := array(select (b ->> 'taskInstanceId')::bigint from jsonb_array_elements(born) b);
       -- Clocks move by what was admitted, not by what was decided: a priority whose tasks were refused has had nothing.
       update sluice.lane l
          set time = x.clock[1], high = x.clock[2], medium = x.clock[3], low = x.clock[4]
         from (select a.lane_id,
                      sluice.clock_after(array[k.time, k.high, k.medium, k.low], w.priority order by a.seq) as clock
-                from jsonb_array_elements(born) b
-                join sluice.live_attempt a on a.task_instance_id = (b ->> 'taskInstanceId')::bigint
+                from sluice.live_attempt a
                 join sluice.workload w on w.id = a.workload_id
                 join sluice.lane k on k.id = a.lane_id
+               where a.task_instance_id = any (admitted)
                group by a.lane_id) x
        where l.id = x.lane_id;
       -- Who publishes a DAG may have its classes' rows: theirs keep their time.
@@ -1724,8 +1738,7 @@ begin
        where w.id = any (array(
          select p.id from sluice.workload p
           where p.id = any (array(select distinct a.workload_id from sluice.live_attempt a
-                                   where a.task_instance_id in (
-                                     select (b ->> 'taskInstanceId')::bigint from jsonb_array_elements(born) b)))
+                                   where a.task_instance_id = any (admitted)))
           order by p.id for no key update skip locked));
     end if;
   end if;
