@@ -1,5 +1,6 @@
 import { randomUUID } from "node:crypto";
 import { beforeEach, describe, expect, test } from "vitest";
+import type { Claimed } from "#lib/db/claims.ts";
 import { type Continued, type Finished, finishRunning } from "#lib/db/finishes.ts";
 import { inTx } from "#lib/db/tx.ts";
 import { publishVersion } from "#lib/db/versions.ts";
@@ -17,6 +18,7 @@ import {
   worker,
   forgetRuns,
 } from "#lib/testing/engine.ts";
+import { admitLeft } from "./admit.ts";
 import { finish } from "./finish.ts";
 import { pauseDag } from "./pause.ts";
 
@@ -114,6 +116,34 @@ describe("a child goes on in its parent's slot", () => {
     expect(names(finished)).toEqual([]);
     expect(await states(deps, runId)).toEqual(["running", "success", "waiting"]);
     expect(names(await end(a!))).toEqual(["c"]);
+  });
+});
+
+describe("what waits for a full lane", () => {
+  /** A run whose first task runs, and others of these DAGs that wait for the worker's only slot. */
+  async function full(dagId: string, ...others: readonly string[]): Promise<Claimed> {
+    const { deps } = database;
+    const w = await worker(deps, "w", 1);
+    await start(deps, dagId);
+    const [a] = await claimAll(deps, w);
+    for (const other of others) for (let n = 0; n < 3; n++) await start(deps, other);
+    await admitLeft(deps);
+    const { rows } = await database.pool.query<{ key: string }>("select key from sluice.contention");
+    expect(rows).toEqual([{ key: expect.stringMatching(/^lane:/) }]);
+    return a!;
+  }
+
+  test("lets a child continue when it is of its own class and younger", async () => {
+    await define("same", A_THEN_B, { maxActiveRuns: 9 });
+    expect(names(await end(await full("same", "same")))).toEqual(["b"]);
+  });
+
+  test("keeps a child from continuing when it is of another class, whichever was made first", async () => {
+    await define("first", A_THEN_B, { maxActiveRuns: 9 });
+    await define("second", A_THEN_B, { maxActiveRuns: 9 });
+    expect(names(await end(await full("first", "first", "second")))).toEqual([]);
+    await forgetRuns(database.deps);
+    expect(names(await end(await full("second", "second", "first")))).toEqual([]);
   });
 });
 

@@ -455,7 +455,7 @@ create table sluice.live_attempt (
       and started_at is not null and lease_until is not null))
 ) with (fillfactor = 60);
 -- What is handed over and not taken yet, oldest first: asked before a child goes on in its parent's slot.
-create index live_attempt_queued_idx on sluice.live_attempt (workload_id, task_instance_id) where state = 'queued';
+create index live_attempt_queued_idx on sluice.live_attempt (lane_id, workload_id, task_instance_id) where state = 'queued';
 -- What a worker claims, in order: from a lane, and what only it may take.
 create index live_attempt_lane_idx on sluice.live_attempt (lane_id, seq) where state = 'queued' and assigned_to is null;
 create index live_attempt_assigned_idx on sluice.live_attempt (assigned_to, seq)
@@ -1883,24 +1883,39 @@ begin
 end $$;
 
 -- Which of these children (their classes at the same places) may continue in the slot of a parent of the same class and run: those
--- that take nothing from what waits. No task waits for their lane, pool, DAG, run or the system, none of the lane is handed over
--- and not taken, and no older task of the class is ready. Its cost depends neither on what is ready nor on what is live.
+-- that take nothing from what waits. No task waits for their pool, DAG, run or the system, or for the group of their lane; nothing
+-- of another class waits for the lane, ready or handed over and not taken; and no older task of their own class is ready or handed
+-- over, since the oldest goes first. Its cost depends neither on what is ready nor on what is live.
 create function sluice.may_continue(tasks bigint[], classes int[]) returns bigint[] language sql stable as $$
+  -- Judged class by class: a batch may end hundreds of attempts of one.
+  with open as materialized (
+    select w.id as class,
+           least((select t.id from sluice.task_instance t
+                   where t.admissible and t.lane_id = w.lane_id and t.workload_id = w.id order by t.id limit 1),
+                 (select a.task_instance_id from sluice.live_attempt a
+                   where a.state = 'queued' and a.lane_id = w.lane_id and a.workload_id = w.id
+                   order by a.task_instance_id limit 1)) as oldest
+      from (select distinct c.class from unnest(classes) c(class)) g
+      join sluice.workload w on w.id = g.class
+      join sluice.lane l on l.id = w.lane_id
+     where not exists (select from sluice.contention k
+                        where k.key = any (array['group:' || l.group_id, 'dag:' || w.dag_id, 'run:' || w.dag_id, 'system',
+                                                 'pool:' || coalesce(w.pool, ''),
+                                                 case when w.cpu + w.memory > 0 or w.needs <> '{}' then 'resources' end]))
+       and not exists (select from sluice.workload_wait x where x.workload_id = w.id and x.code <> 'SLOTS_TAKEN')
+       -- Each a search by index, however much of the class itself is there.
+       and not exists (select from sluice.live_attempt a
+                        where a.state = 'queued' and a.lane_id = w.lane_id and a.workload_id < w.id)
+       and not exists (select from sluice.live_attempt a
+                        where a.state = 'queued' and a.lane_id = w.lane_id and a.workload_id > w.id)
+       and (not exists (select from sluice.contention k where k.key = 'lane:' || l.id)
+            or not exists (select from sluice.task_instance t
+                            where t.admissible and t.lane_id = w.lane_id and t.workload_id < w.id)
+               and not exists (select from sluice.task_instance t
+                                where t.admissible and t.lane_id = w.lane_id and t.workload_id > w.id)))
   select coalesce(array_agg(g.id), '{}')
     from unnest(tasks, classes) g(id, class)
-    join sluice.workload w on w.id = g.class
-    join sluice.lane l on l.id = w.lane_id
-   where not exists (select from sluice.contention k
-                      where k.key = any (array['lane:' || l.id, 'group:' || l.group_id, 'dag:' || w.dag_id, 'run:' || w.dag_id,
-                                               'system', 'pool:' || coalesce(w.pool, ''),
-                                               case when w.cpu + w.memory > 0 or w.needs <> '{}' then 'resources' end]))
-     and not exists (select from sluice.workload_wait x where x.workload_id = w.id)
-     and not exists (select from sluice.live_attempt a
-                      where a.lane_id = w.lane_id and a.state = 'queued' and a.assigned_to is null)
-     and not exists (select from sluice.live_attempt a
-                      where a.assigned_to is not null and a.state = 'queued' and a.lane_id = w.lane_id)
-     and not exists (select from sluice.task_instance t
-                      where t.admissible and t.lane_id = w.lane_id and t.workload_id = w.id and t.id < g.id)
+   where g.id < (select coalesce(o.oldest, 9223372036854775807) from open o where o.class = g.class)
 $$;
 
 -- Whether a task waits for what tasks of these classes take: when one of them ends, a full pass is wanted.
@@ -2245,21 +2260,30 @@ begin
   -- What continues: one unlocked child of the same workload in each slot, so that no count of any limit changes, and only where
   -- admission would give it that very slot.
   if unlocked is not null and slot_of is not null then
-    select coalesce(array_agg(u.id), '{}'), array_agg(s.slot::int), array_agg(u.workload_id),
-           bool_or(d.max_active_tasks is not null or d.max_active_tasks_per_run is not null or u.pool is not null)
+    -- The nth child and the nth slot of a run and a class are a pair. Grouped and not joined: a batch has hundreds of both, and a
+    -- join of two arrays compares each with each.
+    select coalesce(array_agg(p.id), '{}'), array_agg(p.slot), array_agg(p.workload_id),
+           bool_or(d.max_active_tasks is not null or d.max_active_tasks_per_run is not null or w.pool is not null)
       into going, going_slots, going_workloads, limited
-      from (select u.id, u.workload_id, w.dag_id, w.pool,
-                   row_number() over (partition by u.id >> 20, u.workload_id order by u.id) as place,
-                   rank() over (order by array_position(array['high', 'medium', 'low'], w.priority)) as rank
-              from unnest(unlocked, unlocked_workloads) u(id, workload_id)
-              join sluice.workload w on w.id = u.workload_id) u
-      join (select s.*, row_number() over (partition by s.id >> 20, s.workload_id order by s.id) as place
-              from unnest(slot_of, slot_workloads, slot_workers, slot_epochs)
-                     with ordinality s(id, workload_id, worker_id, epoch, slot)) s
-        on s.id >> 20 = u.id >> 20 and s.workload_id = u.workload_id and s.place = u.place
-      join sluice.worker k on k.id = s.worker_id and k.epoch = s.epoch and k.state = 'active'
-      join sluice.dag d on d.id = u.dag_id
-     where u.rank = 1 and not exists (select from sluice.run_action a where a.run_id = u.id >> 20);
+      from (select min(x.id) as id, min(x.slot) as slot, x.workload_id
+              from (select u.id, null::int as slot, u.id >> 20 as run, u.workload_id,
+                           row_number() over (partition by u.id >> 20, u.workload_id order by u.id) as place
+                      from (select u.*, rank() over (order by array_position(array['high', 'medium', 'low'], w.priority)) as rank
+                              from unnest(unlocked, unlocked_workloads) u(id, workload_id)
+                              join sluice.workload w on w.id = u.workload_id) u
+                     where u.rank = 1
+                    union all
+                    select null, s.slot::int, s.id >> 20, s.workload_id,
+                           row_number() over (partition by s.id >> 20, s.workload_id order by s.id)
+                      from unnest(slot_of, slot_workloads, slot_workers, slot_epochs)
+                             with ordinality s(id, workload_id, worker_id, epoch, slot)
+                     where exists (select from sluice.worker k
+                                    where k.id = s.worker_id and k.epoch = s.epoch and k.state = 'active')) x
+             group by x.run, x.workload_id, x.place
+            having count(x.id) = 1 and count(x.slot) = 1) p
+      join sluice.workload w on w.id = p.workload_id
+      join sluice.dag d on d.id = w.dag_id
+     where not exists (select from sluice.run_action a where a.run_id = p.id >> 20);
     -- Mostly nothing else waits at all.
     if going <> '{}' and (exists (select from sluice.task_instance where admissible)
                           or exists (select from sluice.live_attempt where state = 'queued')) then
