@@ -11,7 +11,13 @@ const MIN_MAX_AGE_MS = 10_000;
 const RETRY_MS = 1_000;
 
 /**
- * A duty done again and again, `everyMs` after the last time ended, or sooner when `run` answers in how many milliseconds. An
+ * What a duty may return to be done again sooner than its interval says. An object, because a count that a duty happens to return
+ * must not be taken for a time: one of 0 would have it done without a pause.
+ */
+export type Sooner = { againInMs: number | undefined };
+
+/**
+ * A duty done again and again, `everyMs` after the last time ended, or sooner when `run` returns in how many milliseconds. An
  * error is logged and the duty goes on; only a time without error counts as done. `wake` does it at once, or once more
  * when it is just being done.
  */
@@ -21,7 +27,7 @@ export function everyService(options: {
   duties: Duties;
   metrics?: DutyMetrics | undefined;
   log: Log;
-  run: () => Promise<number | undefined | void>;
+  run: () => Promise<Sooner | void>;
 }): Service & { wake(): void } {
   const stopping = new AbortController();
   let isWoken = false;
@@ -52,8 +58,8 @@ export function everyService(options: {
       const ended = (outcome: "done" | "failed"): void =>
         options.metrics?.ended(options.name, outcome, (performance.now() - began) / 1_000);
       try {
-        const soonerMs = await options.run();
-        waitMs = Math.min(waitMs, soonerMs ?? waitMs);
+        const sooner = await options.run();
+        waitMs = Math.min(waitMs, sooner?.againInMs ?? waitMs);
         options.duties.done(options.name);
         ended("done");
       } catch (error) {

@@ -108,6 +108,20 @@ test("a scheduler tells the age of each duty, to probes, to Prometheus and to th
   expect(checks.filter(({ broken }) => broken.length > 0)).toEqual([]);
 });
 
+test("no duty of an idle scheduler is done without a pause", async () => {
+  const countsOf = (text: string): Map<string, number> =>
+    new Map(
+      [...text.matchAll(/^sluice_duty_runs_total\{duty="([^"]+)",outcome="done"\} (\d+)$/gm)].map(
+        ([, duty, count]) => [duty!, Number(count)] as const,
+      ),
+    );
+  const counts = countsOf(await until(metrics, (text) => (countsOf(text).get("sweep") ?? 0) >= 4));
+  // Each pause of the sweep is two seconds; the shortest interval of any is one.
+  const often = [...counts].filter(([, count]) => count > 10 * counts.get("sweep")!);
+  expect(counts.size).toBeGreaterThan(10);
+  expect(often).toEqual([]);
+});
+
 test("a schedule that nobody looks at is an alarm, by the DAG's name", async () => {
   // Whatever the loop does, the row stays as it is.
   await database.pool.query("update sluice.schedule set next_at = sluice.clock() - interval '1 minute'");

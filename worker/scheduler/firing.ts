@@ -30,7 +30,7 @@ export function firingService(
     duties,
     metrics,
     log: deps.log,
-    run: () => protocol.guarding("fire schedules", () => fireDueSchedules(deps)),
+    run: async () => ({ againInMs: await protocol.guarding("fire schedules", () => fireDueSchedules(deps)) }),
   });
   return {
     name: firing.name,

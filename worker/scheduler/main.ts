@@ -21,7 +21,7 @@ import { plainEnv, type Settings } from "#lib/env.ts";
 import { createDutyMetrics } from "#lib/obs/duty-metrics.ts";
 import { createLogger } from "#lib/obs/log.ts";
 import { engineService } from "../engine-service.ts";
-import { everyService } from "../every.ts";
+import { everyService, type Sooner } from "../every.ts";
 import { createDuties } from "../duties.ts";
 import { healthService } from "../health.ts";
 import { runProcess, type Service } from "../lifecycle.ts";
@@ -68,8 +68,7 @@ export async function runScheduler(
     const loader = createLoader({ deps, dagsDir: settings.dagsDir, env: plainEnv(), plugins });
     const guarded = guardedSweep({ leaseMs: LEASE_MS, probe: () => ping(deps.pool), sweep: () => sweep(deps) });
     const protocol = createProtocolGuard({ log, onOver: stopOnMismatch });
-    /** `run` resolves to the milliseconds after which it wants to be called again, where that is sooner. */
-    const duty = (name: string, everyMs: number, run: () => Promise<number | undefined | void>): Service =>
+    const duty = (name: string, everyMs: number, run: () => Promise<Sooner | void>): Service =>
       everyService({ name, everyMs, duties, metrics, log, run: () => protocol.guarding(name, run) });
     return {
       services: [
@@ -84,9 +83,9 @@ export async function runScheduler(
         duty("backfills", BACKFILLS_EVERY_MS, () => tendBackfills(deps)),
         duty("callbacks", CALLBACKS_EVERY_MS, () => dispatchCallbacks(deps)),
         duty("callback queue", CALLBACK_QUEUE_EVERY_MS, () => deps.queue.callbacks.supervise()),
-        duty("wait spans", WAIT_SPANS_EVERY_MS, () => deleteOldWaitSpans(deps.pool)),
+        duty("wait spans", WAIT_SPANS_EVERY_MS, async () => void (await deleteOldWaitSpans(deps.pool))),
         duty("expired xcoms", XCOMS_EVERY_MS, () => deleteExpiredXcoms(deps.pool)),
-        duty("retention", RETENTION_EVERY_MS, () => deleteExpired(deps)),
+        duty("retention", RETENTION_EVERY_MS, async () => ({ againInMs: await deleteExpired(deps) })),
         duty("old history", HISTORY_EVERY_MS, () => dropEmpty(deps)),
         duty("database age", DATABASE_AGE_EVERY_MS, createAgeCheck(deps, metrics.registry)),
         duty("unneeded rows", UNNEEDED_EVERY_MS, createUnneededRows(deps)),
