@@ -36,7 +36,7 @@ async function stopAll(signal: (typeof SIGNALS)[number]): Promise<void> {
   isStopping = true;
   process.on("uncaughtException", () => undefined);
   process.on("unhandledRejection", () => undefined);
-  // Before anything ends: a process whose parent has ended is nobody's descendant.
+  // Before anything ends: a process whose parent has ended is not found as a descendant.
   const started = await descendants(process.pid);
   for (const pid of started) send(pid, "SIGCONT");
   await Promise.race([Promise.allSettled([...stops].map((stop) => stop())), delay(STOP_WITHIN_MS)]);

@@ -151,7 +151,7 @@ export async function readWorkers(db: Db): Promise<WorkerRoom[]> {
     queues,
     offers,
     version,
-    // Nothing is assigned ahead of a free slot: it would wait there for as long as what runs, whoever else falls idle.
+    // Nothing is assigned ahead of a free slot: it would wait there for as long as what runs there, while others fall idle.
     slots: { process: free.process, function: free.function, inline: free.inline },
     ahead: { process: 0, function: 0, inline: 0 },
     free: { cpu: freeCpu, memory: freeMemory },

@@ -105,7 +105,7 @@ async function readAllReadyClasses(
       const [id, most = 1, count = 2] = text.split(" ").map(Number);
       return { id: id!, most, count };
     });
-    // What a person's action holds back may go when that is over, and nobody says so.
+    // What a person's action holds back may go when that is over, which is not announced.
     if (any) cache.ready.delete(lane);
     else cache.ready.set(lane, { ids: new Set(counted.map(({ id }) => id)), doubtful: new Set(), since, knownAt });
     return counted;

@@ -61,7 +61,10 @@ export async function latestRuns(
   return rows;
 }
 
-/** Slices of a locked backfill whose latest run did not end well, and of which nobody else has a run going; in its order. */
+/**
+ * Slices of a locked backfill, in its order, whose latest run did not end well and whose date has no open run of any backfill of
+ * the DAG.
+ */
 export async function unluckySlices(tx: Tx, backfillId: string): Promise<NewSlice[]> {
   type Row = { scheduleId: string; logicalDate: Date; start: Date; end: Date; nth: number };
   const { rows } = await tx.query<Row>(
