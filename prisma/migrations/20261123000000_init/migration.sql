@@ -1395,7 +1395,7 @@ $$;
 -- out needs another name (CONTRIBUTING.md, "Functions that workers call").
 create function sluice.claim_1(
   of_worker text, of_epoch bigint, queues text[], of_class text, tokens uuid[], lease_ms int,
-  out claimed jsonb, out left_in text[])
+  out claimed json, out left_in text[])
 language plpgsql as $$
 declare
   most int := cardinality(tokens);
@@ -1451,7 +1451,7 @@ begin
     e as (
       insert into sluice.event (run_id, task_instance_id, attempt, from_state, to_state, actor)
       select id >> 20, id, number, 'queued', 'running', 'worker:' || of_worker from taken where not is_look)
-    select jsonb_agg(jsonb_build_object(
+    select json_agg(json_build_object(
              'taskInstanceId', h.id::text, 'runId', r.id::text, 'attemptId', h.attempt_id, 'token', h.token,
              'number', h.number, 'dagId', r.dag_id, 'taskId', t.task_id, 'task', t.spec, 'bundle', v.bundle, 'conf', r.conf,
              'params', r.params, 'failures', h.failures, 'logicalDate', r.logical_date, 'intervalStart', r.interval_start,
@@ -1466,8 +1466,8 @@ begin
                            where t.version_id = r.version_id and t.ord = (h.id & 1048575)::int offset 0) t;
     -- Apart, so that claims of first looks need not open the logs.
     if has_looks then
-      select jsonb_agg(c.value || jsonb_build_object('look', d.look) order by c.place) into claimed
-        from jsonb_array_elements(claimed) with ordinality c(value, place)
+      select json_agg(c.value || jsonb_build_object('look', d.look) order by c.place) into claimed
+        from jsonb_array_elements(claimed::jsonb) with ordinality c(value, place)
         left join lateral (
           select jsonb_build_object(
                    'waitedMs', (extract(epoch from sluice.clock() - d.started_at) * 1000)::float8,
@@ -1494,6 +1494,37 @@ end $$;
 -- Who goes next is decided by lib/domain/admission.ts over what was read without a lock; admit_1 applies it. Every count of a
 -- limit below is made in a statement that begins after the lock was granted, so it sees all that others admitted before.
 
+-- Whether all of these tasks together fit beside what is live, whatever their order: then none of them has to be judged alone. Each
+-- limit but those of runs and workers is a sum of classes, of which there are few. False also where only an order can tell.
+create function sluice.fit_together(ids bigint[], workers text[]) returns boolean language sql stable as $$
+  with numbers as (
+    select t.workload_id, count(*)::int as wanted, count(*)::int as n
+      from sluice.task_instance t where t.id = any (ids) group by 1
+    union all
+    select a.workload_id, 0, count(*)::int from sluice.live_attempt a group by 1),
+  sums as (
+    select c.wanted, l.group_id, l.room, l.own_slots, d.max_active_tasks, d.max_active_tasks_per_run, p.slots as pool_size,
+           sum(c.n) over () as in_all,
+           sum(c.n) over (partition by w.lane_id) as in_lane,
+           sum(c.n) over (partition by l.group_id) as in_group,
+           sum(c.n) over (partition by w.dag_id) as in_dag,
+           case when w.pool is not null then sum(c.n * w.slots) over (partition by w.pool) end as in_pool
+      from numbers c
+      join sluice.workload w on w.id = c.workload_id
+      join sluice.lane l on l.id = w.lane_id
+      join sluice.dag d on d.id = w.dag_id
+      left join sluice.pool p on p.name = w.pool)
+  select array_remove(workers, null) = '{}' and not exists (
+    select from sums s
+     where s.wanted > 0
+       and not (s.in_lane <= s.room
+                and (s.in_lane <= s.own_slots or s.in_group <= (select g.group_room from sluice.lane g where g.id = s.group_id))
+                and s.in_all <= coalesce((select value from sluice.system_limit where name = 'max_active_tasks'), s.in_all)
+                and s.in_dag <= coalesce(s.max_active_tasks, s.in_dag)
+                and s.max_active_tasks_per_run is null
+                and coalesce(s.in_pool <= s.pool_size, s.in_pool is null)))
+$$;
+
 -- These ready task instances, whose rows the caller has locked, become `queued`, each with a new attempt or the one that
 -- continues with a look: those of them that every limit has room for beside what is live and what goes before them here. With
 -- `counted` false the caller knows that all of them fit. Returns [{ taskInstanceId, lane, runId, assignedTo }], where `lane` is the name to announce.
@@ -1506,7 +1537,7 @@ declare
   their_workers text[] := workers;
   result jsonb;
 begin
-  if counted then
+  if counted and not sluice.fit_together(ids, workers) then
     with wanted as materialized (
       select x.id, x.worker, x.place, t.lane_id, t.run_id, w.dag_id, w.pool, w.slots, w.cpu, w.memory, w.slot_class, l.group_id,
              l.room, l.own_slots, d.max_active_tasks, d.max_active_tasks_per_run, p.slots as pool_size
