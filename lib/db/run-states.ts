@@ -260,7 +260,7 @@ export async function writeRunState(
     text: `
       with moved as (
         update sluice.dag_run
-           set state = $2, ended_at = case when $2 in ('success', 'failed', 'cancelled') then sluice.clock() end
+           set state = $2::text, ended_at = case when $2 in ('success', 'failed', 'cancelled') then sluice.clock() end
          where id = $1
         returning id, version_id),
       call as (

@@ -263,14 +263,23 @@ create table sluice.import_error (
 
 ------------------------------------------------------------------------------------------------ runs
 
+-- The states of what changes at every step of a run are domains and lists in constraints are literals: Postgres parses a table's
+-- constraints anew for each statement that writes to it, a list of constants at a price of 40 words each, and keeps those of a domain.
+create domain sluice.run_state as text check (value in ('queued', 'running', 'success', 'failed', 'cancelled'));
+create domain sluice.trigger_kind as text check (value in ('schedule', 'manual', 'api', 'backfill', 'dag', 'event'));
+create domain sluice.task_state as text check (value in ('waiting', 'ready', 'queued', 'running', 'success', 'failed', 'skipped',
+  'upstream_failed', 'cancelled', 'retrying', 'deferred'));
+create domain sluice.live_state as text check (value in ('queued', 'running'));
+create domain sluice.attempt_end as text check (value in ('success', 'failed', 'skipped', 'lost', 'cancelled'));
+
 -- Runs, their progress and their task instances are plain tables, whose rows are deleted when a run has been kept long enough.
 -- Their history lies in tables that are partitioned by the run's id: see "generations of runs" below.
 create table sluice.dag_run (
   id bigint primary key,
   dag_id text not null,
   version_id bigint not null,
-  state text not null check (state in ('queued', 'running', 'success', 'failed', 'cancelled')),
-  trigger_kind text not null check (trigger_kind in ('schedule', 'manual', 'api', 'backfill', 'dag', 'event')),
+  state sluice.run_state not null,
+  trigger_kind sluice.trigger_kind not null,
   logical_date timestamptz not null,
   -- The time it is about; for a run that no schedule or backfill made, mostly the one that its DAG's schedule would be at.
   interval_start timestamptz not null,
@@ -290,9 +299,9 @@ create table sluice.dag_run (
   created_at timestamptz not null default sluice.clock(),
   started_at timestamptz,
   ended_at timestamptz,
-  constraint ended_iff_final check ((state in ('success', 'failed', 'cancelled')) = (ended_at is not null)),
+  constraint ended_iff_final check ((state = any ('{success,failed,cancelled}')) = (ended_at is not null)),
   constraint made_by_its_kind check
-    ((trigger_kind in ('schedule', 'backfill')) = (schedule_id is not null)
+    ((trigger_kind = any ('{schedule,backfill}')) = (schedule_id is not null)
      and (trigger_kind = 'backfill') = (backfill_id is not null))
 );
 create index dag_run_going_idx on sluice.dag_run (dag_id, id) where state = 'running';
@@ -337,8 +346,7 @@ create index run_progress_unsettled_idx on sluice.run_progress (run_id) where un
 create table sluice.task_instance (
   id bigint primary key,
   run_id bigint not null,
-  state text not null check (state in ('waiting', 'ready', 'queued', 'running', 'success', 'failed', 'skipped',
-    'upstream_failed', 'cancelled', 'retrying', 'deferred')),
+  state sluice.task_state not null,
   workload_id int not null,
   -- Of its workload.
   lane_id int not null,
@@ -361,11 +369,11 @@ create table sluice.task_instance (
   started_at timestamptz,
   ended_at timestamptz,
   constraint in_its_run check (id >> 20 = run_id),
-  constraint waits_for_its_time check ((state in ('retrying', 'deferred')) = (not_before is not null)),
+  constraint waits_for_its_time check ((state = any ('{retrying,deferred}')) = (not_before is not null)),
   constraint goes_on_while_open check
-    (case when deferred_id is null then state <> 'deferred' else state in ('deferred', 'ready', 'queued', 'running') end),
+    (case when deferred_id is null then state <> 'deferred' else state = any ('{deferred,ready,queued,running}') end),
   constraint ended_iff_final check
-    ((state in ('success', 'failed', 'skipped', 'upstream_failed', 'cancelled')) = (ended_at is not null))
+    ((state = any ('{success,failed,skipped,upstream_failed,cancelled}')) = (ended_at is not null))
 ) with (fillfactor = 60);
 create index task_instance_ready_idx on sluice.task_instance (lane_id, workload_id, id) where admissible;
 -- What has become ready since the last look: a pass of admission then reads no class that it knows.
@@ -431,7 +439,7 @@ create table sluice.live_attempt (
   task_instance_id bigint primary key,
   number int not null,
   id uuid not null,
-  state text not null check (state in ('queued', 'running')),
+  state sluice.live_state not null,
   workload_id int not null,
   -- Of its workload.
   lane_id int not null,
@@ -489,7 +497,7 @@ create table sluice.attempt (
   task_instance_id bigint not null,
   number int not null,
   id uuid not null,
-  state text not null check (state in ('success', 'failed', 'skipped', 'lost', 'cancelled')),
+  state sluice.attempt_end not null,
   reason text not null,
   exit_code int,
   error text,
