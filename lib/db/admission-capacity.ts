@@ -16,6 +16,8 @@ export type Capacity = {
   systemLimit: number | null;
   live: LiveClass[];
   contention: Set<string>;
+  /** Limits that were lowered, by their keys, and the version of each row. */
+  lowered: Map<string, string>;
   apart: Apart;
 };
 
@@ -46,7 +48,8 @@ type CapacityRow = {
   systemLimit: number | null;
   /** `class:count`, separated by commas: as rows, two thousand of them cost more than all the rest. */
   live: string | null;
-  contention: string | null;
+  contention: string[];
+  lowered: { key: string; version: string }[] | null;
   apart: { duty: "admit" | "waits"; key: string; held: boolean }[] | null;
 };
 
@@ -81,7 +84,8 @@ export async function readCapacity(db: Db, known: TaskClassCache): Promise<Capac
                  where max_active_tasks is not null or max_active_tasks_per_run is not null) d) as dags,
              (select value from sluice.system_limit where name = 'max_active_tasks') as "systemLimit",
              (select string_agg(workload_id || ':' || n, ',') from live) as live,
-             (select string_agg(key, ',') from sluice.contention) as contention,
+             array(select key from sluice.contention) as contention,
+             (select json_agg(json_build_object('key', key, 'version', xmin::text)) from sluice.lowered_limit) as lowered,
              (select json_agg(json_build_object('duty', duty, 'key', key, 'held', retry_at > (select sluice.clock())))
                 from sluice.quarantine where duty in ('admit', 'waits')) as apart`,
   });
@@ -100,7 +104,8 @@ export async function readCapacity(db: Db, known: TaskClassCache): Promise<Capac
     dags: new Map(row.dags.map(({ id, ...limits }) => [id, limits])),
     systemLimit: row.systemLimit,
     live: [...live].flatMap(([id, n]) => (classes.has(id) ? [{ of: classes.get(id)!, live: n }] : [])),
-    contention: new Set(row.contention?.split(",")),
+    contention: new Set(row.contention),
+    lowered: new Map((row.lowered ?? []).map(({ key, version }) => [key, version])),
     apart: apartOf(row.apart ?? []),
   };
 }
@@ -115,12 +120,11 @@ function pairs(text: string | null): Map<number, number> {
   return new Map((text?.split(",") ?? []).map((pair) => pair.split(":").map(Number) as [number, number]));
 }
 
-type WorkerRow = Pick<WorkerRoom, "id" | "queues" | "offers" | "version"> &
-  Record<"process" | "function" | "inline" | "pa" | "fa" | "ia" | "cpu" | "memory" | "freeCpu" | "freeMemory", number>;
+type WorkerRow = Pick<WorkerRoom, "id" | "queues" | "offers" | "version" | "slots" | "freeSlots" | "size" | "free">;
 
 /**
- * Live workers and what is free of each. What is assigned to one counts as taken before it runs; some more than it has slots
- * for may be assigned to it, which it takes before anything else.
+ * Live workers and what is free of each. What is assigned to one counts as taken before it runs. Nothing is assigned ahead of a
+ * free slot: it would wait there for as long as what runs there, while other workers fall idle.
  */
 export async function readWorkers(db: Db): Promise<WorkerRoom[]> {
   const { rows } = await db.query<WorkerRow>({
@@ -131,12 +135,12 @@ export async function readWorkers(db: Db): Promise<WorkerRoom[]> {
                sum(w.memory)::int as memory
           from sluice.live_attempt a join sluice.workload w on w.id = a.workload_id
          where a.worker_id is not null or a.assigned_to is not null group by 1, 2)
-      select k.id, k.queues, k.offers, k.version, k.cpu, k.memory, k.process_slots - t.process as process,
-             k.function_slots - t.function as function, k.inline_slots - t.inline as inline,
-             case when k.process_slots > 0 then greatest(1, k.process_slots / 4) else 0 end as pa,
-             case when k.function_slots > 0 then greatest(1, k.function_slots / 4) else 0 end as fa,
-             case when k.inline_slots > 0 then greatest(1, k.inline_slots / 4) else 0 end as ia,
-             k.cpu - t.cpu as "freeCpu", k.memory - t.memory as "freeMemory"
+      select k.id, k.queues, k.offers, k.version,
+             json_build_object('process', k.process_slots, 'function', k.function_slots, 'inline', k.inline_slots) as slots,
+             json_build_object('process', k.process_slots - t.process, 'function', k.function_slots - t.function,
+                               'inline', k.inline_slots - t.inline) as "freeSlots",
+             json_build_object('cpu', k.cpu, 'memory', k.memory) as size,
+             json_build_object('cpu', k.cpu - t.cpu, 'memory', k.memory - t.memory) as free
         from sluice.worker k
         cross join lateral (
           select coalesce(sum(n) filter (where slot_class = 'process'), 0)::int as process,
@@ -146,17 +150,7 @@ export async function readWorkers(db: Db): Promise<WorkerRoom[]> {
             from taken where taken.id = k.id) t
        where k.state = 'active' and k.lease_until > (select sluice.clock())`,
   });
-  return rows.map(({ id, queues, offers, version, cpu, memory, freeCpu, freeMemory, pa, fa, ia, ...free }) => ({
-    id,
-    queues,
-    offers,
-    version,
-    // Nothing is assigned ahead of a free slot: it would wait there for as long as what runs there, while others fall idle.
-    slots: { process: free.process, function: free.function, inline: free.inline },
-    ahead: { process: 0, function: 0, inline: 0 },
-    free: { cpu: freeCpu, memory: freeMemory },
-    size: { cpu, memory },
-  }));
+  return rows;
 }
 
 /** DAGs of which a run has more live tasks of these classes than its limit; limits are by class. */

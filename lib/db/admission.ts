@@ -20,6 +20,7 @@ export type AdmissionPlan = {
   gone: number[];
   contended: string[];
   free: string[];
+  counted: { key: string; version: string }[];
 };
 
 export type Admitted = {

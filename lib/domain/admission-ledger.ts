@@ -21,6 +21,8 @@ export type Ledger = {
   neverFits(of: TaskClass): WaitReason | undefined;
   /** Why no task of the class, which can fit, is admitted now, into this run where its DAG limits the tasks of one. */
   blocks(of: ReadyClass, run: ReadyRun | undefined): WaitReason | undefined;
+  /** Workers that could run a task of the class beside what runs there and have no slot free for it, and the reason that says so. */
+  busyWorkers(of: TaskClass): { ids: string[]; reason: WaitReason };
   /** The run has as many live tasks as its DAG allows for one. */
   isFull(of: TaskClass, run: ReadyRun): boolean;
   /** Counts one more task of it; returns the worker that must take it, if not any will do. */
@@ -85,7 +87,7 @@ export function createLedger(demand: Demand): Ledger {
   const ofRuns = new Map(demand.liveOfRuns);
   const rooms = workers.map((worker): Room => ({
     worker,
-    slots: new Map(Object.entries(worker.slots)),
+    slots: new Map(Object.entries(worker.freeSlots)),
     free: { ...worker.free },
     isKept: false,
   }));
@@ -141,17 +143,25 @@ export function createLedger(demand: Demand): Ledger {
     return pool.full;
   };
 
-  const workerBlocks = (of: TaskClass): WaitReason | undefined => {
-    if (!isParticular(of) || fit(of, servingRooms) !== undefined) return undefined;
+  const resourcesTaken = (of: TaskClass): WaitReason => {
     const needs = of.needs.length > 0 ? { needs: of.needs } : {};
     return { code: "RESOURCES_TAKEN", lane: of.lane, wanted: of.asks, ...needs };
   };
+
+  const workerBlocks = (of: TaskClass): WaitReason | undefined =>
+    !isParticular(of) || fit(of, servingRooms) !== undefined ? undefined : resourcesTaken(of);
 
   return {
     share: ({ laneId, dagId }) => counts.shares.get(laneId)?.get(dagId) ?? 0,
     laneBlocks,
     neverFits,
     isFull,
+    busyWorkers(of) {
+      const { slotClass } = laneParts(of.lane);
+      const isBusy = ({ free, slots }: Room): boolean => holds(free, of.asks) && slots.get(slotClass)! <= 0;
+      const ids = servingRooms(of).flatMap((room) => (isBusy(room) ? [room.worker.id] : []));
+      return { ids, reason: resourcesTaken(of) };
+    },
     blocks: (of, run) =>
       laneBlocks(lanes.get(of.laneId)!) ?? limitBlocks(of, run) ?? poolBlocks(of) ?? workerBlocks(of),
     take(of, run) {
@@ -188,8 +198,10 @@ type Serving = {
 
 function createServing(rooms: readonly Room[]): Serving {
   const byClass = new Map<number, Room[]>();
-  const ofQueue = ({ lane }: TaskClass): Room[] =>
-    rooms.filter(({ worker }) => worker.queues.includes(laneParts(lane).queue));
+  const ofQueue = ({ lane }: TaskClass): Room[] => {
+    const { queue, slotClass } = laneParts(lane);
+    return rooms.filter(({ worker }) => worker.queues.includes(queue) && worker.slots[slotClass]! > 0);
+  };
   const serving = (of: TaskClass): Room[] => {
     const known = byClass.get(of.id) ?? ofQueue(of).filter(({ worker }) => isOffered(of.needs, worker.offers));
     byClass.set(of.id, known);
@@ -210,22 +222,17 @@ function noSuchWorker(of: TaskClass, serving: Serving): WaitReason | undefined {
   return { code: "NO_WORKER_LARGE_ENOUGH", lane, wanted, largest: { cpu: most("cpu"), memory: most("memory") } };
 }
 
-/**
- * The worker that takes a task of the class: one with a free slot before one that would take it next, and of these the one
- * of which least is left, so that large holes stay for large tasks.
- */
+/** The worker that takes a task of the class: the one of which least is left, so that large holes stay for large tasks. */
 function fit(of: TaskClass, serving: Serving): Room | undefined {
   const { slotClass } = laneParts(of.lane);
-  const isFree = ({ slots, worker }: Room): boolean => slots.get(slotClass)! > (worker.ahead[slotClass] ?? 0);
   const left = ({ free }: Room): number => free.memory + free.cpu;
   const goesFirst = (a: Room, b: Room): boolean => {
-    if (isFree(a) !== isFree(b)) return isFree(a);
     if (left(a) !== left(b)) return left(a) < left(b);
     return a.worker.id < b.worker.id;
   };
   let best: Room | undefined;
   for (const room of serving(of)) {
-    if ((room.slots.get(slotClass) ?? 0) <= 0 || !holds(room.free, of.asks)) continue;
+    if (room.slots.get(slotClass)! <= 0 || !holds(room.free, of.asks)) continue;
     if (best === undefined || goesFirst(room, best)) best = room;
   }
   return best;

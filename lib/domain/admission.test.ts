@@ -59,7 +59,7 @@ function demand(of: readonly ReadyClass[], given: Partial<Demand> = {}): Demand 
 function worker(id: string, cpu: number, memory: number, given: Partial<WorkerRoom> = {}): WorkerRoom {
   const size = { cpu, memory };
   const slots = { process: 4, function: 4, inline: 4 };
-  return { id, queues: ["default"], offers: [], version: "0.1.0", slots, ahead: {}, free: size, size, ...given };
+  return { id, queues: ["default"], offers: [], version: "0.1.0", slots, size, freeSlots: slots, free: size, ...given };
 }
 
 const live = (of: TaskClass, n: number): LiveClass => ({ of, live: n });
@@ -239,7 +239,7 @@ describe("a task that only some workers can take", () => {
     const workers = [
       worker("plain", 8_000, 16_384, { version: "0.2.0" }),
       worker("gpu", 8_000, 16_000, { offers: ["gpu", "type:docker"] }),
-      worker("old", 8_000, 16_384, { offers: ["old"], slots: { process: 0 } }),
+      worker("old", 8_000, 16_384, { offers: ["old"], freeSlots: { process: 0 } }),
     ];
     const decided = decideAdmission(demand([gpu, both, none, newer, busy], { workers }));
     expect(workersOf(decided)).toEqual(["gpu", "gpu"]);
@@ -250,20 +250,29 @@ describe("a task that only some workers can take", () => {
     ]);
   });
 
-  test("goes to one with a free slot before one that would take it next", () => {
-    const labelled = ready({ needs: ["x"], ready: 3 });
+  test("has the slots kept for which it waits, also while its lane is full", () => {
+    const of = ready({ needs: ["x"], asks: { cpu: 0, memory: 100 }, ready: 1, priority: "low" });
+    const plain = ready({ dagId: "plain", ready: 9, priority: "high" });
+    const busy = { offers: ["x"], freeSlots: { process: 0 } };
     const workers = [
-      worker("busy", 1, 1, { offers: ["x"], slots: { process: 1 }, ahead: { process: 1 } }),
-      worker("free", 9, 9, { offers: ["x"], slots: { process: 2 }, ahead: { process: 1 } }),
+      worker("busy", 9, 900, busy),
+      worker("small", 9, 900, { ...busy, free: { cpu: 9, memory: 99 } }),
+      worker("of another kind", 9, 900, { freeSlots: { process: 0 } }),
+      worker("of functions", 9, 900, { offers: ["x"], slots: { process: 0 }, freeSlots: { process: 0 } }),
     ];
-    const decided = decideAdmission(demand([labelled], { workers }));
-    expect(workersOf(decided)).toEqual(["free", "busy", "free"]);
+    const keys = ["slot:1", "worker:busy"];
+    expect([...decideAdmission(demand([of], { workers })).slotKeys]).toEqual(keys);
+    const full = decideAdmission(demand([of, plain], { workers, live: [live(plain, 10)] }));
+    expect(full.waits.get(of.id)!.code).toBe("RESOURCES_TAKEN");
+    expect([...full.slotKeys]).toEqual(keys);
+    // What lacks memory is not helped by a slot.
+    expect([...decideAdmission(demand([of], { workers: [workers[1]!] })).slotKeys]).toEqual([]);
   });
 
   test("waits while no worker has a slot of its class, or enough of one thing", () => {
     const of = ready({ asks: { cpu: 1_000, memory: 100 }, ready: 1 });
     const workers = [
-      worker("a", 4_000, 4_000, { slots: { process: 0, function: 1, inline: 1 } }),
+      worker("a", 4_000, 4_000, { freeSlots: { process: 0, function: 1, inline: 1 } }),
       worker("b", 4_000, 4_000, { free: { cpu: 4_000, memory: 99 } }),
     ];
     expect(sentence(decideAdmission(demand([of], { workers })), of)).toBe(

@@ -3,7 +3,7 @@ import { type Demand, isParticular, type LaneRoom, type ReadyClass, type ReadyRu
 import { createHeap, type Heap } from "./heap.ts";
 import { advanceClock, type LaneClock, nextPriority, PRIORITY_ORDER } from "./lane-clock.ts";
 import type { Priority } from "./model/task.ts";
-import type { WaitReason } from "./wait-reason.ts";
+import { slotKey, type WaitReason, workerKey } from "./wait-reason.ts";
 
 /**
  * Who goes next: a pure decision over what was read without a lock. The database counts again under the lock when it
@@ -18,6 +18,8 @@ export type Admission = {
   grants: Grant[];
   /** Why what is left of a class waits. */
   waits: Map<number, WaitReason>;
+  /** Keys of the workers for a slot of which classes wait, and of the groups of lanes that are to leave it free. */
+  slotKeys: Set<string>;
   /** The clocks of lanes that admit something, as they are after it. */
   clocks: Map<number, LaneClock>;
   /** More tasks of a class may be ready than were known of, and there was room for them: another pass is wanted. */
@@ -81,7 +83,14 @@ const turnOf = (heaps: Lane["heaps"]): number =>
 
 /** What a pass has decided so far. */
 function createPass(ledger: Ledger) {
-  const admission: Admission = { grants: [], waits: new Map(), clocks: new Map(), again: false, isPartial: false };
+  const admission: Admission = {
+    grants: [],
+    waits: new Map(),
+    slotKeys: new Set(),
+    clocks: new Map(),
+    again: false,
+    isPartial: false,
+  };
   let now = Number.MAX_SAFE_INTEGER / 2;
 
   const entryOf = (of: ReadyClass): Entry => ({
@@ -117,13 +126,23 @@ function createPass(ledger: Ledger) {
 
   const isOverdue = (of: ReadyClass): boolean => of.waitedMs >= RESERVE_AFTER_MS && (of.slots > 1 || isParticular(of));
 
+  const wait = (lane: Lane, of: ReadyClass, reason: WaitReason): void => {
+    const busy = isParticular(of) ? ledger.busyWorkers(of) : undefined;
+    // Also in a lane that is full: a slot of these workers is what it waits for, and not just any.
+    const isForSlot = busy !== undefined && busy.ids.length > 0 && reason.code === "SLOTS_TAKEN";
+    admission.waits.set(of.id, isForSlot ? busy.reason : reason);
+    if (busy === undefined || busy.ids.length === 0) return;
+    admission.slotKeys.add(slotKey(lane.room.groupId));
+    for (const id of busy.ids) admission.slotKeys.add(workerKey(id));
+  };
+
   const close = (lane: Lane, reason: WaitReason): void => {
     for (const priority of PRIORITY_ORDER) {
       const heap = lane.heaps[priority];
       for (let entry = heap.pop(); entry !== undefined; entry = heap.pop()) {
         const { of, left } = entry;
         // Where all that was known of has gone, the next pass knows whether there is more.
-        if (left > 0) admission.waits.set(of.id, reason);
+        if (left > 0) wait(lane, of, reason);
       }
     }
   };
@@ -140,11 +159,11 @@ function createPass(ledger: Ledger) {
   };
 
   /** What was known of the class has gone; where there may be more, that is for another pass, or its runs are full. */
-  const end = ({ of, runs }: Entry, left: number): void => {
+  const end = (lane: Lane, { of, runs }: Entry, left: number): void => {
     if (runs !== null && (left > 0 || of.hasMore)) {
       const run = of.runs!.find((each) => ledger.isFull(of, each)) ?? of.runs![0]!;
       const reason = ledger.blocks(of, run);
-      if (reason !== undefined) admission.waits.set(of.id, reason);
+      if (reason !== undefined) wait(lane, of, reason);
     }
     if (of.hasMore) admission.again = true;
   };
@@ -180,7 +199,7 @@ function createPass(ledger: Ledger) {
         if (reason === undefined) take(lane, entry, inRun);
         else if (reason.code !== "POOL_FULL" && reason.code !== "RESOURCES_TAKEN") lane.heaps[of.priority].push(entry);
         else {
-          admission.waits.set(of.id, reason);
+          wait(lane, of, reason);
           ledger.reserve(of, reason);
         }
       }
@@ -196,11 +215,11 @@ function createPass(ledger: Ledger) {
       const entry = first(heap)!;
       heap.pop();
       const inRun = nextRun(entry);
-      if (entry.left === 0 || (entry.runs !== null && inRun === undefined)) end(entry, entry.left);
+      if (entry.left === 0 || (entry.runs !== null && inRun === undefined)) end(lane, entry, entry.left);
       else {
         const reason = ledger.blocks(entry.of, inRun?.run);
         if (reason === undefined) take(lane, entry, inRun);
-        else admission.waits.set(entry.of.id, reason);
+        else wait(lane, entry.of, reason);
       }
       lane.turn = turnOf(lane.heaps);
       return true;

@@ -55,19 +55,18 @@ export type LaneRoom = {
 /** How many attempts may be live in all lanes of a group. */
 export type GroupRoom = { id: number; slots: number; room: number };
 
-/** A live worker with what is free of it. `slots` are by slot class, `size` is what it has when nothing runs. */
+/** A live worker, and what is free of it. Slots are by slot class. */
 export type WorkerRoom = {
   id: string;
   queues: readonly string[];
   /** Labels and task types. */
   offers: readonly string[];
   version: string;
-  /** How many attempts may still be assigned to it, beside what runs there or is assigned to it. */
   slots: Readonly<Record<string, number>>;
-  /** How many of these have no slot yet: they are the next that it takes when one falls free. */
-  ahead: Readonly<Record<string, number>>;
-  free: ResourceAmount;
   size: ResourceAmount;
+  /** Slots in which nothing runs and for which nothing is assigned to it; fewer than none while it has claimed ahead. */
+  freeSlots: Readonly<Record<string, number>>;
+  free: ResourceAmount;
 };
 
 /** A limit of a DAG that has one: tasks of it at once, and tasks of one run of it at once. */

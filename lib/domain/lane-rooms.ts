@@ -1,5 +1,6 @@
 import type { GroupRoom, LaneRoom } from "./demand.ts";
 import type { LaneClock } from "./lane-clock.ts";
+import { slotKey } from "./wait-reason.ts";
 
 /** A lane as it is kept: what its last pass found of it, and its clock. */
 export type KeptLane = {
@@ -23,19 +24,21 @@ const MAX_SLOTS = 100_000_000;
 /**
  * The dispatch window is a quarter of the slots and at least one: the next task is at the worker when a slot falls free, and the
  * order is still decided late. Workers whose tasks are short claim some ahead; the window is then twice that, so that the
- * next are handed over while those run.
+ * next are handed over while those run. There is no window while a class waits for a slot of certain workers: what is handed over
+ * already would take each slot before the pass that gives it to that class.
  */
-function roomOf(slots: number, ahead: number): number {
-  return slots === 0 ? 0 : slots + Math.max(1, Math.floor(slots / 4), 2 * ahead);
+function roomOf(slots: number, ahead: number, hasWindow: boolean): number {
+  return slots === 0 || !hasWindow ? slots : slots + Math.max(1, Math.floor(slots / 4), 2 * ahead);
 }
 
 /**
- * What each lane has room for. Lanes that share a worker are a group: each one may use all of its workers' slots, and all of
+ * What each lane has room for, where `contention` holds the keys of what classes wait for. Lanes that share a worker are a group: each one may use all of its workers' slots, and all of
  * them together use a worker's slots once. The slots of workers that serve one lane only are always for that lane.
  */
 export function laneRooms(
   lanes: readonly KeptLane[],
   workers: readonly WorkerGroup[],
+  contention: ReadonlySet<string>,
 ): { lanes: LaneRoom[]; groups: GroupRoom[] } {
   const rooms: LaneRoom[] = [];
   const sumOf = (some: readonly WorkerGroup[], what: "slots" | "ahead", slotClass: string): number =>
@@ -56,13 +59,14 @@ export function laneRooms(
       const groupId = groupOf.get(queue)!;
       const alone = serving.filter(({ queues }) => queues.length === 1);
       const ownSlots = sumOf(alone, "slots", slotClass);
-      rooms.push({ id, lane: `${queue}.${slotClass}`, slots, room: roomOf(slots, ahead), groupId, ownSlots, clock });
+      const room = roomOf(slots, ahead, !contention.has(slotKey(groupId)));
+      rooms.push({ id, lane: `${queue}.${slotClass}`, slots, room, groupId, ownSlots, clock });
     }
     for (const id of new Set(groupOf.values())) {
       const members = workersOf.get(id) ?? [];
       const slots = sumOf(members, "slots", slotClass);
       const ahead = sumOf(members, "ahead", slotClass);
-      groups.push({ id, slots, room: roomOf(slots, ahead) });
+      groups.push({ id, slots, room: roomOf(slots, ahead, !contention.has(slotKey(id))) });
     }
   }
   return { lanes: rooms, groups };

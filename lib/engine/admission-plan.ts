@@ -16,9 +16,12 @@ export type PlanInput = {
   decision: Admission;
   /** Classes that are said to wait and have nothing ready. */
   gone: readonly number[];
-  /** Keys of runs that have more live tasks than their DAG allows; undefined when nobody has counted them. */
+  /** Keys of runs that have more live tasks than their DAG allows; undefined in a pass that is not a regular one. */
   overRuns: readonly string[] | undefined;
 };
+
+/** Of runs, and of slots that classes in full lanes may wait for: other passes do not look. */
+const OF_REGULAR_PASSES = /^(?:run|slot|worker):/;
 
 /** The difference between what is written down and what the decision says: what a pass has to write. */
 export function admissionPlan(input: PlanInput): AdmissionPlan {
@@ -26,7 +29,7 @@ export function admissionPlan(input: PlanInput): AdmissionPlan {
   const keys = new Map<number, string | null>();
   for (const [id, reason] of decision.waits) keys.set(id, keyOf(demand, id, reason));
   const contended = contendedKeys(input, keys.values());
-  const stays = (key: string): boolean => input.overRuns === undefined && key.startsWith("run:");
+  const isUnknown = (key: string): boolean => input.overRuns === undefined && OF_REGULAR_PASSES.test(key);
   return {
     term: input.term,
     apart: [...capacity.apart.tasks],
@@ -36,7 +39,8 @@ export function admissionPlan(input: PlanInput): AdmissionPlan {
     gone: decision.isPartial ? [] : [...input.gone, ...waitNoMore(input)],
     contended: [...contended].filter((key) => !capacity.contention.has(key)),
     // What nothing is known of may still wait; the pass that follows says so or frees them.
-    free: decision.isPartial ? [] : [...capacity.contention].filter((key) => !contended.has(key) && !stays(key)),
+    free: decision.isPartial ? [] : [...capacity.contention].filter((key) => !contended.has(key) && !isUnknown(key)),
+    counted: [...capacity.lowered].flatMap(([key, version]) => (isUnknown(key) ? [] : [{ key, version }])),
   };
 }
 
@@ -49,8 +53,8 @@ function waitNoMore({ demand, standing, decision }: PlanInput): number[] {
 
 /** True when applying the plan would change nothing. */
 export function isEmptyPlan(plan: AdmissionPlan): boolean {
-  const { grants, lanes, waits, gone, contended, free } = plan;
-  return [grants, lanes, waits, gone, contended, free].every((part) => part.length === 0);
+  const { grants, lanes, waits, gone, contended, free, counted } = plan;
+  return [grants, lanes, waits, gone, contended, free, counted].every((part) => part.length === 0);
 }
 
 const index = new WeakMap<Demand, { lanes: Map<number, LaneRoom>; ready: Map<number, Demand["ready"][number]> }>();
@@ -71,8 +75,11 @@ function keyOf(demand: Demand, id: number, reason: WaitReason): string | null {
 }
 
 /** What something waits for, and limits that are lower than what is live. */
-function contendedKeys({ demand, unread, overRuns }: PlanInput, waited: Iterable<string | null>): Set<string> {
-  const keys = new Set<string>([...(overRuns ?? []), ...overLimits(demand)]);
+function contendedKeys(
+  { demand, unread, overRuns, decision }: PlanInput,
+  waited: Iterable<string | null>,
+): Set<string> {
+  const keys = new Set<string>([...(overRuns ?? []), ...overLimits(demand), ...decision.slotKeys]);
   for (const key of waited) if (key !== null) keys.add(key);
   for (const [{ id: laneId, groupId }, reason] of unread) {
     const key = blockedOn({ dagId: "", laneId, groupId }, reason);

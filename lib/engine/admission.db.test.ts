@@ -347,7 +347,7 @@ describe("a child may continue in its parent's slot", () => {
   /** Whether a task of the DAG's newest run may. */
   async function mayContinue(dagId: string): Promise<boolean> {
     const { rows } = await database.pool.query<{ may: boolean }>(
-      `select sluice.may_continue(array[t.id], array[t.workload_id]) <> '{}' as may
+      `select sluice.may_continue(array[t.id], array[t.workload_id], array['w']) <> '{}' as may
          from sluice.task_instance t join sluice.workload w on w.id = t.workload_id
         where w.dag_id = $1 order by t.id desc limit 1`,
       [dagId],

@@ -17,7 +17,7 @@ import { createLedger } from "#lib/domain/admission-ledger.ts";
 import { type Demand, isParticular, type LaneRoom, type ReadyClass } from "#lib/domain/demand.ts";
 import { messageOf } from "#lib/domain/errors.ts";
 import { laneRooms } from "#lib/domain/lane-rooms.ts";
-import type { WaitReason } from "#lib/domain/wait-reason.ts";
+import { slotKey, type WaitReason } from "#lib/domain/wait-reason.ts";
 import { admissionPlan, isEmptyPlan } from "./admission-plan.ts";
 import type { EngineDeps } from "./deps.ts";
 import { isOfTheData, isolating, quarantine } from "./quarantine.ts";
@@ -161,7 +161,7 @@ export async function planAdmission(
   term: number | null = null,
 ): Promise<{ plan: AdmissionPlan; again: boolean; hasApart: boolean; isFromMemory: boolean }> {
   const capacity = await readCapacity(db, cache);
-  const { lanes, groups } = laneRooms(capacity.lanes, capacity.workers);
+  const { lanes, groups } = laneRooms(capacity.lanes, capacity.workers, capacity.contention);
   const { pools, dags, systemLimit, live } = capacity;
   const empty: Demand = {
     lanes,
@@ -192,7 +192,7 @@ export async function planAdmission(
 
 function lanesToRead(
   empty: Demand,
-  { readyLanes }: Capacity,
+  { readyLanes, contention }: Capacity,
   scope: Scope,
 ): { read: LaneRoom[]; unread: Map<LaneRoom, WaitReason> } {
   const ledger = createLedger(empty);
@@ -200,7 +200,8 @@ function lanesToRead(
   const read = empty.lanes.filter((lane) => {
     if (!readyLanes.has(lane.id)) return false;
     const reason = ledger.laneBlocks(lane);
-    if (reason === undefined || scope === "all lanes") return true;
+    // A class that waits for a slot of certain workers says nothing of what else waits in a full lane.
+    if (reason === undefined || scope === "all lanes" || contention.has(slotKey(lane.groupId))) return true;
     unread.set(lane, reason);
     return false;
   });

@@ -39,16 +39,16 @@ const REFUSED: Record<string, Record<string, string>> = {
     "an attempt that starts to run with nobody": live("state = 'running'", "queued"),
     "an attempt that is born running with nobody": born("state", "'running'"),
   },
-  live_attempt_state_check: {
+  live_state_check: {
     "a live attempt that has ended": live("state = 'success'", "running"),
     "a live attempt that holds a slot between two looks": live("state = 'deferred'", "running"),
   },
-  attempt_state_check: {
+  attempt_end_check: {
     "history of an attempt that is still going": attempt("running"),
     "history of an attempt that was only handed over": attempt("queued"),
     "history of an attempt that goes on": attempt("deferred"),
   },
-  task_instance_state_check: { "a task in a state that there is not": task("state = 'paused'", "waiting") },
+  task_state_check: { "a task in a state that there is not": task("state = 'paused'", "waiting") },
   waits_for_its_time: {
     "a retry at no time": task("state = 'retrying'", "running"),
     "a look at no time": task("state = 'deferred', deferred_id = gen_random_uuid()", "running"),
@@ -71,7 +71,7 @@ const REFUSED: Record<string, Record<string, string>> = {
     "a run that has ended at no time": "update sluice.dag_run set state = 'failed'",
     "a run that goes on after its end": "update sluice.dag_run set ended_at = sluice.clock()",
   },
-  dag_run_state_check: { "a run in a state that there is not": "update sluice.dag_run set state = 'paused'" },
+  run_state_check: { "a run in a state that there is not": "update sluice.dag_run set state = 'paused'" },
   run_progress_open_check: { "fewer than no open tasks": "update sluice.run_progress set open = -1" },
   pool_slots_check: { "a pool of fewer than no slots": "insert into sluice.pool (name, slots) values ('p', -1)" },
   dag_max_active_runs_check: { "a DAG of which no run may go on": "update sluice.dag set max_active_runs = 0" },

@@ -2,11 +2,13 @@ import { randomUUID } from "node:crypto";
 import { expect, test } from "vitest";
 import type { Claimed } from "#lib/db/claims.ts";
 import { type Finish, finishRunning } from "#lib/db/finishes.ts";
+import { setSystemLimit } from "#lib/db/system-limits.ts";
 import { lockRun } from "#lib/db/run-states.ts";
 import { nothingBroken } from "#lib/testing/backfills.ts";
 import { testDatabase } from "#lib/testing/database.ts";
 import { claimAll, forgetRuns, publish, start, success, worker } from "#lib/testing/engine.ts";
 import { held } from "#lib/testing/races.ts";
+import { admitLeft } from "./admit.ts";
 import { LEASE_MS } from "./lease.ts";
 import { pauseRun } from "./pause.ts";
 
@@ -85,6 +87,7 @@ async function play(dagId: string, { tasks, before = [], ends, how = {}, meanwhi
   const { deps, pool } = database;
   await forgetRuns(deps);
   await publish(deps, dagId, tasks);
+  await deps.pool.query("update sluice.dag set max_active_tasks = null, max_active_tasks_per_run = null");
   const w = await worker(deps, "w");
   const runId = await start(deps, dagId);
   const claimed = await claimAll(deps, w);
@@ -119,12 +122,33 @@ const SCENES: Record<string, Scene> = {
     meanwhile: (runId) => pauseRun(database.deps, runId, "anna"),
   },
   "what else waits": { tasks: { a: [], b: ["a"], other: [] }, ends: "a", meanwhile: () => another() },
+  "a child under full limits": {
+    tasks: CHAIN,
+    ends: "a",
+    meanwhile: () => limits("max_active_tasks = 1, max_active_tasks_per_run = 1"),
+  },
+  "a child under limits that were lowered": {
+    tasks: { a: [], b: ["a"], other: [] },
+    ends: "a",
+    meanwhile: () => limits("max_active_tasks = 1"),
+  },
+  "a child under a full system": {
+    tasks: CHAIN,
+    ends: "a",
+    meanwhile: () => setSystemLimit(database.pool, "max_active_tasks", 1),
+  },
   "no child": { tasks: { a: [], b: [] }, ends: "a" },
   "the run's last task": { tasks: { a: [] }, ends: "a" },
   outputs: { tasks: CHAIN, ends: "a", how: { output: "[1]", pushed: { key: '"value"' }, xcomTtlMs: 60_000 } },
   "what a process has used": { tasks: CHAIN, ends: "a", how: { exitCode: 0, usage: { peakMemoryBytes: 7, cpuMs: 3 } } },
   "a token that is not the live one": { tasks: CHAIN, ends: "a", how: { token: randomUUID() } },
 };
+
+/** The limit is full or exceeded by what is claimed already; a pass has counted it since it is what it is. */
+async function limits(these: string): Promise<void> {
+  await database.pool.query(`update sluice.dag set ${these}`);
+  await admitLeft(database.deps);
+}
 
 /** A run of the same DAG whose first task is ready and not admitted. */
 async function another(): Promise<void> {

@@ -268,7 +268,7 @@ type Seen = { state: TaskState; live: string[]; moved: string[] };
 async function look({ last }: Scene): Promise<Seen> {
   const { rows } = await database.pool.query<Seen>(
     `select t.state,
-            array(select a.state from sluice.live_attempt a where a.task_instance_id = t.id) as live,
+            array(select a.state::text from sluice.live_attempt a where a.task_instance_id = t.id) as live,
             array(select e.from_state || ' → ' || e.to_state from sluice.event e
                    where e.task_instance_id = t.id order by e.id) as moved
        from sluice.task_instance t where t.id = $1`,

@@ -1,5 +1,6 @@
 import { beforeEach, describe, expect, test } from "vitest";
 import type { Claimed } from "#lib/db/claims.ts";
+import { applyAdmission } from "#lib/db/admission.ts";
 import { upsertPool } from "#lib/db/pools.ts";
 import { setSystemLimit } from "#lib/db/system-limits.ts";
 import { inTx } from "#lib/db/tx.ts";
@@ -21,7 +22,7 @@ import {
 } from "#lib/testing/engine.ts";
 import { admission, held, waitsForLock } from "#lib/testing/races.ts";
 import { createEngineDeps } from "./deps.ts";
-import { admit } from "./admit.ts";
+import { admit, planAdmission } from "./admit.ts";
 import { finish } from "./finish.ts";
 import { LEASE_MS } from "./lease.ts";
 import { clearTask } from "./run-actions.ts";
@@ -156,4 +157,21 @@ describe("the limit of a DAG's runs", () => {
     await finish(deps, second.map(success), "worker:w");
     expect(await going(runs)).toEqual(["running", "success", "queued"]);
   });
+});
+
+test("a limit that is lowered again while a pass counts by the one before stays marked", async () => {
+  const { deps, pool } = database;
+  await worker(deps, "w");
+  await upsertPool(pool, "twice", 3, undefined);
+  const marked = async (): Promise<string[]> =>
+    (await pool.query<{ key: string }>("select key from sluice.lowered_limit")).rows.map(({ key }) => key);
+  const pass = () => planAdmission(pool, deps.caches.classes, "open lanes");
+  await upsertPool(pool, "twice", 2, undefined);
+  expect(await marked()).toEqual(["pool:twice"]);
+  const { plan } = await pass();
+  await upsertPool(pool, "twice", 1, undefined);
+  await applyAdmission(pool, plan);
+  expect(await marked()).toEqual(["pool:twice"]);
+  await applyAdmission(pool, (await pass()).plan);
+  expect(await marked()).toEqual([]);
 });

@@ -32,7 +32,7 @@ export async function forgetRuns(deps: EngineDeps): Promise<void> {
   await deps.pool.query(
     `truncate sluice.dag_run, sluice.run_key, sluice.run_deletion, sluice.run_progress, sluice.run_action, sluice.parent_ends, sluice.task_instance, sluice.live_attempt, sluice.deferral, sluice.attempt,
        sluice.event, sluice.log_loss, sluice.dead_letter, sluice.callback, sluice.xcom, sluice.workload_wait, sluice.worker, sluice.pool,
-       sluice.system_limit, sluice.wait_span, sluice.contention, sluice.lease, sluice.quarantine, sluice.backfill, sluice.backfill_event`,
+       sluice.system_limit, sluice.wait_span, sluice.contention, sluice.lowered_limit, sluice.lease, sluice.quarantine, sluice.backfill, sluice.backfill_event`,
   );
   await deps.pool.query("update sluice.lane set time = 0, high = 0, medium = 0, low = 0");
   // Apart, and not truncated: bells ring in the background.

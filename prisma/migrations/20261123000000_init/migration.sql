@@ -181,6 +181,32 @@ create trigger ask_for_pass after insert or delete on sluice.system_limit for ea
 create trigger ask_for_pass_after_change after update on sluice.system_limit for each row
   when (old.value <> new.value) execute function sluice.ask_for_pass();
 
+-- Keys, as those of sluice.contention, of limits that were lowered since a full pass of admission last counted what is live. From the
+-- commit of the change on no child continues in a slot that may be one too many.
+create table sluice.lowered_limit (key text primary key);
+
+-- The first argument names the column of the row's name, the others are the keys' beginnings. A key that is there is written anew: the
+-- pass that deletes it has counted by the limit before.
+create function sluice.note_lowered_limit() returns trigger language plpgsql as $$
+begin
+  insert into sluice.lowered_limit (key)
+  select k || coalesce(to_jsonb(case tg_op when 'DELETE' then old else new end) ->> tg_argv[0], '') from unnest(tg_argv[1:]) k
+  on conflict (key) do update set key = excluded.key;
+  return null;
+end $$;
+create trigger note_lowered_limit after update on sluice.dag for each row
+  when (new.max_active_tasks < coalesce(old.max_active_tasks, 2147483647)
+        or new.max_active_tasks_per_run < coalesce(old.max_active_tasks_per_run, 2147483647))
+  execute function sluice.note_lowered_limit('id', 'dag:', 'run:');
+create trigger note_lowered_limit after delete on sluice.pool for each row
+  execute function sluice.note_lowered_limit('name', 'pool:');
+create trigger note_lowered_limit_after_change after update on sluice.pool for each row
+  when (new.slots < old.slots) execute function sluice.note_lowered_limit('name', 'pool:');
+create trigger note_lowered_limit after insert on sluice.system_limit for each row
+  execute function sluice.note_lowered_limit('', 'system');
+create trigger note_lowered_limit_after_change after update on sluice.system_limit for each row
+  when (new.value < old.value) execute function sluice.note_lowered_limit('', 'system');
+
 -- Why ready tasks of a workload are not admitted; written by full passes of admission, when it changes.
 create table sluice.workload_wait (
   workload_id int primary key,
@@ -1038,6 +1064,23 @@ alter table sluice.workload_wait set (autovacuum_vacuum_scale_factor = 0, autova
 
 ------------------------------------------------------------------------------------------------ the start of runs
 
+-- Makes the task instances of these runs, which have none, and counts them: those that wait for nothing are `ready`. A task of one of
+-- `workloads` gets the one at the same place of `others`.
+create function sluice.make_tasks(runs bigint[], workloads int[], others int[]) returns void language plpgsql as $$
+begin
+  with t as (
+    insert into sluice.task_instance (id, run_id, state, workload_id, lane_id, open_parents, ready_at)
+    select r.id << 20 | t.ord, r.id, case when t.starts_ready then 'ready' else 'waiting' end,
+           coalesce(others[array_position(workloads, t.workload_id)], t.workload_id),
+           -- A class differs from the one that it stands for in its priority only: the lane is the same.
+           (select w.lane_id from sluice.workload w where w.id = t.workload_id),
+           t.gate, case when t.starts_ready then sluice.clock() end
+      from sluice.dag_run r join sluice.dag_task t on t.version_id = r.version_id
+     where r.id = any (runs)
+    returning run_id)
+  insert into sluice.run_progress (run_id, open) select run_id, count(*) from t group by run_id;
+end $$;
+
 -- `queued` → `running` for these runs, which the caller has locked, each with all its task instances, those that wait for nothing
 -- `ready`. A task of one of `workloads` gets the one at the same place of `others`. A run that goes again has its task instances, which
 -- were held until now, and keeps the time of its first start.
@@ -1053,21 +1096,9 @@ begin
   end if;
   with r as (
     update sluice.dag_run r set state = 'running', started_at = coalesce(r.started_at, sluice.clock())
-     where r.id = any (ids) returning r.id, r.version_id),
-  t as (
-    insert into sluice.task_instance (id, run_id, state, workload_id, lane_id, open_parents, ready_at)
-    select r.id << 20 | t.ord, r.id, case when t.starts_ready then 'ready' else 'waiting' end,
-           coalesce(others[array_position(workloads, t.workload_id)], t.workload_id),
-           -- A class differs from the one that it stands for in its priority only: the lane is the same.
-           (select w.lane_id from sluice.workload w where w.id = t.workload_id),
-           t.gate, case when t.starts_ready then sluice.clock() end
-      from r join sluice.dag_task t on t.version_id = r.version_id
-     where r.id <> all (again)
-    returning id),
-  p as (
-    insert into sluice.run_progress (run_id, open)
-    select r.id, count(*) from r join sluice.dag_task t on t.version_id = r.version_id where r.id <> all (again) group by r.id)
+     where r.id = any (ids) returning r.id)
   insert into sluice.event (run_id, from_state, to_state, actor) select id, 'queued', 'running', 'limits' from r;
+  perform sluice.make_tasks(array(select i.id from unnest(ids) i(id) where i.id <> all (again)), workloads, others);
 end $$;
 
 -- Those of these queued runs, which the caller has locked, that may start, in the order given. The statement that locked them may have
@@ -1317,32 +1348,51 @@ begin
   end if;
 end $$;
 
--- Inserts a queued run of this version and starts what the DAG's limit has room for, unless another transaction is just doing
--- that. `run` is null when the version is not the DAG's any more, or its file is gone. With `admits`, which is for a transaction
--- that ends with this call, it admits what the started runs have ready, as `admit_at_once` does; otherwise that is left to the
--- caller, and `again` says whether there may be anything.
+-- Inserts a run of this version and starts what the DAG's limit has room for, unless another transaction is just doing that. A run
+-- for which there is room and that is the only one to start begins at once, without a row that is queued. `run` is null when the
+-- version is not the DAG's any more, or its file is gone. With `admits`, which is for a transaction that ends with this call, it
+-- admits what the started runs have ready, as `admit_at_once` does; otherwise that is left to the caller, and `again` says whether
+-- there may be anything.
 create function sluice.start_run(
   of_dag text, of_version bigint, kind text, at timestamptz, from_at timestamptz, to_at timestamptz, conf jsonb, params jsonb, note text,
   who text, tasks_at_once int, admits boolean, out run bigint, out started bigint[], out again boolean, out lanes text[])
 language plpgsql as $$
 declare
-  logical timestamptz := coalesce(at, sluice.clock());
+  d sluice.dag;
+  has_room boolean := false;
 begin
-  insert into sluice.dag_run (id, keep_days, dag_id, version_id, state, trigger_kind, logical_date, interval_start, interval_end,
-                              conf, params, note, actor)
-  select sluice.new_run_id(keep_days), keep_days, id, current_version_id, 'queued', kind, logical, coalesce(from_at, logical),
-         coalesce(to_at, logical), conf, params, note, who
-    from (select id, current_version_id, sluice.keep_days_of(id) as keep_days
-            from sluice.dag where id = of_dag and current_version_id = of_version and not missing) d
-  returning id into run;
   started := '{}';
   lanes := '{}';
   again := false;
+  select * into d from sluice.dag where id = of_dag for no key update skip locked;
+  if found then
+    -- In a statement that begins after the lock: it sees all that others have started.
+    has_room := d.paused_by is null and sluice.going_runs(of_dag, d.max_active_runs) < d.max_active_runs
+                and not exists (select from sluice.dag_run r
+                                 where r.dag_id = of_dag and r.state = 'queued' and r.backfill_id is null);
+  end if;
+
+  insert into sluice.dag_run (id, keep_days, dag_id, version_id, state, trigger_kind, logical_date, interval_start, interval_end,
+                              conf, params, note, actor, started_at)
+  select sluice.new_run_id(x.keep_days), x.keep_days, of_dag, of_version, case when has_room then 'running' else 'queued' end, kind,
+         x.logical, coalesce(from_at, x.logical), coalesce(to_at, x.logical), conf, params, note, who,
+         case when has_room then sluice.clock() end
+    from (select sluice.keep_days_of(g.id) as keep_days, coalesce(at, sluice.clock()) as logical
+            from sluice.dag g where g.id = of_dag and g.current_version_id = of_version and not g.missing) x
+  returning id into run;
   if run is null then
     return;
   end if;
-  insert into sluice.event (run_id, to_state, reason, actor) values (run, 'queued', kind, who);
-  select a.started into started from sluice.activate_runs(of_dag, tasks_at_once, false) a;
+  insert into sluice.event (run_id, from_state, to_state, reason, actor)
+  select run, e.from_state, e.to_state, e.reason, e.actor
+    from (values (null, 'queued', kind, who), ('queued', 'running', null, 'limits')) e(from_state, to_state, reason, actor)
+   where has_room or e.to_state = 'queued';
+  if has_room then
+    started := array[run];
+    perform sluice.make_tasks(started, null, null);
+  elsif d.id is not null then
+    select a.started into started from sluice.activate_runs(of_dag, tasks_at_once, false) a;
+  end if;
   again := started <> '{}';
   if admits and again and cardinality(started) <= 10 then
     select a.again, a.lanes into again, lanes from sluice.admit_at_once(sluice.ready_tasks(started)) a;
@@ -1696,6 +1746,7 @@ end $$;
 --   lanes   [{ id, slots, room, group, group_room, own_slots }]: lanes of which any of that has changed
 --   waits   [{ id, code, detail, on }]: classes whose reason is to be written; gone [id]: those that wait no more
 --   contended, free [key]: keys of sluice.contention to insert and to delete
+--   counted [{ key, version }]: lowered limits by which it has counted what is live
 -- Returns { attempts, granted, at, failed, unsaid, isFenced }: what was admitted, how many were to be, when, in milliseconds, and
 -- which tasks and which classes' reasons could not be written, as [{ key, error }]. Fenced: another one leads, and nothing was done.
 create function sluice.admit_1(plan jsonb) returns jsonb language plpgsql as $$
@@ -1783,6 +1834,11 @@ begin
   end if;
 
   unsaid := sluice.note_waits_apart(plan -> 'waits', plan -> 'gone');
+  delete from sluice.lowered_limit
+   where key = any (array(select l.key from sluice.lowered_limit l
+                            join jsonb_to_recordset(plan -> 'counted') as c(key text, version text)
+                              on c.key = l.key and c.version = l.xmin::text
+                             for update of l skip locked));
   delete from sluice.contention where key in (select jsonb_array_elements_text(plan -> 'free'));
   insert into sluice.contention (key) select jsonb_array_elements_text(plan -> 'contended') on conflict do nothing;
   return jsonb_build_object('attempts', born, 'granted', coalesce(cardinality(picked), 0),
@@ -1883,8 +1939,8 @@ begin
                                    where k.state = 'active' and k.lease_until > (select sluice.clock()) and l.queue = any (k.queues))
                    or exists (select from sluice.run_action a where a.run_id = t.run_id) as is_left,
                  exists (select from sluice.contention k
-                          where k.key = any (array['lane:' || l.id, 'group:' || l.group_id, 'dag:' || w.dag_id, 'run:' || w.dag_id,
-                                                   'system', 'pool:' || coalesce(w.pool, '')])) as is_blocked,
+                          where k.key = any (array['lane:' || l.id, 'group:' || l.group_id, 'slot:' || l.group_id, 'dag:' || w.dag_id,
+                                                   'run:' || w.dag_id, 'system', 'pool:' || coalesce(w.pool, '')])) as is_blocked,
                  w.pool is null and d.max_active_tasks is null and d.max_active_tasks_per_run is null
                    and not exists (select from sluice.system_limit)
                    and not exists (select from sluice.task_instance o
@@ -1921,11 +1977,12 @@ begin
   lanes := array(select distinct a ->> 'lane' from jsonb_array_elements(born) a);
 end $$;
 
--- Which of these children (their classes at the same places) may continue in the slot of a parent of the same class and run: those
--- that take nothing from what waits. No task waits for their pool, DAG, run or the system, or for the group of their lane; nothing
+-- Which of these children (their classes, and the workers of their parents, at the same places) may continue in the slot of a parent
+-- of the same class and run: those that take nothing from what waits. No task waits for their pool, DAG, run or the system, for the
+-- group of their lane, or for a slot of this very worker; none of their limits was lowered since it was last counted; nothing
 -- of another class waits for the lane, ready or handed over and not taken; and no older task of their own class is ready or handed
 -- over, since the oldest goes first. Its cost depends neither on what is ready nor on what is live.
-create function sluice.may_continue(tasks bigint[], classes int[]) returns bigint[] language sql stable as $$
+create function sluice.may_continue(tasks bigint[], classes int[], workers text[]) returns bigint[] language sql stable as $$
   -- Judged class by class: a batch may end hundreds of attempts of one.
   with open as materialized (
     select w.id as class,
@@ -1937,7 +1994,7 @@ create function sluice.may_continue(tasks bigint[], classes int[]) returns bigin
       from (select distinct c.class from unnest(classes) c(class)) g
       join sluice.workload w on w.id = g.class
       join sluice.lane l on l.id = w.lane_id
-     where not exists (select from sluice.contention k
+     where not exists (select from (select key from sluice.contention union all select key from sluice.lowered_limit) k
                         where k.key = any (array['group:' || l.group_id, 'dag:' || w.dag_id, 'run:' || w.dag_id, 'system',
                                                  'pool:' || coalesce(w.pool, ''),
                                                  case when w.cpu + w.memory > 0 or w.needs <> '{}' then 'resources' end]))
@@ -1953,8 +2010,9 @@ create function sluice.may_continue(tasks bigint[], classes int[]) returns bigin
                and not exists (select from sluice.task_instance t
                                 where t.admissible and t.lane_id = w.lane_id and t.workload_id > w.id)))
   select coalesce(array_agg(g.id), '{}')
-    from unnest(tasks, classes) g(id, class)
-   where g.id < (select coalesce(o.oldest, 9223372036854775807) from open o where o.class = g.class)
+    from unnest(tasks, classes, workers) g(id, class, worker)
+   where not exists (select from sluice.contention k where k.key = 'worker:' || g.worker)
+     and g.id < (select coalesce(o.oldest, 9223372036854775807) from open o where o.class = g.class)
 $$;
 
 -- Whether a task waits for what tasks of these classes take: when one of them ends, a full pass is wanted.
@@ -1966,36 +2024,6 @@ create function sluice.is_waited_for(classes int[]) returns boolean language sql
       join sluice.contention k
         on k.key = any (array['lane:' || l.id, 'group:' || l.group_id, 'dag:' || w.dag_id, 'run:' || w.dag_id, 'system',
                               'pool:' || coalesce(w.pool, ''), 'resources']))
-$$;
-
------------------------------------------------------------------------------------------------- going on in a freed slot
-
--- A limit that was lowered below what runs takes slots back as they fall free. The slots that have just fallen free are not
--- counted any more, so what would go on is added.
-create function sluice.not_over_limits(tasks bigint[], task_slots int[], out going bigint[], out slots int[])
-language sql as $$
-  with g as (
-    select g.id, g.slot, u.dag_id, u.pool, u.slots, d.max_active_tasks, d.max_active_tasks_per_run
-      from unnest(tasks, task_slots) g(id, slot)
-      join sluice.task_instance t on t.id = g.id
-      join sluice.workload u on u.id = t.workload_id
-      join sluice.dag d on d.id = u.dag_id)
-  select coalesce(array_agg(g.id), '{}'), array_agg(g.slot)
-    from g
-   -- Nothing is counted for a limit that is not there: an operator has both of its sides computed, whatever the first is.
-   where not exists (select from sluice.system_limit l
-                      where l.name = 'max_active_tasks'
-                        and l.value < (select count(*) from sluice.live_attempt) + cardinality(tasks))
-     and (g.max_active_tasks is null or g.max_active_tasks
-           >= (select count(*) from sluice.live_attempt a join sluice.workload w on w.id = a.workload_id
-                where w.dag_id = g.dag_id) + (select count(*) from g o where o.dag_id = g.dag_id))
-     and (g.max_active_tasks_per_run is null or g.max_active_tasks_per_run
-           >= (select count(*) from sluice.live_attempt a
-                where a.task_instance_id >= (g.id >> 20) << 20 and a.task_instance_id < ((g.id >> 20) + 1) << 20)
-              + (select count(*) from g o where o.id >> 20 = g.id >> 20))
-     and (g.pool is null or (select p.slots from sluice.pool p where p.name = g.pool)
-           >= (select coalesce(sum(w.slots), 0) from sluice.live_attempt a join sluice.workload w on w.id = a.workload_id
-                where w.pool = g.pool) + (select sum(o.slots) from g o where o.pool = g.pool))
 $$;
 
 ------------------------------------------------------------------------------------------------ the end of attempts
@@ -2036,7 +2064,6 @@ declare
   a sluice.live_attempt;
   at timestamptz;
   is_unlocked boolean := false;
-  is_limited boolean;
   goes_on boolean := false;
   continued jsonb;
   progress record;
@@ -2078,18 +2105,12 @@ begin
   end if;
   -- As `end_attempts` decides what continues.
   if is_unlocked and not kid.held and next_id is not null and kid.workload_id = a.workload_id then
-    select d.max_active_tasks is not null or d.max_active_tasks_per_run is not null or w.pool is not null into is_limited
-      from sluice.workload w
-      join sluice.dag d on d.id = w.dag_id
-      join sluice.worker k on k.id = a.worker_id and k.epoch = a.worker_epoch and k.state = 'active'
-     where w.id = a.workload_id and not exists (select from sluice.run_action x where x.run_id = of_run);
-    goes_on := found;
+    goes_on := exists (select from sluice.worker k where k.id = a.worker_id and k.epoch = a.worker_epoch and k.state = 'active')
+               and not exists (select from sluice.run_action x where x.run_id = of_run);
     if goes_on and (exists (select from sluice.task_instance where admissible)
-                    or exists (select from sluice.live_attempt where state = 'queued')) then
-      goes_on := sluice.may_continue(array[child], array[a.workload_id]) <> '{}';
-    end if;
-    if goes_on and (is_limited or exists (select from sluice.system_limit)) then
-      goes_on := exists (select from sluice.not_over_limits(array[child], array[1]) f where f.going <> '{}');
+                    or exists (select from sluice.live_attempt where state = 'queued')
+                    or exists (select from sluice.contention) or exists (select from sluice.lowered_limit)) then
+      goes_on := sluice.may_continue(array[child], array[a.workload_id], array[a.worker_id]) <> '{}';
     end if;
   end if;
 
@@ -2199,7 +2220,7 @@ declare
   going bigint[] := '{}';
   going_slots int[];
   going_workloads int[];
-  limited boolean;
+  going_workers text[];
   made_ready bigint[];
   calls boolean;
   closing bigint[];
@@ -2301,9 +2322,8 @@ begin
   if unlocked is not null and slot_of is not null then
     -- The nth child and the nth slot of a run and a class are a pair. Grouped and not joined: a batch has hundreds of both, and a
     -- join of two arrays compares each with each.
-    select coalesce(array_agg(p.id), '{}'), array_agg(p.slot), array_agg(p.workload_id),
-           bool_or(d.max_active_tasks is not null or d.max_active_tasks_per_run is not null or w.pool is not null)
-      into going, going_slots, going_workloads, limited
+    select coalesce(array_agg(p.id), '{}'), array_agg(p.slot), array_agg(p.workload_id), array_agg(slot_workers[p.slot])
+      into going, going_slots, going_workloads, going_workers
       from (select min(x.id) as id, min(x.slot) as slot, x.workload_id
               from (select u.id, null::int as slot, u.id >> 20 as run, u.workload_id,
                            row_number() over (partition by u.id >> 20, u.workload_id order by u.id) as place
@@ -2320,17 +2340,14 @@ begin
                                     where k.id = s.worker_id and k.epoch = s.epoch and k.state = 'active')) x
              group by x.run, x.workload_id, x.place
             having count(x.id) = 1 and count(x.slot) = 1) p
-      join sluice.workload w on w.id = p.workload_id
-      join sluice.dag d on d.id = w.dag_id
      where not exists (select from sluice.run_action a where a.run_id = p.id >> 20);
     -- Mostly nothing else waits at all.
     if going <> '{}' and (exists (select from sluice.task_instance where admissible)
-                          or exists (select from sluice.live_attempt where state = 'queued')) then
+                          or exists (select from sluice.live_attempt where state = 'queued')
+                          or exists (select from sluice.contention) or exists (select from sluice.lowered_limit)) then
       select coalesce(array_agg(g.id), '{}'), array_agg(g.slot) into going, going_slots
-        from unnest(going, going_slots) g(id, slot) join unnest(sluice.may_continue(going, going_workloads)) m(id) using (id);
-    end if;
-    if going <> '{}' and (limited or exists (select from sluice.system_limit)) then
-      select f.going, f.slots into going, going_slots from sluice.not_over_limits(going, going_slots) f;
+        from unnest(going, going_slots) g(id, slot)
+        join unnest(sluice.may_continue(going, going_workloads, going_workers)) m(id) using (id);
     end if;
   end if;
 
