@@ -165,7 +165,7 @@ describe("a run stays after its time", () => {
     );
     await stays(runId);
     await pool.query("update sluice.backfill set state = 'success', ended_at = sluice.clock()");
-    await deleteAll(deps);
+    await retentionPass(deps);
     expect(await runExists(deps, runId)).toBe(false);
     expect((await pool.query("select from sluice.backfill")).rowCount).toBe(0);
   });

@@ -39,7 +39,7 @@ import { pauseDag, pauseRun, resumeRun, unpauseDag } from "./pause.ts";
 import { registerWorker } from "./register-worker.ts";
 import { createUnneededRows } from "./delete-unneeded.ts";
 import { forgetWorkers } from "./forget-workers.ts";
-import { deleteExpired, dropEmpty, rotateGenerations } from "./retention.ts";
+import { deleteExpired, deleteLeftBehind, rotateGenerations } from "./retention.ts";
 import { cancelRun, clearRun } from "./run-actions.ts";
 
 import { startAllQueuedRuns } from "./start-all-queued-runs.ts";
@@ -302,7 +302,7 @@ test("runs that have been kept long enough are deleted, 10,000 rows at a time", 
   const { deps } = database;
   await moveClock(deps, "26 days");
   await about(10_000, () => deleteExpired(deps));
-  await about(10_000, () => dropEmpty(deps));
+  await about(10_000, () => deleteLeftBehind(deps));
 }, 120_000);
 
 /** Named statements that are not run above, each with the reason why its size does not matter or where it is seen. */

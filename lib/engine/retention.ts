@@ -30,10 +30,14 @@ const SLICE_ROWS = 2_000;
  */
 export async function deleteExpired(deps: EngineDeps): Promise<number | undefined> {
   const { waitMs } = await retried(() => deleteSlice(deps.pool, SLICE_ROWS));
-  if (waitMs !== null) return waitMs;
+  return waitMs ?? undefined;
+}
+
+/** Drops the history of generations in which no run is left; deletes backfills that have none any more, and old days of small tables. */
+export async function deleteLeftBehind(deps: EngineDeps): Promise<void> {
+  await dropEmpty(deps);
   await deleteEmptyBackfills(deps.pool);
   await deleteOldDays(deps.pool);
-  return undefined;
 }
 
 /** Drops the history of generations in which no run is left, and says what keeps that of others whose time is over. */

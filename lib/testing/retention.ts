@@ -3,7 +3,7 @@ import type { Finish } from "#lib/db/finishes.ts";
 import { type Generation, enterGenerations, listGenerations, openGeneration } from "#lib/db/generations.ts";
 import type { EngineDeps } from "#lib/engine/deps.ts";
 import { finish } from "#lib/engine/finish.ts";
-import { deleteExpired, dropEmpty, rotateGenerations } from "#lib/engine/retention.ts";
+import { deleteExpired, deleteLeftBehind, rotateGenerations } from "#lib/engine/retention.ts";
 import { claimAll, failed, forgetRuns, moveClock, start, success, worker } from "./engine.ts";
 import { publishScheduled } from "./schedules.ts";
 
@@ -93,7 +93,7 @@ export async function deleteAll(deps: EngineDeps): Promise<void> {
 /** What a scheduler does in time. */
 export async function retentionPass(deps: EngineDeps): Promise<void> {
   await deleteAll(deps);
-  await dropEmpty(deps);
+  await deleteLeftBehind(deps);
 }
 
 export const runExists = async ({ pool }: EngineDeps, runId: string): Promise<boolean> =>

@@ -14,7 +14,7 @@ import { dispatchCallbacks } from "#lib/engine/dispatch-callbacks.ts";
 import { createAdmissionLead } from "#lib/engine/lead-admission.ts";
 import { forgetWorkers } from "#lib/engine/forget-workers.ts";
 import { LEASE_MS } from "#lib/engine/lease.ts";
-import { deleteExpired, dropEmpty, rotateGenerations } from "#lib/engine/retention.ts";
+import { deleteExpired, deleteLeftBehind, rotateGenerations } from "#lib/engine/retention.ts";
 import { startAllQueuedRuns } from "#lib/engine/start-all-queued-runs.ts";
 import { sweep } from "#lib/engine/sweep.ts";
 import { plainEnv, type Settings } from "#lib/env.ts";
@@ -86,7 +86,7 @@ export async function runScheduler(
         duty("wait spans", WAIT_SPANS_EVERY_MS, async () => void (await deleteOldWaitSpans(deps.pool))),
         duty("expired xcoms", XCOMS_EVERY_MS, () => deleteExpiredXcoms(deps.pool)),
         duty("retention", RETENTION_EVERY_MS, async () => ({ againInMs: await deleteExpired(deps) })),
-        duty("old history", HISTORY_EVERY_MS, () => dropEmpty(deps)),
+        duty("old history", HISTORY_EVERY_MS, () => deleteLeftBehind(deps)),
         duty("database age", DATABASE_AGE_EVERY_MS, createAgeCheck(deps, metrics.registry)),
         duty("unneeded rows", UNNEEDED_EVERY_MS, createUnneededRows(deps)),
         duty("gone workers", GONE_WORKERS_EVERY_MS, () => forgetWorkers(deps)),
