@@ -7,13 +7,18 @@ export type LostReason = "LEASE_EXPIRED" | "WORKER_RESTARTED" | "DRAINED" | "REP
 const NO_LIMIT = 2 ** 31 - 1;
 
 /**
+ * Right after Postgres came back every lease looks expired, so none counts until workers had time to renew. `ms` is the
+ * statement's parameter of the lease's length.
+ */
+export const isExpired = (ms: string): string => `a.lease_until < (select sluice.clock())
+    and clock_timestamp() - pg_postmaster_start_time() > ${ms} * interval '1 ms'`;
+
+/**
  * Which running attempts have lost their worker. The condition is part of every write that acts on
  * it.
  */
 const LOST_WHEN = {
-  // Right after Postgres came back every lease looks expired, so none counts until workers had time to renew.
-  LEASE_EXPIRED: `a.lease_until < (select sluice.clock())
-    and clock_timestamp() - pg_postmaster_start_time() > $2 * interval '1 ms' and $1::text is null`,
+  LEASE_EXPIRED: `${isExpired("$2")} and $1::text is null`,
   WORKER_RESTARTED: "a.worker_id = $1 and a.worker_epoch < $2",
   DRAINED: "a.worker_id = $1 and a.worker_epoch = $2",
   // The worker never heard that they are its own.
@@ -26,7 +31,7 @@ const LOST_WHEN = {
  * The process said that it has stopped, and what it ran is dead; it could not take the locks to
  * give this back.
  */
-const LEFT_BY_A_STOPPED_WORKER = `$1::text is null and $2::int is null and exists (
+export const IS_LEFT_BY_A_STOPPED_WORKER = `exists (
   select from sluice.worker w where w.id = a.worker_id and w.epoch = a.worker_epoch and w.state = 'stopped')`;
 
 const ONLY_THESE = "($5::bigint[] is null or a.task_instance_id = any ($5))";
@@ -159,7 +164,7 @@ export function releaseExpired(
 
 /** What workers that have stopped could not give back themselves. Passes over what others hold. */
 export function releaseStopped(db: Db): Promise<Released> {
-  const when = LEFT_BY_A_STOPPED_WORKER;
+  const when = `$1::text is null and $2::int is null and ${IS_LEFT_BY_A_STOPPED_WORKER}`;
   return release(db, { reason: "DRAINED", when, values: [null, null], allowance: NO_LIMIT, skips: true });
 }
 

@@ -1,17 +1,21 @@
 import type { Db } from "./pool.ts";
 
-/** Why what was handed over is taken back before any worker took it, and when. */
-const TAKEN_BACK_WHEN = {
-  // Nobody who lives serves it any more, or the one it was meant for has gone or is another now.
-  NO_WORKER: `not exists (
+/** Nobody who lives serves it any more, or the one it was meant for has gone or is another now. */
+export const HAS_NO_WORKER = `not exists (
     select from sluice.worker k
      where k.state = 'active' and k.lease_until > (select sluice.clock()) and w.queue = any (k.queues) and w.needs <@ k.offers
        and case w.slot_class when 'process' then k.process_slots when 'function' then k.function_slots
                              else k.inline_slots end > 0
-       and (a.assigned_to is null or a.assigned_to = k.id)) and $1::bigint[] is null`,
+       and (a.assigned_to is null or a.assigned_to = k.id))`;
+
+/** Nothing of such a run is claimed: what is handed over of it would keep its lane, its pool and its DAG's limits from others. */
+export const HAS_AN_ACTION = "a.task_instance_id >> 20 in (select x.run_id from sluice.run_action x)";
+
+/** Why what was handed over is taken back before any worker took it, and when. */
+const TAKEN_BACK_WHEN = {
+  NO_WORKER: `${HAS_NO_WORKER} and $1::bigint[] is null`,
   PAUSED: "a.task_instance_id >> 20 = any ($1::bigint[])",
-  // Nothing of such a run is claimed: what is handed over of it would keep its lane, its pool and its DAG's limits from others.
-  ACTION: "$1::bigint[] is null and a.task_instance_id >> 20 in (select x.run_id from sluice.run_action x)",
+  ACTION: `$1::bigint[] is null and ${HAS_AN_ACTION}`,
 } as const;
 
 /**

@@ -44,7 +44,7 @@ import { cancelRun, clearRun } from "./run-actions.ts";
 
 import { startAllQueuedRuns } from "./start-all-queued-runs.ts";
 import { startRun } from "./start-run.ts";
-import { handBack, sweep, takeBackExpired } from "./sweep.ts";
+import { handBack, sweep, sweepAll, takeBackExpired } from "./sweep.ts";
 
 /**
  * Every statement at the size of an installation that is months old: six generations, 200,000 ended runs, 2,000 DAGs with work
@@ -157,6 +157,8 @@ let runId: string;
 async function left(): Promise<void> {
   await about(TASKS, () => carryOutActions(database.deps));
   await about(TASKS, () => sweep(database.deps));
+  // Its parts also where the look says that they would find nothing.
+  await about(TASKS, () => sweepAll(database.deps));
 }
 
 test("a run of 20,000 tasks starts, fails at its root, is settled, cleared and cancelled", async () => {
@@ -257,6 +259,7 @@ test("what schedulers do again and again, with 2,000 DAGs that wait", async () =
     admitLeft,
     carryOutActions,
     sweep,
+    sweepAll,
     startAllQueuedRuns,
     tendBackfills,
     dispatchCallbacks,

@@ -1,4 +1,5 @@
 import type { WorkerRef } from "#lib/db/claims.ts";
+import { isAnythingLeft } from "#lib/db/left-work.ts";
 import {
   expiredAttempts,
   extendLeases,
@@ -27,10 +28,21 @@ const SETTLE_BATCH = 100;
 const GIVE_BACK_TRIES = 30;
 
 /**
- * Repairs what processes that died have left: expired leases, attempts for workers that have gone,
- * unsettled runs. A part that fails keeps no other from being done; the first error is thrown.
+ * Repairs what processes that died have left, where there is anything. A look that fails keeps no part from being done; the first
+ * error is thrown.
  */
 export async function sweep(deps: EngineDeps): Promise<void> {
+  const errors: unknown[] = [];
+  const mayFind = await isAnythingLeft(deps.pool, LEASE_MS).catch((error: unknown) => errors.push(error) > 0);
+  if (mayFind) await sweepAll(deps).catch((error: unknown) => errors.push(error));
+  if (errors.length > 0) throw errors[0];
+}
+
+/**
+ * Expired leases, attempts for workers that have gone, unsettled runs. A part that fails keeps no other from being done; the first
+ * error is thrown.
+ */
+export async function sweepAll(deps: EngineDeps): Promise<void> {
   const errors: unknown[] = [];
   for (const part of [takeBackLost, takeBackQueued, settleAll])
     await part(deps).catch((error: unknown) => errors.push(error));
