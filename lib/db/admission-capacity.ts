@@ -18,6 +18,8 @@ export type Capacity = {
   contention: Set<string>;
   /** Limits that were lowered, by their keys, and the version of each row. */
   lowered: Map<string, string>;
+  /** Some classes are said to wait. */
+  anyWaits: boolean;
   apart: Apart;
 };
 
@@ -50,6 +52,7 @@ type CapacityRow = {
   live: string | null;
   contention: string[];
   lowered: { key: string; version: string }[] | null;
+  anyWaits: boolean;
   apart: { duty: "admit" | "waits"; key: string; held: boolean }[] | null;
 };
 
@@ -86,6 +89,7 @@ export async function readCapacity(db: Db, known: TaskClassCache): Promise<Capac
              (select string_agg(workload_id || ':' || n, ',') from live) as live,
              array(select key from sluice.contention) as contention,
              (select json_agg(json_build_object('key', key, 'version', xmin::text)) from sluice.lowered_limit) as lowered,
+             exists (select from sluice.workload_wait) as "anyWaits",
              (select json_agg(json_build_object('duty', duty, 'key', key, 'held', retry_at > (select sluice.clock())))
                 from sluice.quarantine where duty in ('admit', 'waits')) as apart`,
   });
@@ -106,6 +110,7 @@ export async function readCapacity(db: Db, known: TaskClassCache): Promise<Capac
     live: [...live].flatMap(([id, n]) => (classes.has(id) ? [{ of: classes.get(id)!, live: n }] : [])),
     contention: new Set(row.contention),
     lowered: new Map((row.lowered ?? []).map(({ key, version }) => [key, version])),
+    anyWaits: row.anyWaits,
     apart: apartOf(row.apart ?? []),
   };
 }

@@ -184,7 +184,7 @@ export async function planAdmission(
   const { ready, isFromMemory } = await readReadyClasses(db, mine, read, nth, apart);
   const demand = await withRunsAndWorkers(db, { ...empty, ready }, apart);
   const decision = decideAdmission(demand);
-  const gone = isRegular ? await waitingNoMore(db, ready) : [];
+  const gone = isRegular && capacity.anyWaits ? await waitingNoMore(db, ready) : [];
   const overRuns = isRegular ? await keysOfOverRuns(db, demand) : undefined;
   const plan = admissionPlan({ term, capacity, demand, unread, standing, decision, gone, overRuns });
   return { plan, again: decision.again, hasApart: capacity.apart.isKnown, isFromMemory };

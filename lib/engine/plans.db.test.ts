@@ -1,5 +1,6 @@
 import { randomUUID } from "node:crypto";
 import { beforeAll, expect, test } from "vitest";
+import { waitingClasses } from "#lib/db/admission-classes.ts";
 import { ringingBells } from "#lib/db/bells.ts";
 import { readCallback } from "#lib/db/callbacks.ts";
 import type { Claimed, WorkerRef } from "#lib/db/claims.ts";
@@ -266,6 +267,7 @@ test("what schedulers do again and again, with 2,000 DAGs that wait", async () =
     rotateGenerations,
   ];
   for (const duty of duties) await about(DAGS, () => duty(deps));
+  await about(DAGS, () => waitingClasses(pool));
   await about(DAGS, () => deleteExpiredXcoms(pool));
   await about(DAGS, () => deleteOldWaitSpans(pool));
   await about(DAGS, () => overdueSchedules(pool, 10_000));
