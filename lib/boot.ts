@@ -101,8 +101,7 @@ function runChanges(url: string, log: Logger): RunChanges {
   const interested = new Map<string, Set<() => void>>();
   const listener = listen({
     url,
-    channel: "sluice_runs",
-    onValue: (runId) => interested.get(runId)?.forEach((onChange) => onChange()),
+    hears: { sluice_runs: (runId) => interested.get(runId)?.forEach((onChange) => onChange()) },
     onReconnect: () => interested.forEach((set) => set.forEach((onChange) => onChange())),
     onError: (error) =>
       log.warn({ error: messageOf(error) }, "lost the connection that hears of changes; reconnecting"),

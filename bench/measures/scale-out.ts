@@ -100,7 +100,7 @@ async function rate(system: System, pool: EngineDeps["pool"], { workers, schedul
 }
 
 function hears(url: string, channel: "sluice_admission" | "sluice_tasks", onValue: () => void): Listener {
-  return listen({ url, channel, onValue, onReconnect: onValue, onError: () => undefined });
+  return listen({ url, hears: { [channel]: onValue }, onReconnect: onValue, onError: () => undefined });
 }
 
 /** Claims, ends what it has claimed, and claims again; with nothing to do it waits until it hears of something. */

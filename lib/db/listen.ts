@@ -12,18 +12,21 @@ export type Listener = {
   stop(): Promise<void>;
 };
 
+/** What to do with each value that is announced on these channels. */
+export type Hears = Partial<Record<Channel, (value: string) => void>>;
+
 /**
- * Hears a channel on a connection of its own and reconnects when it breaks. `onReconnect` runs after each
+ * Hears channels on a connection of its own and reconnects when it breaks. `onReconnect` runs after each
  * (re)connect: what was announced meanwhile is lost, so the receiver looks for itself.
  */
 export function listen(options: {
   url: string;
-  channel: Channel;
-  onValue: (value: string) => void;
+  hears: Hears;
   onReconnect: () => void;
   onError: (error: unknown) => void;
 }): Listener {
   const closing = new AbortController();
+  const hears = new Map(Object.entries(options.hears));
   let answeredAt = performance.now();
 
   const connection = async (): Promise<void> => {
@@ -38,10 +41,13 @@ export function listen(options: {
     lost.promise.catch(() => undefined);
     client.on("error", lost.reject);
     client.on("end", () => lost.reject(new Error("the listening connection was closed")));
-    client.on("notification", ({ payload }) => payload?.split(",").forEach(options.onValue));
+    client.on("notification", ({ channel, payload }) => {
+      const onValue = hears.get(channel);
+      if (onValue !== undefined) payload?.split(",").forEach((value) => onValue(value));
+    });
     try {
       await client.connect();
-      await client.query(`listen ${options.channel}`);
+      await client.query([...hears.keys()].map((channel) => `listen ${channel}`).join("; "));
       answeredAt = performance.now();
       options.onReconnect();
       while (!closing.signal.aborted) {

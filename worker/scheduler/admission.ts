@@ -1,6 +1,5 @@
 import { setTimeout as delay } from "node:timers/promises";
 import { messageOf } from "#lib/domain/errors.ts";
-import { listen, type Listener } from "#lib/db/listen.ts";
 import type { EngineDeps } from "#lib/engine/deps.ts";
 import type { AdmissionLead } from "#lib/engine/lead-admission.ts";
 import type { DutyMetrics } from "#lib/obs/duty-metrics.ts";
@@ -19,12 +18,10 @@ const MAX_REST_MS = 50;
 export function admissionService(
   deps: EngineDeps,
   lead: AdmissionLead,
-  url: string,
   duties: Duties,
   metrics: DutyMetrics,
   protocol: ProtocolGuard,
-): Service {
-  let listener: Listener | undefined;
+): Service & { wake(): void } {
   let isWanted = false;
   let passing: Promise<void> | undefined;
   const stopping = new AbortController();
@@ -54,23 +51,10 @@ export function admissionService(
   });
   return {
     name: net.name,
-    async start() {
-      listener ??= listen({
-        url,
-        channel: "sluice_admission",
-        onValue: wake,
-        onReconnect: wake,
-        onError: (error) =>
-          deps.log.warn(
-            { error: messageOf(error) },
-            "lost the connection that hears requests of admission; reconnecting",
-          ),
-      });
-      await net.start();
-    },
+    wake,
+    start: () => net.start(),
     async stop(reason) {
       stopping.abort();
-      await listener?.stop();
       await passing;
       await net.stop(reason);
       await lead.leave(deps).catch((error: unknown) => {

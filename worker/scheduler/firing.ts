@@ -1,5 +1,3 @@
-import { messageOf } from "#lib/domain/errors.ts";
-import { listen, type Listener } from "#lib/db/listen.ts";
 import type { EngineDeps } from "#lib/engine/deps.ts";
 import { fireDueSchedules } from "#lib/engine/fire-schedules.ts";
 import { overdueSchedules } from "#lib/db/schedules.ts";
@@ -18,13 +16,11 @@ const LOOK_EVERY_MS = 10_000;
  */
 export function firingService(
   deps: EngineDeps,
-  url: string,
   duties: Duties,
   metrics: DutyMetrics,
   protocol: ProtocolGuard,
-): Service {
-  let listener: Listener | undefined;
-  const firing = everyService({
+): Service & { wake(): void } {
+  return everyService({
     name: "fire schedules",
     everyMs: LOOK_EVERY_MS,
     duties,
@@ -32,24 +28,6 @@ export function firingService(
     log: deps.log,
     run: async () => ({ againInMs: await protocol.guarding("fire schedules", () => fireDueSchedules(deps)) }),
   });
-  return {
-    name: firing.name,
-    async start() {
-      listener ??= listen({
-        url,
-        channel: "sluice_schedules",
-        onValue: () => firing.wake(),
-        onReconnect: () => firing.wake(),
-        onError: (error) =>
-          deps.log.warn({ error: messageOf(error) }, "lost the connection that hears of schedules; reconnecting"),
-      });
-      await firing.start();
-    },
-    async stop(reason) {
-      await listener?.stop();
-      await firing.stop(reason);
-    },
-  };
 }
 
 /** Two looks: what nobody has looked at by then, nobody looks at. */

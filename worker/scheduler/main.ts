@@ -31,6 +31,7 @@ import type { DescribedPlugins } from "../plugins/describe.ts";
 import { createAgeCheck } from "./database-age.ts";
 import { admissionService } from "./admission.ts";
 import { checkSchedulesOnTime, firingService } from "./firing.ts";
+import { hearingService } from "./hearing.ts";
 import { presenceService } from "./presence.ts";
 import { guardedSweep } from "./sweep-guard.ts";
 
@@ -70,15 +71,18 @@ export async function runScheduler(
     const protocol = createProtocolGuard({ log, onOver: stopOnMismatch });
     const duty = (name: string, everyMs: number, run: () => Promise<Sooner | void>): Service =>
       everyService({ name, everyMs, duties, metrics, log, run: () => protocol.guarding(name, run) });
+    const firing = firingService(deps, duties, metrics, protocol);
+    const admission = admissionService(deps, lead, duties, metrics, protocol);
     return {
       services: [
         engineService(deps),
         duty("generations", GENERATIONS_EVERY_MS, () => rotateGenerations(deps)),
         { name: "first load", start: () => firstLoad(loader, log), stop: () => Promise.resolve() },
-        firingService(deps, settings.databaseUrl, duties, metrics, protocol),
+        firing,
         duty("overdue schedules", OVERDUE_EVERY_MS, () => checkSchedulesOnTime(deps)),
         duty("load", LOAD_EVERY_MS, () => loader.pass()),
-        admissionService(deps, lead, settings.databaseUrl, duties, metrics, protocol),
+        admission,
+        hearingService(deps, settings.databaseUrl, { sluice_schedules: firing.wake, sluice_admission: admission.wake }),
         duty("runs", RUNS_EVERY_MS, () => startAllQueuedRuns(deps)),
         duty("backfills", BACKFILLS_EVERY_MS, () => tendBackfills(deps)),
         duty("callbacks", CALLBACKS_EVERY_MS, () => dispatchCallbacks(deps)),

@@ -137,11 +137,12 @@ function workerService(
       });
       const listener = listen({
         url: settings.databaseUrl,
-        channel: "sluice_tasks",
-        onValue: (value) => {
-          loop.wake(value);
-          if (value === CALLBACKS) wakeCallbacks();
-          if (value === FENCED) void loop.heartbeat().catch(() => undefined);
+        hears: {
+          sluice_tasks: (value) => {
+            loop.wake(value);
+            if (value === CALLBACKS) wakeCallbacks();
+            if (value === FENCED) void loop.heartbeat().catch(() => undefined);
+          },
         },
         onReconnect: () => loop.wake(),
         onError: (error) =>

@@ -1,0 +1,29 @@
+import { messageOf } from "#lib/domain/errors.ts";
+import { listen, type Listener } from "#lib/db/listen.ts";
+import type { Channel } from "#lib/db/notify.ts";
+import type { EngineDeps } from "#lib/engine/deps.ts";
+import type { Service } from "../lifecycle.ts";
+
+/** Wakes duties by what is announced, all on one connection. What is announced while that is away is lost: then all are woken. */
+export function hearingService(
+  { log }: Pick<EngineDeps, "log">,
+  url: string,
+  wakes: Partial<Record<Channel, () => void>>,
+): Service {
+  let listener: Listener | undefined;
+  return {
+    name: "hearing",
+    async start() {
+      listener ??= listen({
+        url,
+        hears: wakes,
+        onReconnect: () => Object.values(wakes).forEach((wake) => wake()),
+        onError: (error) =>
+          log.warn({ error: messageOf(error) }, "lost the connection that hears of work; reconnecting"),
+      });
+    },
+    async stop() {
+      await listener?.stop();
+    },
+  };
+}
