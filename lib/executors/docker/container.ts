@@ -13,8 +13,20 @@ export type OnOutput = (stream: Stream, bytes: Buffer) => Promise<void>;
 const LOOK_MS = 10_000;
 /** After a hint: at first so soon, then less and less often. A program may go on without its output. */
 const LOOK_SOON_MS = { first: 100, last: 2_000 };
+
+/** How long trouble with the engine is waited for. */
+export type Patience = {
+  /** For an engine that has gone, and may start again. */
+  awayMs: number;
+  /** For it to come to an end with whatever it is at, after an abort. */
+  giveUpMs: number;
+  /** Between tries to remove a container. */
+  removePausesMs: readonly number[];
+};
+
 /** An engine that starts again takes some seconds. */
-const MAX_AWAY_MS = 20_000;
+export const PATIENCE: Patience = { awayMs: 20_000, giveUpMs: 10_000, removePausesMs: [100, 500, 2_000, 5_000] };
+
 /** An engine that does not answer so long has gone. */
 const ANSWER_MS = 30_000;
 
@@ -66,6 +78,7 @@ export async function untilEnded(
   container: Docker.Container,
   givenUp: AbortSignal,
   hints: readonly Promise<unknown>[],
+  awayMs: number,
 ): Promise<Ended> {
   let hint: Promise<unknown> | undefined = Promise.race([settled(container.wait({ abortSignal: givenUp })), ...hints]);
   let soonMs = LOOK_SOON_MS.first;
@@ -81,7 +94,7 @@ export async function untilEnded(
     } catch (error) {
       hint = undefined;
       awaySince ??= performance.now();
-      if (statusOf(error) !== undefined || performance.now() - awaySince > MAX_AWAY_MS) throw error;
+      if (statusOf(error) !== undefined || performance.now() - awaySince > awayMs) throw error;
     }
   }
 }

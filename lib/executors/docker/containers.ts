@@ -3,7 +3,7 @@ import type { Log } from "#lib/domain/log.ts";
 import { messageOf } from "#lib/domain/errors.ts";
 import type { ResourceAmount } from "#lib/domain/model/resources.ts";
 import type { ContainerRequest, Exit } from "../executor.ts";
-import { answered, type OnOutput } from "./container.ts";
+import { answered, type OnOutput, PATIENCE, type Patience } from "./container.ts";
 import { type Engine, noEngine, openEngine } from "./engine.ts";
 import { ensureImage } from "./image.ts";
 import { createMountGuard } from "./mounts.ts";
@@ -33,15 +33,14 @@ type Options = ContainerSettings & {
   /** By these the containers of this process are known to the next one. */
   labels: Record<string, string>;
   log: Pick<Log, "warn">;
+  patience?: Patience;
 };
 
-/** Between tries to remove a container: an engine that starts again needs some seconds. */
-const REMOVE_PAUSES_MS = [100, 500, 2_000, 5_000];
 const NOTHING_ASKED: ResourceAmount = { cpu: 0, memory: 0 };
 
 /** Runs containers on the engine of the settings, which is first looked for when it is needed. */
 export function createContainers(options: Options): Containers {
-  const { labels, log, taskPids: maxPids } = options;
+  const { labels, log, taskPids: maxPids, patience = PATIENCE } = options;
   const guard = createMountGuard(options.dockerMounts);
   /** Names of containers that could not be removed. */
   const left = new Set<string>();
@@ -66,7 +65,7 @@ export function createContainers(options: Options): Containers {
 
   const remove = async (engine: Engine, name: string): Promise<void> => {
     left.add(name);
-    for (const pauseMs of [...REMOVE_PAUSES_MS, undefined]) {
+    for (const pauseMs of [...patience.removePausesMs, undefined]) {
       const trouble = await removeNow(engine, name);
       if (trouble === undefined) return void left.delete(name);
       if (pauseMs === undefined) log.warn({ container: name, error: trouble }, "a container could not be removed");
@@ -96,6 +95,7 @@ export function createContainers(options: Options): Containers {
           own: { mounts, limits, maxPids, labels },
           signal,
           onOutput,
+          patience,
           remove: () => remove(engine, request.name),
         });
       } catch (error) {

@@ -39,17 +39,21 @@ describe.skipIf(started.whyNot !== undefined)(`whatever happens when (${started.
   };
   let proxy: SocketProxy;
   let containers: Containers;
+  /** The same, that waits for no trouble to end. */
+  let impatient: Containers;
   beforeAll(async () => {
     proxy = await startSocketProxy(path.join(folder, "proxy.sock"), engine.host.slice("unix://".length));
     containers = createContainers({ ...settings, dockerHost: proxy.host });
+    const patience = { awayMs: 1_000, giveUpMs: 1_000, removePausesMs: [100] };
+    impatient = createContainers({ ...settings, dockerHost: proxy.host, patience });
   });
   afterAll(() => proxy.stop());
   afterEach(() => {
     expect(engine.podman("ps", "--all", "--quiet")).toBe("");
   });
 
-  const sleeping = (signal: AbortSignal): Promise<Ran> =>
-    runContainerTask(containers, { image: engine.image, network: "none", command: ["sleep", "600"] }, { signal });
+  const sleeping = (signal: AbortSignal, by = containers): Promise<Ran> =>
+    runContainerTask(by, { image: engine.image, network: "none", command: ["sleep", "600"] }, { signal });
 
   test.each(MOMENTS)("an abort at the $moment leaves no container", async (hold: Hold) => {
     const stopping = new AbortController();
@@ -109,20 +113,20 @@ describe.skipIf(started.whyNot !== undefined)(`whatever happens when (${started.
   test("an engine that goes away is told as such, and has the container removed when it is there again", async () => {
     const task = { image: engine.image, network: "none", command: ["sleep", "600"] };
     const waits = proxy.hold({ call: /^POST .*\/wait/, side: "request" });
-    const running = runContainerTask(containers, task);
+    const running = runContainerTask(impatient, task);
     (await waits).release();
     await engine.kill();
     const { outcome, name } = await running;
     expect(outcome).toMatchObject({ kind: "failed", reason: "DOCKER_CONNECTION" });
     await engine.start();
     expect(engine.podman("ps", "--format", "{{.Names}}")).toBe(name);
-    expect((await runContainerTask(containers, { ...task, command: ["true"] })).outcome.kind).toBe("success");
+    expect((await runContainerTask(impatient, { ...task, command: ["true"] })).outcome.kind).toBe("success");
   });
 
   test("an engine that does not answer is not waited for, and what it makes later is removed", async () => {
     const stopping = new AbortController();
     const held = proxy.hold({ call: /^POST \/containers\/create/, side: "request" });
-    const running = sleeping(stopping.signal);
+    const running = sleeping(stopping.signal, impatient);
     const { release } = await held;
     stopping.abort(new Error("stopped"));
     expect((await running).outcome).toMatchObject({

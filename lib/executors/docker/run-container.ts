@@ -2,7 +2,16 @@ import { setTimeout as delay } from "node:timers/promises";
 import type Docker from "dockerode";
 import type { ResourceAmount } from "#lib/domain/model/resources.ts";
 import type { ContainerRequest, Exit } from "../executor.ts";
-import { attachOutput, type Ended, type OnOutput, putFiles, readOutputs, settled, untilEnded } from "./container.ts";
+import {
+  attachOutput,
+  type Ended,
+  type OnOutput,
+  type Patience,
+  putFiles,
+  readOutputs,
+  settled,
+  untilEnded,
+} from "./container.ts";
 import { createOptions, memoryLimit } from "./create-options.ts";
 import type { Engine } from "./engine.ts";
 import type { Mount } from "./mounts.ts";
@@ -10,8 +19,6 @@ import { ContainerTrouble, statusOf, troubleOf, wordsOf } from "./trouble.ts";
 
 /** From the image's stop signal to SIGKILL when an attempt is stopped; what processes get. */
 const STOP_GRACE_S = 2;
-/** After an abort the engine has so long to come to an end with whatever it is at. */
-const GIVE_UP_MS = 10_000;
 /** A container ends right after its output; one that does not goes on unheard. */
 const SILENCE_MS = 3_000;
 const SILENCE =
@@ -23,6 +30,7 @@ type Run = {
   own: { mounts: readonly Mount[]; limits: ResourceAmount; maxPids: number; labels: Record<string, string> };
   signal: AbortSignal;
   onOutput: OnOutput;
+  patience: Patience;
   /** Removes the container, or what there is of it. */
   remove(): Promise<void>;
 };
@@ -31,7 +39,7 @@ type Run = {
 export async function runContainer(run: Run): Promise<Exit> {
   const { engine, request, own, signal } = run;
   refuseIfAborted(signal);
-  const patience = patienceAfter(signal);
+  const patience = patienceAfter(signal, run.patience.giveUpMs);
   const created = engine.docker.createContainer(createOptions(request, own));
   try {
     const asked = withTroubles(engine, patience.givenUp);
@@ -83,7 +91,7 @@ async function startAndFollow(run: Run, asked: Ask, givenUp: AbortSignal): Promi
 async function follow(
   container: Docker.Container,
   copied: Promise<void>,
-  { signal, onOutput }: Run,
+  { signal, onOutput, patience }: Run,
   givenUp: AbortSignal,
 ): Promise<Ended> {
   const over = new AbortController();
@@ -100,7 +108,8 @@ async function follow(
     );
   const unreadable = copied.then(() => new Promise<never>(() => undefined));
   try {
-    return await Promise.race([untilEnded(container, givenUp, [stopped, settled(copied)]), unreadable]);
+    const ended = untilEnded(container, givenUp, [stopped, settled(copied)], patience.awayMs);
+    return await Promise.race([ended, unreadable]);
   } finally {
     over.abort();
     signal.removeEventListener("abort", stop);
@@ -111,14 +120,14 @@ function refuseIfAborted(signal: AbortSignal): void {
   if (signal.aborted) throw new ContainerTrouble("CANCELLED", "the task was stopped before its container ran");
 }
 
-/** A promise that rejects, and a signal that aborts, some time after `signal` has. */
-function patienceAfter(signal: AbortSignal): { givenUp: Promise<never>; signal: AbortSignal; end(): void } {
+/** A promise that rejects, and a signal that aborts, so long after `signal` has. */
+function patienceAfter(signal: AbortSignal, ms: number): { givenUp: Promise<never>; signal: AbortSignal; end(): void } {
   const over = new AbortController();
   const ended = new AbortController();
   const { promise: givenUp, reject } = Promise.withResolvers<never>();
   givenUp.catch(() => undefined);
   const begin = (): void => {
-    void delay(GIVE_UP_MS, undefined, { signal: ended.signal }).then(
+    void delay(ms, undefined, { signal: ended.signal }).then(
       () => {
         over.abort();
         reject(
