@@ -7,7 +7,7 @@ import { type Figure, figureOf } from "./report.ts";
 import type { System } from "./system.ts";
 
 /** What the machine and its Postgres give without Sluice, measured beside every figure. */
-export type Limits = { pgBossPerS: number; commitMs: number; figures: Figure[] };
+export type Limits = { pgBossPerS: number; commitMs: number };
 
 const JOBS = 10_000;
 const BATCH = 100;
@@ -15,16 +15,18 @@ const LOOPS = 4;
 const COMMITS = 500;
 const SPAWNS = 200;
 
-export async function measureLimits({ pool }: System): Promise<Limits> {
-  const pgBoss = [await pgBossRate(pool), await pgBossRate(pool), await pgBossRate(pool)];
+export async function measureLimits({ pool }: System, say: (figure: Figure) => void): Promise<Limits> {
+  const told = (figure: Figure): number => {
+    say(figure);
+    return figure.figure;
+  };
   const commits = await commitTimes(pool);
+  const commitMs = told(figureOf({ id: "limit.commit.one-connection", kind: "limit", unit: "ms", runs: commits }));
+  const pgBoss = [await pgBossRate(pool), await pgBossRate(pool), await pgBossRate(pool)];
+  const pgBossPerS = told(figureOf({ id: "limit.pg-boss.batch-100", kind: "limit", unit: "jobs/s", runs: pgBoss }));
   const spawns = [await spawnRate(), await spawnRate(), await spawnRate()];
-  const figures = [
-    figureOf({ id: "limit.pg-boss.batch-100", kind: "limit", unit: "jobs/s", runs: pgBoss }),
-    figureOf({ id: "limit.commit.one-connection", kind: "limit", unit: "ms", runs: commits }),
-    figureOf({ id: "limit.spawn.width-4", kind: "limit", unit: "processes/s", runs: spawns }),
-  ];
-  return { pgBossPerS: figures[0]!.figure, commitMs: figures[1]!.figure, figures };
+  told(figureOf({ id: "limit.spawn.width-4", kind: "limit", unit: "processes/s", runs: spawns }));
+  return { pgBossPerS, commitMs };
 }
 
 /** Jobs a second through pg-boss alone: fetched in hundreds and completed, by four loops at once. */

@@ -108,10 +108,7 @@ async function eachAlone(): Promise<void> {
   for (const name of names) {
     const system = await startSystem();
     try {
-      if (limits === undefined) {
-        limits = await measureLimits(system);
-        limits.figures.forEach(say);
-      }
+      limits ??= await measureLimits(system, say);
       const figures = await MEASURES[name]!({ system, limits, times, pairs, minutes, rows });
       figures.forEach(say);
       if (name === "peers" && !values.json) process.stdout.write(peersTable(figures));
@@ -132,8 +129,7 @@ async function besideHistory(): Promise<void> {
   };
   const both = await startBoth(options);
   try {
-    const limits = await measureLimits(both.empty);
-    limits.figures.forEach(say);
+    const limits = await measureLimits(both.empty, say);
     for (const name of names) (await measureBoth(MEASURES[name]!, both, limits, options)).forEach(say);
   } finally {
     for (const system of [both.empty, both.old]) {

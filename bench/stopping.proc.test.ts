@@ -47,7 +47,7 @@ function start(): ChildProcess {
   return spawn(process.execPath, [MAIN, "B2", "--json"], { env, detached: true, stdio: ["ignore", "pipe", "inherit"] });
 }
 
-/** The first figures are the limits': the whole system is there by then, and the first measure goes on. */
+/** The first figure is of the limits: the whole system is there by then, and the next measure goes on. */
 async function measures(bench: ChildProcess): Promise<void> {
   await once(bench.stdout!, "data");
 }
