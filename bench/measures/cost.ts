@@ -20,7 +20,7 @@ export async function cost(): Promise<Figure[]> {
   }
 }
 
-type Counters = { transactions: number; walKb: number; statements: number };
+type Counters = { transactions: number; walKb: number; statements: number; atMs: number };
 
 async function costOf(
   system: System,
@@ -32,7 +32,7 @@ async function costOf(
   const before = await counters(system);
   await once(system, `cost-${shape}`);
   const after = await counters(system);
-  const each = (key: keyof Counters): number[] => [(after[key] - before[key]) / tasks];
+  const each = (key: "transactions" | "walKb" | "statements"): number[] => [(after[key] - before[key]) / tasks];
   const id = `cost.${shape}`;
   return [
     figureOf({
@@ -55,11 +55,11 @@ async function costOf(
 
 /** Statements a second of a scheduler and a worker that have nothing to do. */
 async function idleCost(system: System): Promise<Figure[]> {
-  const seconds = 10;
   const before = await counters(system);
-  await delay(seconds * 1_000);
+  // Several times the longest of the frequent intervals, which is five seconds.
+  await delay(30_000);
   const after = await counters(system);
-  const runs = [(after.statements - before.statements) / seconds / 2];
+  const runs = [(after.statements - before.statements) / ((after.atMs - before.atMs) / 1_000) / 2];
   return [figureOf({ id: "cost.idle.statements", kind: "cost", unit: "per s, process", runs, target: { atMost: 5 } })];
 }
 
@@ -76,7 +76,8 @@ async function counters({ pool, postgresLog }: System): Promise<Counters> {
     `select (select (xact_commit + xact_rollback)::int from pg_stat_database where datname = current_database()) as transactions,
             (pg_current_wal_insert_lsn() - '0/0')::float8 / 1000 as "walKb"`,
   );
+  const atMs = performance.now();
   const log = await readFile(postgresLog, "utf8");
   const statements = log.match(/LOG: {2}(?:execute|statement)/g)?.length ?? 0;
-  return { ...rows[0]!, statements };
+  return { ...rows[0]!, statements, atMs };
 }

@@ -108,18 +108,27 @@ test("a scheduler tells the age of each duty, to probes, to Prometheus and to th
   expect(checks.filter(({ broken }) => broken.length > 0)).toEqual([]);
 });
 
-test("no duty of an idle scheduler is done without a pause", async () => {
+/** Turns of an idle scheduler's duties in a second, of all together: their intervals make it five. */
+const MOST_TURNS = 7;
+
+test("no duty of an idle scheduler is done without a pause, nor all together too often", async () => {
   const countsOf = (text: string): Map<string, number> =>
     new Map(
       [...text.matchAll(/^sluice_duty_runs_total\{duty="([^"]+)",outcome="done"\} (\d+)$/gm)].map(
         ([, duty, count]) => [duty!, Number(count)] as const,
       ),
     );
-  const counts = countsOf(await until(metrics, (text) => (countsOf(text).get("sweep") ?? 0) >= 4));
+  const turnsOf = (counts: Map<string, number>): number => counts.values().reduce((sum, count) => sum + count, 0);
+  const sweeps = (counts: Map<string, number>): number => counts.get("sweep") ?? 0;
+  const began = performance.now();
+  const first = countsOf(await metrics());
+  const counts = countsOf(await until(metrics, (text) => sweeps(countsOf(text)) >= sweeps(first) + 3));
   // Each pause of the sweep is two seconds; the shortest interval of any is one.
-  const often = [...counts].filter(([, count]) => count > 10 * counts.get("sweep")!);
+  const often = [...counts].filter(([, count]) => count > 10 * sweeps(counts));
   expect(counts.size).toBeGreaterThan(10);
   expect(often).toEqual([]);
+  const seconds = (performance.now() - began) / 1_000;
+  expect((turnsOf(counts) - turnsOf(first)) / seconds).toBeLessThan(MOST_TURNS);
 });
 
 test("a schedule that nobody looks at is an alarm, by the DAG's name", async () => {
