@@ -6,7 +6,7 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { plainEnv } from "#lib/env.ts";
 import { describePlugins, type Described } from "./describe.ts";
 
-const CLI = path.resolve(import.meta.dirname, "../../cli/main.ts");
+const CLI = path.resolve(import.meta.dirname, "../../cli/sluice.mjs");
 
 /** A schema of no library: plugins need none. */
 const SCHEMA = `{ "~standard": { version: 1, vendor: "own", validate: (value) =>
