@@ -42,8 +42,8 @@ export default defineConfig({
           include: named(".proc.test.ts"),
           exclude: never,
           globalSetup: ["lib/testing/postgres.global.ts"],
-          // Whole processes are started and killed here: one file at a time.
-          fileParallelism: false,
+          // Files wait most of the time, for processes that start and leases that end. What they start has folders, users
+          // and databases of its own.
           testTimeout: 300_000,
           hookTimeout: 300_000,
         },
