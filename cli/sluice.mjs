@@ -11,7 +11,8 @@ const here = path.dirname(fileURLToPath(import.meta.url));
 const [major, minor] = process.versions.node.split(".").map(Number);
 
 if (major > NEEDED[0] || (major === NEEDED[0] && minor >= NEEDED[1])) {
-  // Compiling is half of a command's time. Who may write there may write the program, too; where this user may not, each start compiles.
+  // Compiling takes two fifths of a command's time. Who may write there may write the program, too;
+  // where this user may not, each start compiles.
   module.enableCompileCache(path.join(here, "../node_modules/.cache/compiled"));
   const { main } = await import("./main.ts");
   await main(process.argv);

@@ -3,8 +3,8 @@ import type { Db } from "./pool.ts";
 import { HAS_AN_ACTION, HAS_NO_WORKER } from "./unadmit.ts";
 
 /**
- * Whether a sweep would find anything, in quarantine or not. Each part of it looks again and for itself: this is one statement
- * instead of one for each, while there is nothing.
+ * Whether a sweep would find anything, in quarantine or not. Each part of it looks again and for
+ * itself: this is one statement instead of one for each, while there is nothing.
  */
 export async function isAnythingLeft(db: Db, leaseMs: number): Promise<boolean> {
   const { rows } = await db.query<{ any: boolean }>({

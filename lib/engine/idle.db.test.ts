@@ -15,7 +15,10 @@ import { deleteExpired } from "./retention.ts";
 import { startAllQueuedRuns } from "./start-all-queued-runs.ts";
 import { sweep } from "./sweep.ts";
 
-/** What processes ask again and again while there is nothing to do. How often they ask is tested with whole processes. */
+/**
+ * What processes ask again and again while there is nothing to do. How often they ask is tested with
+ * whole processes.
+ */
 
 const database = testDatabase();
 const BELLS = [...lanesOf(["default"]).map(laneName), ownName("w")];

@@ -33,7 +33,10 @@ export async function deleteExpired(deps: EngineDeps): Promise<number | undefine
   return waitMs ?? undefined;
 }
 
-/** Drops the history of generations in which no run is left; deletes backfills that have none any more, and old days of small tables. */
+/**
+ * Drops the history of generations in which no run is left; deletes backfills that have none any
+ * more, and old days of small tables.
+ */
 export async function deleteLeftBehind(deps: EngineDeps): Promise<void> {
   await dropEmpty(deps);
   await deleteEmptyBackfills(deps.pool);

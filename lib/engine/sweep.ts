@@ -28,8 +28,8 @@ const SETTLE_BATCH = 100;
 const GIVE_BACK_TRIES = 30;
 
 /**
- * Repairs what processes that died have left, where there is anything. A look that fails keeps no part from being done; the first
- * error is thrown.
+ * Repairs what processes that died have left, where there is anything. A look that fails keeps no
+ * part from being done; the first error is thrown.
  */
 export async function sweep(deps: EngineDeps): Promise<void> {
   const errors: unknown[] = [];
@@ -39,8 +39,8 @@ export async function sweep(deps: EngineDeps): Promise<void> {
 }
 
 /**
- * Expired leases, attempts for workers that have gone, unsettled runs. A part that fails keeps no other from being done; the first
- * error is thrown.
+ * Expired leases, attempts for workers that have gone, unsettled runs. A part that fails keeps no
+ * other from being done; the first error is thrown.
  */
 export async function sweepAll(deps: EngineDeps): Promise<void> {
   const errors: unknown[] = [];

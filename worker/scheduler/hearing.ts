@@ -4,7 +4,10 @@ import type { Channel } from "#lib/db/notify.ts";
 import type { EngineDeps } from "#lib/engine/deps.ts";
 import type { Service } from "../lifecycle.ts";
 
-/** Wakes duties by what is announced, all on one connection. What is announced while that is away is lost: then all are woken. */
+/**
+ * Wakes duties by what is announced, all on one connection. What is announced while that is away is
+ * lost: then all are woken.
+ */
 export function hearingService(
   { log }: Pick<EngineDeps, "log">,
   url: string,
