@@ -20,12 +20,13 @@ import { isMigrated } from "./schema-state.ts";
 
 const database = testDatabase();
 
-/** The texts a CHECK constraint of this table and column allows. */
+/** The texts that a CHECK constraint of this column, or of its domain, allows. */
 async function allowed(table: string, column: string): Promise<string[]> {
   const { rows } = await database.pool.query<{ definition: string }>(
-    `select pg_get_constraintdef(oid) as definition from pg_constraint
-      where conrelid = ('sluice.' || $1)::regclass and contype = 'c'
-        and conkey = array[(select attnum from pg_attribute where attrelid = conrelid and attname = $2)]`,
+    `select pg_get_constraintdef(c.oid) as definition
+       from pg_attribute a
+       join pg_constraint c on c.contype = 'c' and (c.contypid = a.atttypid or c.conrelid = a.attrelid and c.conkey = array[a.attnum])
+      where a.attrelid = ('sluice.' || $1)::regclass and a.attname = $2`,
     [table, column],
   );
   return rows.flatMap(({ definition }) => [...definition.matchAll(/'([a-z_]+)'::text/g)].map((match) => match[1]!));
@@ -59,7 +60,9 @@ describe("CHECK constraints read the same state tables as the code", () => {
         where conrelid = ('sluice.' || $1)::regclass and conname = 'ended_iff_final'`,
       [table],
     );
-    const named = [...rows[0]!.definition.matchAll(/'([a-z_]+)'::text/g)].map((match) => match[1]!);
+    const { definition } = rows[0]!;
+    const list = /'\{([a-z_,]+)\}'/.exec(definition)?.[1];
+    const named = list?.split(",") ?? [...definition.matchAll(/'([a-z_]+)'::text/g)].map((match) => match[1]!);
     expect(named.toSorted()).toEqual([...finals].toSorted());
   });
 });
@@ -124,7 +127,9 @@ test("the Prisma schema and the migrated database agree: tables, columns, types,
   const { rows } = await database.pool.query<Column & { table: string }>(
     `select c.relname as table, a.attname as name, t.typname as type, not a.attnotnull as nullable
        from pg_class c join pg_attribute a on a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped
-       join pg_type t on t.oid = a.atttypid
+       join pg_type d on d.oid = a.atttypid
+       -- Of a domain its base.
+       join pg_type t on t.oid = case d.typtype when 'd' then d.typbasetype else d.oid end
       where c.relnamespace = 'sluice'::regnamespace and c.relkind in ('r', 'p') and not c.relispartition
         and c.relname <> '_prisma_migrations'`,
   );
