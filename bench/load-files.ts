@@ -46,6 +46,7 @@ await runStoppable(async () => {
     const queue = createJobQueue(pool, () => undefined);
     const deps = createEngineDeps({
       pool,
+      sessionUrl: server.url,
       queue,
       notifier: createNotifier(pool, queue.bells, () => undefined),
       logs: createLogStore(pool),

@@ -80,7 +80,12 @@ export async function startSystem(options: SystemOptions = {}): Promise<System> 
   const forget = whenSignalled(discard);
   try {
     const server = await starting;
-    const deps = engineDeps(server.url, "bench", createLogger({ level: "error", component: "bench" }), announceRequest);
+    const deps = engineDeps(
+      { databaseUrl: server.url },
+      { name: "bench", connections: 10 },
+      createLogger({ level: "error", component: "bench" }),
+      announceRequest,
+    );
     await install(deps.pool);
     await deps.queue.start();
     await options.fill?.(deps);

@@ -72,15 +72,13 @@ export type OpenDatabase = { pool: Pool; prisma: PrismaClient };
  */
 export async function withDatabase<T>(name: string, work: (database: OpenDatabase) => Promise<T>): Promise<T> {
   const url = await databaseOrExit();
-  const [{ createPool }, { createPrisma }, { isMigrated }] = await Promise.all([
+  const [{ createPool }, { createPrisma }] = await Promise.all([
     import("#lib/db/pool.ts"),
     import("#lib/db/prisma.ts"),
-    import("#lib/db/schema-state.ts"),
   ]);
   const pool = createPool({ url, max: 2, name });
   try {
-    const migrated = await isMigrated(pool).catch((error: unknown) => trouble(unreachable(url, error)));
-    if (!migrated) trouble(`The database ${placeOf(url)} holds no Sluice yet: run \`sluice migrate\` first`);
+    await holdsSluiceOrExit(pool, url);
     const prisma = createPrisma(pool);
     try {
       return await work({ pool, prisma });
@@ -90,6 +88,13 @@ export async function withDatabase<T>(name: string, work: (database: OpenDatabas
   } finally {
     await pool.end();
   }
+}
+
+/** Ends the process with a line that says why when the database cannot be reached or holds no Sluice. */
+export async function holdsSluiceOrExit(pool: Pool, url: string): Promise<void> {
+  const { isMigrated } = await import("#lib/db/schema-state.ts");
+  const migrated = await isMigrated(pool).catch((error: unknown) => trouble(unreachable(url, error)));
+  if (!migrated) trouble(`The database ${placeOf(url)} holds no Sluice yet: run \`sluice migrate\` first`);
 }
 
 function unreachable(url: string, error: unknown): string {

@@ -1,7 +1,7 @@
 import os from "node:os";
 import { AppError } from "#lib/domain/errors.ts";
 import type { EngineDeps } from "#lib/engine/deps.ts";
-import { databaseOrExit } from "./database.ts";
+import { databaseOrExit, holdsSluiceOrExit } from "./database.ts";
 import { EXIT, trouble } from "./exit.ts";
 
 /**
@@ -15,8 +15,14 @@ export async function withEngine<T>(name: string, work: (deps: EngineDeps, actor
     import("#lib/engine/lead-admission.ts"),
     import("#lib/obs/log.ts"),
   ]);
-  const deps = engineDeps(url, name, createLogger({ level: "warn", component: "cli" }), announceRequest);
+  const deps = engineDeps(
+    { databaseUrl: url },
+    { name, connections: 2 },
+    createLogger({ level: "warn", component: "cli" }),
+    announceRequest,
+  );
   try {
+    await holdsSluiceOrExit(deps.pool, url);
     await deps.queue.start();
     return await work(deps, `cli:${os.userInfo().username}`);
   } catch (error) {

@@ -15,7 +15,7 @@ export function migrateCommand(): Command {
         import("#lib/engine/install.ts"),
         import("#lib/auth/ensure-admin.ts"),
       ]);
-      const pool = createPool({ url: settings.databaseUrl, max: 2, name: "migrate" });
+      const pool = createPool({ url: settings.sessionUrl ?? settings.databaseUrl, max: 2, name: "migrate" });
       try {
         const applied = await install(pool);
         for (const name of applied) process.stdout.write(`Applied ${name}\n`);

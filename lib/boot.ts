@@ -3,6 +3,7 @@ import type { Logger } from "pino";
 import { listen } from "#lib/db/listen.ts";
 import { createNotifier } from "#lib/db/notify.ts";
 import { createPool } from "#lib/db/pool.ts";
+import { keepSessionSettings } from "#lib/db/session-settings.ts";
 import type { PrismaClient } from "#lib/db/prisma.ts";
 import { createLogStore } from "#lib/db/task-logs.ts";
 import { messageOf } from "#lib/domain/errors.ts";
@@ -14,25 +15,26 @@ import { createJobQueue } from "#lib/queue/job-queue.ts";
 
 /** Everything alive in a process is built here and handed down; importing any module does nothing. */
 
-/** Connections per process. With three processes on Postgres' default of 100 this leaves most for the user. */
-const POOL_SIZE = 10;
+/** Of the web process: requests of people and programs at once. */
+const WEB_CONNECTIONS = 10;
 
 /** Above the server's own limit for a statement, so it only counts when the server does not answer. */
 const QUERY_TIMEOUT_MS = 17_000;
 
-/** The engine on `url`. The caller starts `queue` before its first use and ends `pool` last. */
+/** The engine on a database. The caller starts `queue` before its first use and ends `pool` last. */
 export function engineDeps(
-  url: string,
-  name: string,
+  { databaseUrl: url, sessionUrl = url }: { databaseUrl: string; sessionUrl?: string | undefined },
+  { name, connections: max }: { name: string; connections: number },
   log: Logger,
   requestPass: (deps: EngineDeps) => Promise<unknown>,
 ): EngineDeps {
-  const pool = createPool({ url, max: POOL_SIZE, name, queryTimeoutMs: QUERY_TIMEOUT_MS });
+  const pool = createPool({ url, max, name, queryTimeoutMs: QUERY_TIMEOUT_MS });
   const onError = (error: unknown): void =>
     log.warn({ error: messageOf(error) }, "a database call in the background failed");
   const queue = createJobQueue(pool, onError);
   return createEngineDeps({
     pool,
+    sessionUrl,
     queue,
     notifier: createNotifier(pool, queue.bells, onError),
     logs: createLogStore(pool),
@@ -82,7 +84,13 @@ async function buildWebDeps(): Promise<WebDeps> {
     throw new Error("the web process needs DATABASE_URL, SLUICE_SESSION_SECRET and SLUICE_API_TOKEN");
   }
   const log = createLogger({ level: read.settings.logLevel, component: "web" });
-  const engine = engineDeps(databaseUrl, "web", log, announceRequest);
+  const engine = engineDeps(
+    { ...read.settings, databaseUrl },
+    { name: "web", connections: WEB_CONNECTIONS },
+    log,
+    announceRequest,
+  );
+  await keepSessionSettings(engine.pool);
   await engine.queue.start();
   // Here and not above: worker and scheduler load this module too and have no use for Prisma.
   const { createPrisma } = await import("#lib/db/prisma.ts");
@@ -90,7 +98,7 @@ async function buildWebDeps(): Promise<WebDeps> {
     settings: { ...read.settings, sessionSecret },
     engine,
     prisma: createPrisma(engine.pool),
-    changes: runChanges(databaseUrl, log),
+    changes: runChanges(engine.sessionUrl, log),
     apiTokenHash: createHash("sha256").update(apiToken).digest(),
     log,
   };

@@ -19,6 +19,12 @@ export const SETTING_HELP: Record<SettingName, Help> = {
     about: "the database",
     secret: true,
   },
+  DATABASE_SESSION_URL: {
+    allowed: "a postgres:// or postgresql:// address",
+    fallback: "DATABASE_URL",
+    about: "the same database without a pooler in transaction mode between, for LISTEN and locks of sessions",
+    secret: true,
+  },
   SLUICE_HOME: { allowed: "a folder", fallback: ".sluice", about: "data folder: secrets and the embedded database" },
   SLUICE_DAGS_DIR: { allowed: "a folder", fallback: "dags", about: "where DAG files are read from" },
   SLUICE_PLUGINS: {

@@ -25,6 +25,8 @@ export type Settings = {
   /** Where people and programs reach the web process, without a slash at the end. */
   url: string;
   databaseUrl: string | undefined;
+  /** Of the same database, for what needs a session of its own: without a pooler between. */
+  sessionUrl: string | undefined;
   /** Absolute: children run in other folders. */
   home: string;
   /** Absolute, for the same reason. */
@@ -122,6 +124,7 @@ const schema = z.object({
     .optional(),
   SLUICE_URL: urlWith("http:", "https:").optional(),
   DATABASE_URL: urlWith("postgres:", "postgresql:").optional(),
+  DATABASE_SESSION_URL: urlWith("postgres:", "postgresql:").optional(),
   SLUICE_HOME: z.string().optional(),
   SLUICE_DAGS_DIR: z.string().optional(),
   SLUICE_PLUGINS: z
@@ -207,6 +210,7 @@ function toSettings(env: z.infer<typeof schema>): Settings {
     host: env.HOST ?? "127.0.0.1",
     url: (env.SLUICE_URL ?? `http://localhost:${port}`).replace(/\/+$/, ""),
     databaseUrl: env.DATABASE_URL,
+    sessionUrl: env.DATABASE_SESSION_URL ?? env.DATABASE_URL,
     // Unmarked, the bundler takes these for files of the web build and traces the whole folder into it.
     home: path.resolve(/*turbopackIgnore: true*/ env.SLUICE_HOME ?? ".sluice"),
     dagsDir: path.resolve(/*turbopackIgnore: true*/ env.SLUICE_DAGS_DIR ?? "dags"),
@@ -301,6 +305,7 @@ function toEnv(settings: Settings): Record<string, string> {
     ["HOST", settings.host],
     ["SLUICE_URL", settings.url],
     ["DATABASE_URL", settings.databaseUrl],
+    ["DATABASE_SESSION_URL", settings.sessionUrl],
     ["SLUICE_HOME", settings.home],
     ["SLUICE_DAGS_DIR", settings.dagsDir],
     ["SLUICE_PLUGINS", settings.plugins.join(",") || undefined],

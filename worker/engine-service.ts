@@ -1,4 +1,5 @@
 import { requireProtocol } from "#lib/db/protocol.ts";
+import { keepSessionSettings } from "#lib/db/session-settings.ts";
 import type { EngineDeps } from "#lib/engine/deps.ts";
 import type { Service } from "./lifecycle.ts";
 
@@ -8,6 +9,7 @@ export function engineService(deps: EngineDeps): Service {
     name: "engine",
     async start() {
       await requireProtocol(deps.pool);
+      await keepSessionSettings(deps.pool);
       await deps.queue.start();
     },
     async stop() {

@@ -32,9 +32,9 @@ const DROP_LOCK = 0x64726f70;
  * partition is detached concurrently first. Where a transaction that is not about to end would be waited for, nothing is begun and
  * the transaction is named. What an earlier call has left half-done is completed.
  */
-export async function dropHistory(pool: pg.Pool, generation: Generation, limits = LIMITS): Promise<Drop> {
+export async function dropHistory(url: string, generation: Generation, limits = LIMITS): Promise<Drop> {
   const client = new pg.Client({
-    connectionString: pool.options.connectionString,
+    connectionString: url,
     application_name: "sluice-drop-history",
     connectionTimeoutMillis: 5_000,
     keepAlive: true,

@@ -8,16 +8,9 @@ export type Db = Pick<pg.Pool, "query"> | Pick<pg.PoolClient, "query">;
 export type Tx = pg.PoolClient;
 
 /**
- * Named statements keep the plan they were first given, and a new installation's tables are all small: a sequential
- * scan chosen then would still be there when they hold millions of rows. Every hot statement has an index to use. None
- * is planned anew for the values it is given: that takes as long as running it.
- */
-const PLANNING = "-c enable_seqscan=off -c jit=off -c plan_cache_mode=force_generic_plan";
-
-/**
- * A connection pool on `url`. No statement may wait for ever, neither for a lock nor for a client that has
- * forgotten its transaction: limits are set at connect. `queryTimeoutMs` is our own limit on top, for a server that
- * no longer answers at all.
+ * A connection pool on `url`. How long a statement may take, and how it is planned, are settings of the role: see
+ * session-settings.ts. `queryTimeoutMs` is our own limit on top, for a server that does not respond at all. With
+ * `prepared_statements=false` in the address no statement has a name: for poolers that keep none.
  */
 export function createPool(options: { url: string; max: number; name: string; queryTimeoutMs?: number }): pg.Pool {
   const pool = new pg.Pool({
@@ -27,10 +20,6 @@ export function createPool(options: { url: string; max: number; name: string; qu
     connectionTimeoutMillis: 5_000,
     idleTimeoutMillis: 30_000,
     keepAlive: true,
-    lock_timeout: 2_000,
-    statement_timeout: 15_000,
-    idle_in_transaction_session_timeout: 10_000,
-    options: PLANNING,
     // A statement is sent while the one before it is still under way: `begin` and what needs no answer cost no round trip.
     pipeline: true,
     ...(options.queryTimeoutMs === undefined ? {} : { query_timeout: options.queryTimeoutMs }),
@@ -39,7 +28,22 @@ export function createPool(options: { url: string; max: number; name: string; qu
   pool.on("error", () => undefined);
   // The same for one that is checked out: its query fails, and that is what its user handles.
   pool.on("connect", (client) => void client.on("error", () => undefined));
+  if (URL.parse(options.url)?.searchParams.get("prepared_statements") === "false") {
+    pool.on("connect", (client) => forgetNames(client));
+  }
   return pool;
+}
+
+/** Sends this client's statements without their names. */
+function forgetNames(client: pg.PoolClient): void {
+  const query = client.query.bind(client) as (...args: unknown[]) => unknown;
+  const nameless = (statement: unknown, ...rest: unknown[]): unknown =>
+    query(isNamed(statement) ? { ...statement, name: undefined } : statement, ...rest);
+  Object.assign(client, { query: nameless });
+}
+
+function isNamed(statement: unknown): statement is { name: string } {
+  return typeof statement === "object" && statement !== null && "name" in statement;
 }
 
 /** Fails when the database does not answer. */

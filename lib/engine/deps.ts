@@ -12,6 +12,8 @@ import type { RunTemplate } from "./run-template.ts";
 /** What a process brings for the engine to work with. */
 export type EngineParts = {
   pool: pg.Pool;
+  /** Address of the database for what needs a session of its own. */
+  sessionUrl: string;
   queue: JobQueue;
   notifier: Notifier;
   logs: LogStore;

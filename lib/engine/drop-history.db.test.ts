@@ -100,7 +100,7 @@ describe("a generation's history is dropped", () => {
     expect(await runExists(deps, runId)).toBe(false);
     expect(await runExists(deps, another)).toBe(true);
     expect(await partitionsOf(deps, generation)).toEqual([]);
-    expect(await dropHistory(deps.pool, generation)).toEqual({ outcome: "dropped" });
+    expect(await dropHistory(database.url, generation)).toEqual({ outcome: "dropped" });
   });
 });
 
@@ -144,12 +144,12 @@ describe("what keeps history", () => {
       await tx.query("select count(*) from sluice.event");
       return (await tx.query<{ pid: number }>("select pg_backend_pid() as pid")).rows[0]!.pid;
     });
-    const drop = await dropHistory(pool, generation, limits);
+    const drop = await dropHistory(database.url, generation, limits);
     expect(drop).toMatchObject({ outcome: "blocked", by: [{ pid: reader.result, application: "sluice-test" }] });
     expect(await partitionsOf(deps, generation)).toEqual(Object.keys(HISTORY_TABLES).toSorted());
     expect((await pool.query("select from pg_inherits where inhdetachpending")).rowCount).toBe(0);
     await reader.commit();
-    expect(await dropHistory(pool, generation, limits)).toEqual({ outcome: "dropped" });
+    expect(await dropHistory(database.url, generation, limits)).toEqual({ outcome: "dropped" });
     expect(await partitionsOf(deps, generation)).toEqual([]);
   });
 
@@ -164,13 +164,16 @@ describe("what keeps history", () => {
     });
     const by = [{ pid: reader.result }];
     // Young enough to be waited for, and not gone at the limit: the detach is left half-done.
-    expect(await dropHistory(pool, generation, { ...limits, youngS: 60 })).toMatchObject({ outcome: "blocked", by });
+    expect(await dropHistory(database.url, generation, { ...limits, youngS: 60 })).toMatchObject({
+      outcome: "blocked",
+      by,
+    });
     expect((await pool.query("select from pg_inherits where inhdetachpending")).rowCount).toBe(1);
     await openGeneration(pool, 30);
     await ended(deps, "beside");
-    expect(await dropHistory(pool, generation, limits)).toMatchObject({ outcome: "blocked", by });
+    expect(await dropHistory(database.url, generation, limits)).toMatchObject({ outcome: "blocked", by });
     await reader.commit();
-    expect(await dropHistory(pool, generation, { ...limits, youngS: 60 })).toEqual({ outcome: "dropped" });
+    expect(await dropHistory(database.url, generation, { ...limits, youngS: 60 })).toEqual({ outcome: "dropped" });
     expect(await partitionsOf(deps, generation)).toEqual([]);
   });
 
@@ -184,9 +187,12 @@ describe("what keeps history", () => {
       return (await tx.query<{ pid: number }>("select pg_backend_pid() as pid")).rows[0]!.pid;
     });
     const by = [{ pid: dump.result }];
-    expect(await dropHistory(pool, generation, limits)).toMatchObject({ outcome: "blocked", by });
-    expect(await dropHistory(pool, generation, { ...limits, youngS: 60 })).toMatchObject({ outcome: "blocked", by });
+    expect(await dropHistory(database.url, generation, limits)).toMatchObject({ outcome: "blocked", by });
+    expect(await dropHistory(database.url, generation, { ...limits, youngS: 60 })).toMatchObject({
+      outcome: "blocked",
+      by,
+    });
     await dump.commit();
-    expect(await dropHistory(pool, generation, limits)).toEqual({ outcome: "dropped" });
+    expect(await dropHistory(database.url, generation, limits)).toEqual({ outcome: "dropped" });
   });
 });

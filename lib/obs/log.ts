@@ -9,6 +9,7 @@ const SECRET_KEYS = [
   "authorization",
   "cookie",
   "databaseUrl",
+  "sessionUrl",
   "apiToken",
   "sessionSecret",
   "adminPassword",

@@ -5,6 +5,7 @@ import { afterAll, beforeAll, inject } from "vitest";
 import { createNotifier } from "#lib/db/notify.ts";
 import { createLogStore } from "#lib/db/task-logs.ts";
 import { createPool } from "#lib/db/pool.ts";
+import { keepSessionSettings } from "#lib/db/session-settings.ts";
 import { admit } from "#lib/engine/admit.ts";
 import { createEngineDeps, type EngineDeps } from "#lib/engine/deps.ts";
 import { createJobQueue } from "#lib/queue/job-queue.ts";
@@ -22,6 +23,8 @@ export function testDatabase(): TestDatabase {
     const url = new URL(templateUrl);
     url.pathname = `/${name}`;
     const pool = createPool({ url: url.href, max: 8, name: "test" });
+    // Settings of a role in a database are not cloned with it.
+    await keepSessionSettings(pool);
     const fail = (error: unknown): never => {
       throw error;
     };
@@ -29,6 +32,7 @@ export function testDatabase(): TestDatabase {
     await queue.start();
     const deps = createEngineDeps({
       pool,
+      sessionUrl: url.href,
       queue,
       notifier: createNotifier(pool, queue.bells, fail),
       logs: createLogStore(pool),

@@ -9,8 +9,7 @@ import type { Service } from "../lifecycle.ts";
  * lost: then all are woken.
  */
 export function hearingService(
-  { log }: Pick<EngineDeps, "log">,
-  url: string,
+  { log, sessionUrl: url }: Pick<EngineDeps, "log" | "sessionUrl">,
   wakes: Partial<Record<Channel, () => void>>,
 ): Service {
   let listener: Listener | undefined;

@@ -35,6 +35,9 @@ import { hearingService } from "./hearing.ts";
 import { presenceService } from "./presence.ts";
 import { guardedSweep } from "./sweep-guard.ts";
 
+/** Duties that may be under way at once; the others wait a moment. */
+const CONNECTIONS = 6;
+
 const LOAD_EVERY_MS = 1_000;
 const ACTIONS_EVERY_MS = 1_000;
 const RUNS_EVERY_MS = 2_000;
@@ -62,7 +65,7 @@ export async function runScheduler(
   const log = createLogger({ level: settings.logLevel, component: "scheduler" });
   const build = async (): Promise<{ services: Service[] }> => {
     const lead = createAdmissionLead(randomUUID());
-    const deps = engineDeps(settings.databaseUrl, "scheduler", log, lead.request);
+    const deps = engineDeps(settings, { name: "scheduler", connections: CONNECTIONS }, log, lead.request);
     const duties = createDuties();
     const metrics = createDutyMetrics(duties.report);
     let quarantined: Record<string, number> = {};
@@ -82,7 +85,7 @@ export async function runScheduler(
         duty("overdue schedules", OVERDUE_EVERY_MS, () => checkSchedulesOnTime(deps)),
         duty("load", LOAD_EVERY_MS, () => loader.pass()),
         admission,
-        hearingService(deps, settings.databaseUrl, { sluice_schedules: firing.wake, sluice_admission: admission.wake }),
+        hearingService(deps, { sluice_schedules: firing.wake, sluice_admission: admission.wake }),
         duty("runs", RUNS_EVERY_MS, () => startAllQueuedRuns(deps)),
         duty("backfills", BACKFILLS_EVERY_MS, () => tendBackfills(deps)),
         duty("callbacks", CALLBACKS_EVERY_MS, () => dispatchCallbacks(deps)),

@@ -69,9 +69,19 @@ async function startAll(run: Run): Promise<void> {
   run.undo.push(() => database.stop(POSTGRES_GRACE_MS));
   run.signal.throwIfAborted();
   const settings = { ...run.settings, databaseUrl: database.url, adminPassword: undefined };
-  const { generatedPassword } = await prepareData(database.url, run.settings.adminPassword, run.console.say);
+  const { generatedPassword } = await prepareData(
+    settings.sessionUrl ?? database.url,
+    run.settings.adminPassword,
+    run.console.say,
+  );
   run.signal.throwIfAborted();
-  const bare = { ...settings, databaseUrl: undefined, apiToken: undefined, sessionSecret: undefined };
+  const bare = {
+    ...settings,
+    databaseUrl: undefined,
+    sessionUrl: undefined,
+    apiToken: undefined,
+    sessionSecret: undefined,
+  };
   await ensureWebBuild({ env: childEnv(bare), signal: run.signal, say: run.console.say });
   run.signal.throwIfAborted();
   await startChildren(run, home, settings);

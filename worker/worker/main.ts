@@ -39,6 +39,12 @@ type RunningSettings = Settings & { databaseUrl: string; workerName: string; isA
  */
 const GRACE_MS = { supervised: 2_500, alone: 30_000 };
 
+/**
+ * Beside that of the thread that renews leases and the one that hears of work: a hundred workers are
+ * then four hundred sessions. Ends, claims and logs are batches, of which one of a kind is under way.
+ */
+const CONNECTIONS = 2;
+
 const MIB = 1024 * 1024;
 
 /** Repetitions are due at times that nobody announces. */
@@ -50,7 +56,7 @@ export async function runWorker(given: Settings & { databaseUrl: string }, execu
   const settings = { ...given, isAnonymous, workerName: given.workerName ?? anonymousName() };
   const log = createLogger({ level: settings.logLevel, component: "worker" });
   const build = async (): Promise<{ services: Service[] }> => {
-    const deps = engineDeps(settings.databaseUrl, "worker", log, announceRequest);
+    const deps = engineDeps(settings, { name: "worker", connections: CONNECTIONS }, log, announceRequest);
     const duties = createDuties();
     const metrics = createDutyMetrics(duties.report);
     const worker = workerService(settings, executors, deps, duties, createLostOutputCounter(metrics.registry));
@@ -136,7 +142,7 @@ function workerService(
         },
       });
       const listener = listen({
-        url: settings.databaseUrl,
+        url: deps.sessionUrl,
         hears: {
           sluice_tasks: (value) => {
             loop.wake(value);
