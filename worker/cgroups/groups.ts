@@ -10,17 +10,17 @@ export type GroupEnd = { usage: Usage; outOfMemory: boolean };
 export type AttemptGroup = {
   /** Files that a process writes itself into to join. */
   procs: readonly string[];
-  /** Kills all that is in it, and lets nothing more start. */
+  /** Kills all that is in it, and lets nothing more start. Does nothing after `close`. */
   kill(): void;
-  /** Kills what is left, waits until it is gone, and removes the group. */
+  /** Kills what is left, waits until it is gone, and gives the group up. */
   close(): Promise<GroupEnd>;
 };
 
 export type Cgroups = {
   /** Why processes have no limits here; absent where they have. */
   none?: string;
-  open(name: string, limits: GroupLimits): AttemptGroup;
-  /** Kills and removes the groups that a worker of the same name left behind; answers how many. */
+  open(limits: GroupLimits): AttemptGroup;
+  /** Kills and removes the groups that a worker of the same name left behind; answers in how many something ran. */
   sweep(): Promise<number>;
   /** Removes the worker's own group. */
   remove(): void;
@@ -33,6 +33,11 @@ export type Hierarchy = {
   kill(name: string): void;
   isEmpty(name: string): boolean;
   read(name: string): GroupEnd;
+  /**
+   * Makes an ended group as if it were new, with the limits it has. False when there is anything in it, or when
+   * something of what ran in it would be seen or counted in the next.
+   */
+  renew(name: string): boolean;
   /** Throws while there is a process in it. */
   removeGroup(name: string): void;
   names(): string[];

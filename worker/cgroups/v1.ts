@@ -9,6 +9,8 @@ const MIB = 1024 * 1024;
 const PERIOD_US = 100_000;
 /** The kernel takes no less. */
 const MIN_QUOTA_US = 1_000;
+/** An empty group counts some hundred KiB: each processor takes memory in advance. */
+const MAX_LEFT_BYTES = MIB;
 
 /** Version 1: a tree for each controller, and a group in each of them. Throws where they cannot be written. */
 export function openV1(worker: string, files: CgroupFiles, places: CgroupPlaces): Hierarchy {
@@ -40,6 +42,15 @@ export function openV1(worker: string, files: CgroupFiles, places: CgroupPlaces)
       },
       outOfMemory: (valueOf(files.read(of("memory", name, "memory.oom_control")), "oom_kill") ?? 0) > 0,
     }),
+    renew(name) {
+      // The list of each tree: a task that is root might have left one of them.
+      if (trees.some((home) => pidsOf(files, path.join(home, name)).length > 0)) return false;
+      // Files in memory, and what the kernel keeps for the group, would be taken from the next one's limit.
+      if (Number(files.read(of("memory", name, "memory.usage_in_bytes"))) > MAX_LEFT_BYTES) return false;
+      files.write(of("memory", name, "memory.max_usage_in_bytes"), "0");
+      files.write(of("cpuacct", name, "cpuacct.usage"), "0");
+      return true;
+    },
     removeGroup(name) {
       for (const home of trees) if (files.exists(path.join(home, name))) files.remove(path.join(home, name));
     },

@@ -1,6 +1,6 @@
 import path from "node:path";
 import { beforeEach, describe, expect, test } from "vitest";
-import type { Cgroups } from "./groups.ts";
+import type { AttemptGroup, Cgroups } from "./groups.ts";
 import { openCgroups } from "./open.ts";
 import type { CgroupFiles } from "./files.ts";
 
@@ -63,7 +63,8 @@ function fakeTree(options: { hasKill: boolean; busy: boolean }): {
 describe("control groups of version 2", () => {
   let tree: ReturnType<typeof fakeTree>;
   let cgroups: Cgroups;
-  const text = (name: string): string | undefined => tree.texts.get(path.join(HOME, name));
+  const text = (folder: string, name: string): string | undefined => tree.texts.get(path.join(folder, name));
+  const folderOf = (group: AttemptGroup): string => path.dirname(group.procs[0]!);
 
   beforeEach(() => {
     tree = fakeTree({ hasKill: true, busy: false });
@@ -98,39 +99,42 @@ describe("control groups of version 2", () => {
   });
 
   test("limit memory, processors and processes of an attempt", () => {
-    const group = cgroups.open("a-1", LIMITS);
-    expect(group.procs).toEqual([`${HOME}/a-1/cgroup.procs`]);
+    const folder = folderOf(cgroups.open(LIMITS));
+    expect(path.dirname(folder)).toBe(HOME);
     expect(
-      ["memory.max", "memory.swap.max", "memory.oom.group", "cpu.max", "pids.max"].map((name) => text(`a-1/${name}`)),
+      ["memory.max", "memory.swap.max", "memory.oom.group", "cpu.max", "pids.max"].map((name) => text(folder, name)),
     ).toEqual(["536870912", "0", "1", "150000 100000", "100"]);
-    cgroups.open("a-2", { memory: 0, cpu: 0, pids: 0 });
-    expect(text("a-2/memory.max")).toBe("");
+    expect(text(folderOf(cgroups.open({ memory: 0, cpu: 0, pids: 0 })), "memory.max")).toBe("");
   });
 
   test("tell what was used, and that the system killed for want of memory", async () => {
-    const group = cgroups.open("a-1", LIMITS);
-    tree.texts.set(`${HOME}/a-1/memory.events`, "oom 3\noom_kill 2\noom_group_kill 1\n");
+    const group = cgroups.open(LIMITS);
+    const folder = folderOf(group);
+    tree.texts.set(`${folder}/memory.events`, "oom 3\noom_kill 2\noom_group_kill 1\n");
     expect(await group.close()).toEqual({ usage: { peakMemoryBytes: 1_048_576, cpuMs: 1_235 }, outOfMemory: true });
-    expect(tree.files.exists(`${HOME}/a-1`)).toBe(false);
+    expect(tree.files.exists(folder)).toBe(false);
   });
 
   test("are killed as a whole, or one by one on an older kernel", () => {
     for (const hasKill of [true, false]) {
       tree = fakeTree({ hasKill, busy: false });
       cgroups = openCgroups("w-1", tree.files, () => PLACES);
-      const group = cgroups.open("a-1", LIMITS);
+      const group = cgroups.open(LIMITS);
+      const folder = folderOf(group);
       group.kill();
       expect(tree.killed).toEqual([]);
-      tree.texts.set(`${HOME}/a-1/cgroup.events`, "populated 1\n");
-      tree.texts.set(`${HOME}/a-1/cgroup.procs`, "7\n8\n");
+      tree.texts.set(`${folder}/cgroup.events`, "populated 1\n");
+      tree.texts.set(`${folder}/cgroup.procs`, "7\n8\n");
       group.kill();
-      expect([tree.killed, text("a-1/cgroup.kill")]).toEqual(hasKill ? [[], "1"] : [[7, 8], undefined]);
+      expect([tree.killed, text(folder, "cgroup.kill")]).toEqual(hasKill ? [[], "1"] : [[7, 8], undefined]);
     }
   });
 
   test("of an earlier worker of the same name are removed", async () => {
-    cgroups.open("a-1", LIMITS);
-    expect(await cgroups.sweep()).toBe(1);
+    cgroups.open(LIMITS);
+    expect(tree.files.folders(HOME)).toHaveLength(1);
+    // Nothing ran in it, so nothing is told of it.
+    expect(await cgroups.sweep()).toBe(0);
     expect(tree.files.folders(HOME)).toEqual([]);
   });
 

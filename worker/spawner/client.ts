@@ -1,4 +1,3 @@
-import path from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import type { Exit, SpawnRequest } from "#lib/executors/executor.ts";
 import type { Log } from "#lib/domain/log.ts";
@@ -105,7 +104,7 @@ export function createSpawner(options: SpawnerOptions): Spawner {
         // One that has died is there again in a moment, and what never began must not fail for it.
         if (child === undefined) await soon(there.promise, signal);
         user = users.take();
-        group = cgroups.open(path.basename(request.folder), limits);
+        group = cgroups.open(limits);
         const started = startProcess({ id, request, signal, onData, user, group, memory: limits.memory, send });
         running.set(id, started);
         return await started.exit;

@@ -137,8 +137,8 @@ describe.each<SpawnerProgram>(["perl", "node"])("a hostile task, started in %s,"
   });
 
   test.runIf(isRoot && limited)("cannot leave its control group or change its limits", async () => {
-    const procs = cgroups.open("elsewhere", { memory: 0, cpu: 0, pids: 0 });
-    const command = `${ONLY_OTHERS} for f in ${procs.procs.join(" ")}; do echo $$ > $f; done; for f in $(find /sys/fs/cgroup -path "*p-${processes + 1}*" -name "*max*" -o -path "*p-${processes + 1}*" -name "*limit*"); do echo 1 > $f; done; true`;
+    const procs = cgroups.open({ memory: 0, cpu: 0, pids: 0 });
+    const command = `${ONLY_OTHERS} for f in ${procs.procs.join(" ")}; do echo $$ > $f; done; for f in $(find /sys/fs/cgroup -path "*/hostile-${program}-${process.pid}/*" -name "*max*" -o -path "*/hostile-${program}-${process.pid}/*" -name "*limit*"); do echo 1 > $f; done; true`;
     const exit = await run(command, { onText: () => undefined });
     expect(exit.text.match(/Permission denied/g)!.length).toBeGreaterThan(procs.procs.length);
     await procs.close();

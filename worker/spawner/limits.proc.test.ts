@@ -59,6 +59,26 @@ describe.runIf(probe.none === undefined)("limits", () => {
     expect(small.usage!.cpuMs).toBeLessThan(100);
   });
 
+  test("a control group that is used again knows nothing of the attempt before", async () => {
+    const groupOf = "grep pids: /proc/self/cgroup";
+    const limits = { cpu: 0, memory: 100 };
+    const large = await run(`${groupOf}; ${ALLOCATE.replace("200000000", "20000000")}; true`, limits);
+    const small = await run(groupOf, limits);
+    expect(small.usage!.peakMemoryBytes).toBeLessThan(large.usage!.peakMemoryBytes! / 2);
+    expect(small.usage!.cpuMs).toBeLessThan(large.usage!.cpuMs! + 1);
+    const others = await run(groupOf, { cpu: 0, memory: 101 });
+    expect(others.text).not.toBe(small.text);
+  });
+
+  test("files in memory that an attempt leaves are not charged to another", async () => {
+    const kept = `/dev/shm/sluice-test-${process.pid}`;
+    const limits = { cpu: 0, memory: 48 };
+    expect((await run(`head -c 36000000 /dev/zero > ${kept}`, limits)).code).toBe(0);
+    const next = await run(ALLOCATE.replace("200000000", "6000000"), limits);
+    await rm(kept);
+    expect(next).toMatchObject({ code: 0, text: "6000000\n" });
+  });
+
   test("processors: half of one is half of one", async () => {
     const { usage } = await run("timeout 1 bash -c 'while :; do :; done'; true", { cpu: 500, memory: 0 });
     expect(usage!.cpuMs).toBeLessThan(800);

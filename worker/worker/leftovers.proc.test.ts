@@ -52,7 +52,7 @@ const name = `leftovers-${process.pid}`;
 const cgroups = openCgroups(name);
 
 test.runIf(cgroups.none === undefined)("a control group that was left is ended with all that is in it", async () => {
-  const group = cgroups.open("a-1", { memory: 0, cpu: 0, pids: 0 });
+  const group = cgroups.open({ memory: 0, cpu: 0, pids: 0 });
   const join = group.procs.map((procs) => `echo $$ > ${procs};`).join(" ");
   const pid = await leave(path.join(folder, "elsewhere"), { first: join });
   await endLeftovers(openCgroups(name), path.join(folder, name), log);
