@@ -7,13 +7,17 @@ use POSIX ();
 our (%removals, %tasks);
 my $PLAIN_FOLDER = 64;
 
-# Nobody else can enter the folder before the last line, so no name in it is anybody's link.
+# Nobody else can enter the folder before the last line, so no name in it is anybody's link. Most tasks have no inputs,
+# and files of one text are one file with several names: making and removing files is most of what the folder costs.
 sub make_folder {
     my ($task, @files) = @_;
     # What is there already is not this task's, and not to be removed with it.
     mkdir $task->{folder}, 0700 or return trouble('mkdir ' . delete $task->{folder});
+    my %made;
     while (my ($name, $text) = splice @files, 0, 2) {
         my $path = "$task->{folder}/$name";
+        next if defined $made{$text} && link $made{$text}, $path;
+        $made{$text} = $path;
         sysopen my $file, $path, O_WRONLY | O_CREAT | O_EXCL, 0600 or return trouble("open $path");
         for (my $at = 0; $at < length $text;) {
             $at += syswrite($file, $text, length($text) - $at, $at) // return trouble("write $path");

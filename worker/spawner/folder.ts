@@ -1,5 +1,15 @@
 import { spawn } from "node:child_process";
-import { chownSync, closeSync, constants, fchownSync, fstatSync, lstatSync, mkdirSync, openSync } from "node:fs";
+import {
+  chownSync,
+  closeSync,
+  constants,
+  fchownSync,
+  fstatSync,
+  linkSync,
+  lstatSync,
+  mkdirSync,
+  openSync,
+} from "node:fs";
 import { readdirSync, readSync, rmdirSync, statSync, unlinkSync, writeFileSync } from "node:fs";
 import path from "node:path";
 import type { CollectedFile, ProcessUser } from "./protocol.ts";
@@ -17,8 +27,12 @@ export function makeFolder(
   mkdirSync(folder, { mode: 0o700 });
   onMade();
   // Nobody else can enter the folder before the last line, so no name in it is anybody's link.
+  const made = new Map<string, string>();
   for (const [name, text] of Object.entries(files)) {
-    const file = openSync(path.join(folder, name), "wx", 0o600);
+    const own = path.join(folder, name);
+    if (linked(made.get(text), own)) continue;
+    made.set(text, own);
+    const file = openSync(own, "wx", 0o600);
     try {
       writeFileSync(file, text);
       if (user) fchownSync(file, user.uid, user.gid);
@@ -27,6 +41,17 @@ export function makeFolder(
     }
   }
   if (user) chownSync(folder, user.uid, user.gid);
+}
+
+/** Files of one text are one file with several names, where the file system has such. */
+function linked(same: string | undefined, name: string): boolean {
+  if (same === undefined) return false;
+  try {
+    linkSync(same, name);
+    return true;
+  } catch {
+    return false;
+  }
 }
 
 /** Where the process runs: a folder below its own is made, as its user's; any other must be there. */

@@ -85,6 +85,14 @@ describe.each<SpawnerProgram>(["perl", "node"])("the spawner in %s", (program) =
     await expect.poll(() => readdir(folder)).toEqual([]);
   });
 
+  test("files of one text are one file in the folder, of which each name can be taken away", async () => {
+    const files = { a: "{}", b: "{}", c: "{1}", d: "{}" };
+    const { text } = await run("stat -c '%n %h %a' *; rm a; echo new > e; mv e d; cat b c d", undefined, undefined, {
+      files,
+    });
+    expect(text).toBe("a 3 600\nb 3 600\nc 1 600\nd 3 600\n{}{1}new\n");
+  });
+
   test("runs the process in another folder, which is made when it lies in the process's own", async () => {
     const at = async (cwd: string): Promise<unknown> => {
       const { text, error } = await run("pwd; stat -c %u .", undefined, undefined, { cwd });
