@@ -22,6 +22,7 @@ RUN npm ci --omit=dev --omit=optional --ignore-scripts --no-audit --no-fund && n
 
 FROM base AS runtime
 ENV NODE_ENV=production HOST=0.0.0.0 PORT=8080 SLUICE_HEALTH_PORT=8081 SLUICE_DAGS_DIR=/srv/sluice/dags SLUICE_HOME=/var/lib/sluice
+ENV NODE_COMPILE_CACHE=/var/lib/sluice/compile-cache
 # Tasks run with bash, which the base image has. Start it with an init (`docker run --init`): tasks leave orphans behind.
 RUN groupadd --system --gid 10001 sluice \
   && useradd --system --uid 10001 --gid sluice --home-dir /var/lib/sluice --create-home --shell /usr/sbin/nologin sluice

@@ -14,6 +14,7 @@ import { cancelRun } from "#lib/engine/run-actions.ts";
 import { startRun } from "#lib/engine/start-run.ts";
 import { plainEnv } from "#lib/env.ts";
 import { createLogger } from "#lib/obs/log.ts";
+import { heapBounds } from "#worker/standalone/heap-bounds.ts";
 import { whenSignalled } from "./stopping.ts";
 
 const CLI = new URL("../cli/sluice.mjs", import.meta.url);
@@ -138,6 +139,7 @@ function forkProcess(
   env: Record<string, string> = {},
 ): ChildProcess {
   return fork(CLI, [kind], {
+    execArgv: heapBounds(env.NODE_OPTIONS),
     env: {
       ...plainEnv(),
       DATABASE_URL: server.url,

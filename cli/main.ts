@@ -5,24 +5,7 @@ import path from "node:path";
 import { fileURLToPath } from "node:url";
 import { Command } from "commander";
 import { z } from "zod";
-import { backfillCommand } from "./backfill.ts";
-import { cronCommand } from "./cron.ts";
-import { dagsCommand } from "./dags.ts";
 import { environmentHelp } from "./environment-help.ts";
-import { dbCommand } from "./db.ts";
-import { migrateCommand } from "./migrate.ts";
-import { deadLettersCommand } from "./dead-letters.ts";
-import { doctorCommand } from "./doctor.ts";
-import { limitsCommand } from "./limits.ts";
-import { poolsCommand } from "./pools.ts";
-import { quarantineCommand } from "./quarantine.ts";
-import { runsCommand } from "./runs.ts";
-import { schedulesCommand } from "./schedules.ts";
-import { schedulerCommand } from "./scheduler.ts";
-import { startCommand } from "./start.ts";
-import { tasksCommand } from "./tasks.ts";
-import { webCommand } from "./web.ts";
-import { workerCommand } from "./worker.ts";
 
 const EXAMPLES = `
 Examples:
@@ -32,25 +15,26 @@ Examples:
   $ sluice worker --queue gpu --concurrency 4 one more worker, for the queue gpu
 `;
 
-const COMMANDS = [
-  startCommand,
-  webCommand,
-  schedulerCommand,
-  workerCommand,
-  migrateCommand,
-  dagsCommand,
-  runsCommand,
-  backfillCommand,
-  tasksCommand,
-  poolsCommand,
-  limitsCommand,
-  cronCommand,
-  schedulesCommand,
-  deadLettersCommand,
-  dbCommand,
-  doctorCommand,
-  quarantineCommand,
-];
+/** Only what is asked for is loaded: a worker and a scheduler keep what they have loaded for as long as they live. */
+const COMMANDS: Record<string, () => Promise<Command>> = {
+  start: async () => (await import("./start.ts")).startCommand(),
+  web: async () => (await import("./web.ts")).webCommand(),
+  scheduler: async () => (await import("./scheduler.ts")).schedulerCommand(),
+  worker: async () => (await import("./worker.ts")).workerCommand(),
+  migrate: async () => (await import("./migrate.ts")).migrateCommand(),
+  dags: async () => (await import("./dags.ts")).dagsCommand(),
+  runs: async () => (await import("./runs.ts")).runsCommand(),
+  backfill: async () => (await import("./backfill.ts")).backfillCommand(),
+  tasks: async () => (await import("./tasks.ts")).tasksCommand(),
+  pools: async () => (await import("./pools.ts")).poolsCommand(),
+  limits: async () => (await import("./limits.ts")).limitsCommand(),
+  cron: async () => (await import("./cron.ts")).cronCommand(),
+  schedules: async () => (await import("./schedules.ts")).schedulesCommand(),
+  "dead-letters": async () => (await import("./dead-letters.ts")).deadLettersCommand(),
+  db: async () => (await import("./db.ts")).dbCommand(),
+  doctor: async () => (await import("./doctor.ts")).doctorCommand(),
+  quarantine: async () => (await import("./quarantine.ts")).quarantineCommand(),
+};
 
 /** The \`sluice\` command. */
 export async function main(argv: readonly string[]): Promise<void> {
@@ -62,8 +46,13 @@ export async function main(argv: readonly string[]): Promise<void> {
     // After a command's name, --version is that command's: `sluice dags show etl --version 3`.
     .enablePositionalOptions()
     .addHelpText("after", `${EXAMPLES}\n${environmentHelp()}`);
-  for (const command of COMMANDS) program.addCommand(command());
+  for (const load of asked(argv[2])) program.addCommand(await load());
   await program.parseAsync(argv);
+}
+
+/** The command of that name; all of them where it is none, for the help and for the mistake. */
+function asked(name = ""): (() => Promise<Command>)[] {
+  return Object.hasOwn(COMMANDS, name) ? [COMMANDS[name]!] : Object.values(COMMANDS);
 }
 
 function isMain(): boolean {

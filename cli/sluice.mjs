@@ -2,7 +2,7 @@
 // Plain JavaScript: an older Node, which cannot read the TypeScript sources, must get as far as finding a newer one.
 import { spawn } from "node:child_process";
 import { existsSync } from "node:fs";
-import module from "node:module";
+import { enableCompileCache } from "node:module";
 import path from "node:path";
 import { fileURLToPath } from "node:url";
 
@@ -11,9 +11,7 @@ const here = path.dirname(fileURLToPath(import.meta.url));
 const [major, minor] = process.versions.node.split(".").map(Number);
 
 if (major > NEEDED[0] || (major === NEEDED[0] && minor >= NEEDED[1])) {
-  // Compiling takes two fifths of a command's time. Who may write there may write the program, too;
-  // where this user may not, each start compiles.
-  module.enableCompileCache(path.join(here, "../node_modules/.cache/compiled"));
+  keepCompiled();
   const { main } = await import("./main.ts");
   await main(process.argv);
 } else {
@@ -35,4 +33,15 @@ if (major > NEEDED[0] || (major === NEEDED[0] && minor >= NEEDED[1])) {
     process.exit(1);
   });
   child.on("exit", (code) => process.exit(code ?? 1));
+}
+
+/**
+ * What removes the types from the sources stays in memory, 10 MiB for each thread, and is not loaded where that has been
+ * done before. Where the folder cannot be written nothing is kept. Threads take it from the environment.
+ */
+function keepCompiled() {
+  // oxlint-disable-next-line no-restricted-properties -- because lib/env.ts is among what is to be kept
+  const { env } = process;
+  env.NODE_COMPILE_CACHE ??= path.join(here, "../node_modules/.cache/sluice");
+  enableCompileCache(env.NODE_COMPILE_CACHE);
 }

@@ -1,3 +1,5 @@
+import { flushCompileCache } from "node:module";
+import { setFlagsFromString } from "node:v8";
 import type { Logger } from "pino";
 import { createLogger } from "#lib/obs/log.ts";
 import { isDatabaseUnreachable } from "#lib/db/database-errors.ts";
@@ -8,6 +10,9 @@ export type StopReason = "signal" | "disconnect" | "failed";
 
 /** A long-lived part of a process. `start` is called again when the database was not there. */
 export type Service = { name: string; start(): Promise<void>; stop(reason: StopReason): Promise<void> };
+
+/** Of garbage as much as of what lives; by default V8 lets four times as much be where the machine has memory. */
+const HEAP_GROWTH = "--heap-growing-percent=100";
 
 const FIRST_RETRY_MS = 200;
 const MAX_RETRY_MS = 5_000;
@@ -35,6 +40,7 @@ export async function runProcess(
 ): Promise<void> {
   const stopping = listenForStop();
   endOnBug(log);
+  setFlagsFromString(HEAP_GROWTH);
   const started: Service[] = [];
   try {
     const built = await untilReachable(log, name, stopping.signal, build);
@@ -51,6 +57,8 @@ export async function runProcess(
   if (!stopping.signal.aborted) {
     sayReady();
     log.info("started");
+    // A process that is killed has not kept for its next start what it compiled, unless it does so here.
+    flushCompileCache();
   }
   const reason = await stopping.reason;
   log.info({ reason }, "stopping");

@@ -5,7 +5,13 @@ import { nextBackoffMs } from "./backoff.ts";
 import type { ChildRecords } from "./leftovers.ts";
 import { StartupError } from "./startup-error.ts";
 
-export type ChildSpec = { name: string; modulePath: string; args: readonly string[]; env: ProcessEnvironment };
+export type ChildSpec = {
+  name: string;
+  modulePath: string;
+  args: readonly string[];
+  env: ProcessEnvironment;
+  execArgv?: readonly string[];
+};
 
 export type ChildHooks = {
   /** A line of the child's own output. */
@@ -104,6 +110,7 @@ export function superviseChild(spec: ChildSpec, hooks: ChildHooks): SupervisedCh
 function forkChild(spec: ChildSpec, hooks: ChildHooks): ChildProcess {
   const child = fork(spec.modulePath, spec.args, {
     env: spec.env,
+    execArgv: [...process.execArgv, ...(spec.execArgv ?? [])],
     // A process group of its own: Ctrl-C in the terminal reaches only us, and we stop the children in order.
     detached: true,
     stdio: ["ignore", "pipe", "pipe", "ipc"],

@@ -6,6 +6,7 @@ import { placesOf } from "../plugins/places.ts";
 import { type ChildHooks, type ChildSpec, type SupervisedChild, superviseChild } from "./child.ts";
 import { type Console, createConsole } from "./console.ts";
 import { openDatabase } from "./database.ts";
+import { heapBounds } from "./heap-bounds.ts";
 import { type Home, makeHome, readOrMakeSecret } from "./home.ts";
 import { endLeftovers, openChildRecords } from "./leftovers.ts";
 import { lockHome } from "./lock.ts";
@@ -122,6 +123,7 @@ async function startChildren(run: Run, home: Home, settings: Settings): Promise<
     SLUICE_WORKER_NAME: settings.workerName ?? "standalone",
     SLUICE_HEALTH_PORT: "0",
   });
+  const execArgv = heapBounds(worker.env.NODE_OPTIONS);
   const children: SupervisedChild[] = [];
   const supervise = (spec: ChildSpec, graceMs: number) => {
     const child = superviseChild(spec, hooks);
@@ -129,8 +131,8 @@ async function startChildren(run: Run, home: Home, settings: Settings): Promise<
     run.undo.push(() => child.stop(graceMs));
   };
   // Stopped in reverse: first no new requests, then no new tasks, then the tasks.
-  supervise(worker, WORKER_GRACE_MS);
-  supervise(specOf("scheduler", closed), SCHEDULER_GRACE_MS);
+  supervise({ ...worker, execArgv }, WORKER_GRACE_MS);
+  supervise({ ...specOf("scheduler", closed), execArgv }, SCHEDULER_GRACE_MS);
   supervise(specOf("web", open), WEB_GRACE_MS);
   await Promise.race([Promise.all(children.map((child) => child.ready)), aborted(run.signal)]);
 }

@@ -17,6 +17,9 @@ export type Heart = {
 
 type Waiting = { resolve(beat: Heartbeat): void; reject(error: Error): void };
 
+/** MiB: it holds a connection and a list of tokens, some 130 bytes for each attempt that the worker holds. */
+const BOUNDS = { maxYoungGenerationSizeMb: 2, maxOldGenerationSizeMb: 64 };
+
 /**
  * Starts the thread that renews the leases. `registeredMsAgo` is how old the one of the registration is; `beatMs`, how
  * often `beat` is going to be called.
@@ -33,7 +36,7 @@ export function startHeart(options: {
   const clocks = createClocks(registeredMsAgo);
   setAlive(clocks);
   const workerData: ThreadData = { url, worker, clocks, beatMs };
-  const thread = new Worker(new URL("./thread.ts", import.meta.url), { workerData });
+  const thread = new Worker(new URL("./thread.ts", import.meta.url), { workerData, resourceLimits: BOUNDS });
   const waiting = new Map<number, Waiting>();
   let lastId = 0;
   let ended = false;
