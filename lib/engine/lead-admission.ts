@@ -17,8 +17,8 @@ export type AdmissionLead = {
   turn(deps: EngineDeps): Promise<void>;
   /** A pass that another transition asks for: at once by the leader, announced to it by the others. */
   request(deps: EngineDeps): Promise<void>;
-  /** A pass that was announced: done by the leader, and by no other. */
-  requested(deps: EngineDeps): Promise<void>;
+  /** A pass that was announced: done by the leader, and by no other. Returns how many tasks it handed over. */
+  requested(deps: EngineDeps): Promise<number>;
   /** Leaves the lead to another scheduler. */
   leave(deps: EngineDeps): Promise<void>;
 };
@@ -79,7 +79,9 @@ export function createAdmissionLead(holder: string): AdmissionLead {
       if (!(await passes((of) => admit(deps, of)))) await announceRequest(deps);
     },
     async requested(deps) {
-      await passes((of) => admit(deps, of));
+      let admitted = 0;
+      await passes(async (of) => (admitted = await admit(deps, of)));
+      return admitted;
     },
     async leave(deps) {
       term = undefined;

@@ -26,8 +26,9 @@ type Waiting = { end: Finish; isAwaited: boolean; busyMs: number; settled: (answ
 const FIRST_BUSY_MS = 50;
 const MAX_BUSY_MS = 1_000;
 
-/** Much less than a round from end to start, and much more than a short task takes. */
-const GATHER_MS = 3;
+/** Much less than a round from end to start, and as long as several short processes take; so many ends wait no longer. */
+const GATHER_MS = 10;
+const ENOUGH_ENDS = 32;
 
 /**
  * Hands ends in: at once when nothing is under way, else together with all that came meanwhile. Ends whose slots went on
@@ -51,7 +52,7 @@ export function createFinisher(
     // Ends of the same moment go together.
     await Promise.resolve();
     while (waiting.length > 0) {
-      if (!waiting.some((item) => item.isAwaited)) await gather();
+      if (waiting.length < ENOUGH_ENDS && !waiting.some((item) => item.isAwaited)) await gather();
       const batch = nextBatch(waiting);
       waiting = waiting.filter((item) => !batch.has(item));
       const { accepted, busy, continued } = await persist([...batch].map((item) => item.end));
@@ -74,7 +75,7 @@ export function createFinisher(
 
   const add = (item: Waiting): void => {
     waiting.push(item);
-    if (item.isAwaited) hurry();
+    if (item.isAwaited || waiting.length >= ENOUGH_ENDS) hurry();
     if (!working) void work();
   };
 

@@ -1,7 +1,7 @@
 import { MAX_AHEAD } from "#lib/domain/lookahead.ts";
 
 /** As long as it takes on a busy machine to end attempts, to admit others and to claim them. */
-const ROUND_MS = 50;
+const ROUND_MS = 100;
 const MIN_SAMPLES = 8;
 const MAX_SAMPLES = 32;
 
