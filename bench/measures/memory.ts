@@ -10,11 +10,11 @@ const MIB = 1024 * 1024;
 export async function memory(): Promise<Figure[]> {
   const system = await startSystem();
   try {
+    const freshScheduler = await residentBytes(system.pids.scheduler);
     await system.addDag("memory-f", fan("memory-f", TASKS_PER_RUN));
     await system.addDag("memory-w", fan("memory-w", TASKS_PER_RUN, "fibo"));
     await system.addDag("memory-p", fan("memory-p", TASKS_PER_RUN / 10, "process"));
     const fresh = await residentBytes(system.pids.worker);
-    const freshScheduler = await residentBytes(system.pids.scheduler);
     for (const id of ["memory-p", "memory-w", ...Array.from({ length: RUNS - 1 }, () => "memory-f")]) {
       await system.trigger(id);
       await system.drained();
