@@ -17,8 +17,8 @@ export type AdmissionLead = {
   turn(deps: EngineDeps): Promise<void>;
   /** A pass that another transition asks for: at once by the leader, announced to it by the others. */
   request(deps: EngineDeps): Promise<void>;
-  /** A pass that was announced: done by the leader, and by no other. Returns how many tasks it handed over. */
-  requested(deps: EngineDeps): Promise<number>;
+  /** A pass that was announced: done by the leader, and by no other. */
+  requested(deps: EngineDeps): Promise<void>;
   /** Leaves the lead to another scheduler. */
   leave(deps: EngineDeps): Promise<void>;
 };
@@ -79,9 +79,7 @@ export function createAdmissionLead(holder: string): AdmissionLead {
       if (!(await passes((of) => admit(deps, of)))) await announceRequest(deps);
     },
     async requested(deps) {
-      let admitted = 0;
-      await passes(async (of) => (admitted = await admit(deps, of)));
-      return admitted;
+      await passes((of) => admit(deps, of));
     },
     async leave(deps) {
       term = undefined;

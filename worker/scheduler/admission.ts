@@ -7,7 +7,9 @@ import type { Duties } from "../duties.ts";
 import { everyService } from "../every.ts";
 import type { Service } from "../lifecycle.ts";
 import type { ProtocolGuard } from "../protocol-guard.ts";
-import { restAfter } from "./admission-rest.ts";
+
+/** After a pass the leader rests as long as the pass took, at most so long: it never takes all of a processor. */
+const MAX_REST_MS = 50;
 
 /** The net: whatever was asked for and not done is done by then, and whoever leads is known to be alive. */
 const ADMIT_EVERY_MS = 1_000;
@@ -28,10 +30,9 @@ export function admissionService(
     while (isWanted && !stopping.signal.aborted) {
       isWanted = false;
       const began = performance.now();
-      const admitted = await lead.requested(deps);
-      await delay(restAfter(performance.now() - began, admitted), undefined, { signal: stopping.signal }).catch(
-        () => undefined,
-      );
+      await lead.requested(deps);
+      const restMs = Math.min(MAX_REST_MS, performance.now() - began);
+      await delay(restMs, undefined, { signal: stopping.signal }).catch(() => undefined);
     }
     passing = undefined;
   };
