@@ -38,3 +38,19 @@ test("bodies: nothing counts as empty, bad JSON, a wrong type and too much are t
   await expect(readJsonBody(post("{}", "text/plain"))).rejects.toMatchObject({ code: "unsupported_media_type" });
   await expect(readJsonBody(post(`"${"x".repeat(1024 * 1024)}"`))).rejects.toMatchObject({ code: "payload_too_large" });
 });
+
+test.each([
+  ["a note", { note: "\ud800" }, "body.note"],
+  ["a value of conf", { conf: { a: [{ b: "x\0" }] } }, "body.conf.a.0.b"],
+  ["a key of conf", { conf: { "\udc00": 1 } }, "body.conf"],
+])("what the database cannot store is refused, with its place: %s", (_, body, path) => {
+  const errors = [{ path, message: expect.stringMatching(/NUL|surrogate/) }];
+  expect(() => parseBody(operations.triggerDag, body)).toThrow(
+    expect.objectContaining({ code: "invalid_request", details: { errors } }),
+  );
+});
+
+test("so it is in addresses", () => {
+  const query = new URLSearchParams("cursor=%00");
+  expect(() => parseQuery(operations.listDagRuns, query)).toThrow(/query\.cursor: holds a NUL/);
+});

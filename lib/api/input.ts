@@ -1,6 +1,7 @@
 import type { z } from "zod";
 import type { Operation } from "#lib/contract/op.ts";
 import { AppError } from "#lib/domain/errors.ts";
+import { storableProblems } from "#lib/domain/storable.ts";
 
 type Parsed<S> = S extends z.ZodType ? z.infer<S> : undefined;
 type Part<O extends Operation, K extends keyof Operation> = O extends Record<K, infer S> ? Parsed<S> : undefined;
@@ -43,7 +44,11 @@ export function parseBody(operation: Operation, json: unknown): unknown {
   return parsePart("body", operation.body, json);
 }
 
+/** A text that no column can hold is refused here, before any of it reaches a statement. */
 function parsePart(part: string, schema: z.ZodObject | undefined, raw: unknown): unknown {
+  const unstorable = storableProblems(raw);
+  if (unstorable.length > 0)
+    throw invalid(unstorable.map(({ path, message }) => ({ path: [part, ...path].map(String).join("."), message })));
   const parsed = schema?.safeParse(raw);
   if (parsed === undefined || parsed.success) return parsed?.data;
   throw invalid(

@@ -86,11 +86,7 @@ export const triggerDag = op({
       .describe(
         "The run is about the schedule's interval that begins here; without it, about the last one that is over.",
       ),
-    note: z
-      .string()
-      .max(4096)
-      .refine((text) => !text.includes("\0"), "must not contain a NUL character")
-      .optional(),
+    note: z.string().max(4096).optional(),
   }),
   returns: { 200: DagRun, 201: DagRun },
   errors: [

@@ -1,4 +1,5 @@
 import { durationMs } from "./model/duration.ts";
+import { storableText } from "./storable.ts";
 
 /** "Not yet": what a task says that is to look again later, and for people what it waits for. */
 export type Deferral = { afterMs: number; reason: string };
@@ -17,7 +18,7 @@ export type LookVerdict = { again: true; afterMs: number; reason: string } | { a
  */
 export function nextLook(timeout: string, waitedMs: number, { afterMs, reason }: Deferral): LookVerdict {
   const leftMs = durationMs(timeout) - waitedMs;
-  const said = reason.slice(0, MAX_REASON_LENGTH).replaceAll("\0", "\uFFFD").toWellFormed();
+  const said = storableText(reason.slice(0, MAX_REASON_LENGTH));
   if (leftMs <= 0) return { again: false, error: `it waited for its timeout of ${timeout}, and still: ${said}` };
   // Also for what is no number.
   const asked = afterMs > MIN_LOOK_MS ? afterMs : MIN_LOOK_MS;

@@ -1,3 +1,5 @@
+import { textTrouble } from "./storable.ts";
+
 /** Values are kept in the database row by row and read by every child: 1 MiB of JSON is the most. */
 export const MAX_OUTPUT_BYTES = 1024 * 1024;
 
@@ -21,20 +23,15 @@ export function storableJson(value: unknown): StorableJson {
   } catch (error) {
     return unstorable(`it cannot be written as JSON: ${error instanceof Error ? error.message : String(error)}`);
   }
-  if (trouble !== undefined) return unstorable(trouble);
+  if (trouble !== undefined) return unstorable(`it ${trouble}`);
   const bytes = json === undefined ? 0 : Buffer.byteLength(json);
   if (bytes <= MAX_OUTPUT_BYTES) return { ok: true, json };
   const error = `it has ${bytes} bytes of JSON; at most ${MAX_OUTPUT_BYTES} are kept`;
   return { ok: false, reason: "RESULT_TOO_LARGE", error };
 }
 
-function textTrouble(text: string): string | undefined {
-  if (text.includes("\0")) return "it holds a NUL character, which the database cannot store";
-  return text.isWellFormed() ? undefined : "it holds half of a surrogate pair, which is not Unicode text";
-}
-
 function numberTrouble(member: unknown): string | undefined {
   return typeof member === "number" && !Number.isFinite(member)
-    ? `it holds ${member}, which JSON does not have`
+    ? `holds ${member}, which JSON does not have`
     : undefined;
 }

@@ -1,5 +1,6 @@
 import { constants, type BigIntStats } from "node:fs";
 import { type FileHandle, open } from "node:fs/promises";
+import { textTrouble } from "#lib/domain/storable.ts";
 import { messageOf } from "#lib/domain/errors.ts";
 import { MIN_SECRET_LENGTH } from "#lib/domain/secrets/forms.ts";
 import { NO_SECRETS, type SecretProvider } from "./provider.ts";
@@ -93,8 +94,8 @@ function usable(name: string, value: unknown, place: string): string {
     throw complain(
       `has fewer than ${MIN_SECRET_LENGTH} characters; so short a secret cannot be masked in logs, use a longer one`,
     );
-  if (value.includes("\0") || !value.isWellFormed())
-    throw complain("holds a NUL character or half of a surrogate pair, which no task can be given");
+  const trouble = textTrouble(value);
+  if (trouble !== undefined) throw complain(trouble);
   return value;
 }
 

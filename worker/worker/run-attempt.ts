@@ -7,6 +7,7 @@ import { resourceAmount } from "#lib/domain/model/resources.ts";
 import { durationMs } from "#lib/domain/model/duration.ts";
 import { nextRetry } from "#lib/domain/retry.ts";
 import { isoTimes } from "#lib/domain/run-times.ts";
+import { storableText } from "#lib/domain/storable.ts";
 import { storableXcoms } from "#lib/domain/xcom.ts";
 import { NO_MASK } from "#lib/domain/secrets/mask.ts";
 import type { Claimed } from "#lib/db/claims.ts";
@@ -178,7 +179,7 @@ type Failed = Extract<Outcome, { kind: "failed" }>;
 /** A failed end, and when the task is tried again. A task that cannot even be read is not. */
 function failedEnd({ taskInstanceId, token, failures }: Claimed, task: TaskSpec | undefined, failure: Failed): Finish {
   const { reason, exitCode } = failure;
-  const error = failure.error.slice(0, MAX_ERROR_LENGTH).replaceAll("\0", "\uFFFD").toWellFormed();
+  const error = storableText(failure.error.slice(0, MAX_ERROR_LENGTH));
   const retry = task && nextRetry(task.retries, failure, failures + 1, Math.random());
   const retryInMs = retry?.retry ? retry.delayMs : undefined;
   return { taskInstanceId, token, state: "failed", reason, exitCode, error, retryInMs };

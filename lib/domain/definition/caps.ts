@@ -1,5 +1,7 @@
 /** What is checked before a parser sees a file: its time and stack grow faster than its input. */
 
+import { textTrouble } from "../storable.ts";
+
 /** Room for ten thousand tasks with a few options each. */
 export const MAX_BYTES = 4 * 1024 * 1024;
 export const MAX_ALIASES = 100;
@@ -16,6 +18,9 @@ const MAX_EMPTY_ITEMS = 1_000;
 export function textProblem(text: string): { offset: number; message: string } | undefined {
   const bytes = Buffer.byteLength(text);
   if (bytes > MAX_BYTES) return { offset: 0, message: `the file has ${bytes} bytes; at most ${MAX_BYTES} are read` };
+  // It is kept with the version as it is written.
+  const trouble = textTrouble(text);
+  if (trouble !== undefined) return { offset: Math.max(0, text.indexOf("\0")), message: `the file ${trouble}` };
   const dashes = new RegExp(`^[ ]*(?:[-?][ ]+){${MAX_DEPTH},}`, "m").exec(text);
   const offset = dashes?.index ?? unclosedBrackets(text);
   if (offset !== undefined) return { offset, message: tooDeep };

@@ -115,7 +115,7 @@ describe("a definition file", () => {
       ),
     ]);
     expect(told('{ connection: "${{ secrets.W }}", query: "select $1", params: [{ a: ["x\\0"] }] }')).toEqual([
-      expect.stringMatching(/sql.params\[0\]: must not contain a NUL character/),
+      expect.stringMatching(/sql.params\[0\].a\[0\]: holds a NUL character/),
     ]);
     expect(told("select 1")).toEqual([expect.stringMatching(/sql: expected a mapping, found "select 1"/)]);
   });

@@ -58,7 +58,12 @@ type Read = { ok: true; spec: DagSpec } | { ok: false; problems: TextProblem[] }
 
 function readText(text: string, lines: LineCounter, plugins: PluginTypes): Read {
   const refused = textProblem(text);
-  if (refused) return { ok: false, problems: [refused] };
+  if (refused) {
+    // Nobody has parsed it, and counted its lines.
+    lines.addNewLine(0);
+    for (const { index } of text.matchAll(/\n/g)) lines.addNewLine(index + 1);
+    return { ok: false, problems: [refused] };
+  }
   try {
     const document = parseDocument(text, { lineCounter: lines, prettyErrors: false, merge: false, stringKeys: true });
     const broken = yamlProblems([...document.errors, ...document.warnings]);

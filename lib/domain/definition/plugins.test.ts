@@ -77,7 +77,7 @@ describe("a task of a plugin's type", () => {
     ]);
     expect(problems("nap: soon")).toEqual(['4:10 task "x": nap: expected a mapping, found "soon"']);
     expect(problems('acme-mail: { to: "a@b\\0" }')).toEqual([
-      '4:22 task "x": acme-mail.to: must not contain a NUL character',
+      '4:22 task "x": acme-mail.to: holds a NUL character, which the database cannot store',
     ]);
   });
 

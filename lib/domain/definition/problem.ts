@@ -37,7 +37,8 @@ export function snippetAt(text: string, line: number, column: number): string {
   const shown = `${from > 0 ? "…" : ""}${cut}${content.length > from + WIDTH ? "…" : ""}`;
   const number = String(line);
   const mark = " ".repeat(Math.max(0, column - 1 - from + (from > 0 ? 1 : 0)));
-  return `${number} | ${shown}\n${" ".repeat(number.length)} | ${mark}^`;
+  // Cut between the halves of a character, it is not text.
+  return `${number} | ${shown.toWellFormed()}\n${" ".repeat(number.length)} | ${mark}^`;
 }
 
 /** Snippets are stored and shown. As many stars as characters: the mark below stays where it belongs. */

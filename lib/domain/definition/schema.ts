@@ -1,5 +1,6 @@
 import { z } from "zod";
 import { checkTimes, dagFields } from "../model/dag.ts";
+import { checkStorable } from "../model/names.ts";
 import { NO_PLUGINS, type PluginTypes } from "../model/plugin-type.ts";
 import { taskFields, taskOptions } from "../model/task.ts";
 import { TASK_TYPE_NAMES, TASK_TYPES, type TaskTypeEntry } from "../model/task-types.ts";
@@ -47,7 +48,8 @@ function makeFileDag(plugins: PluginTypes) {
       defaults: FileDefaults.optional(),
       tasks: z.array(fileTask(plugins)).min(1, "a DAG has at least one task").max(MAX_TASKS_PER_DAG),
     })
-    .superRefine(checkTimes);
+    .superRefine(checkTimes)
+    .superRefine(checkStorable);
 }
 
 type FileDagSchema = ReturnType<typeof makeFileDag>;

@@ -7,7 +7,7 @@ import { SLOT_CLASSES, type SlotClass } from "../states.ts";
 import { DagCallbacks } from "./callbacks.ts";
 import { compact } from "./compact.ts";
 import { Duration } from "./duration.ts";
-import { DagId, Text, TypeName } from "./names.ts";
+import { checkStorable, DagId, Text, TypeName } from "./names.ts";
 import { Params } from "./params.ts";
 import { RetentionField } from "./retention.ts";
 import { Instant, Schedule, Timezone } from "./schedule.ts";
@@ -103,6 +103,7 @@ export const DagSpec = z
       .describe("The types of task that plugins brought, as they were when the DAG was loaded."),
   })
   .superRefine(checkTimes)
+  .superRefine(checkStorable)
   .superRefine(({ tasks, types }, context) => {
     tasks.forEach(({ type }, index) => {
       if (builtInType(type) !== undefined || Object.hasOwn(types ?? {}, type)) return;

@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { storableProblems, textTrouble } from "../storable.ts";
 
 /** The small texts a definition is made of, each with the rule that its readers rely on. */
 
@@ -30,20 +31,21 @@ export const GroupPath = z
     "a group is a name, or names joined by / for a group in a group, like load/orders",
   );
 
-/** NUL cannot be stored in Postgres text nor passed in a process's environment. */
-export const Text = (max: number) =>
-  z
-    .string()
-    .max(max)
-    .refine((text) => !text.includes("\0"), "must not contain a NUL character");
+/** What can be stored; NUL cannot be passed in a process's environment either. */
+export const Text = (max: number) => z.string().max(max).superRefine(checkText);
+
+function checkText(text: string, context: z.RefinementCtx): void {
+  const message = textTrouble(text);
+  if (message !== undefined) context.addIssue({ code: "custom", message });
+}
 
 /** Plain data that can be stored: the rule of `Text` holds for each text and key in it. */
-export const StorableData = z.json().refine((value) => !hasNul(value), "must not contain a NUL character");
+export const StorableData = z.json().superRefine(checkStorable);
 
-function hasNul(value: unknown): boolean {
-  if (typeof value === "string") return value.includes("\0");
-  if (typeof value !== "object" || value === null) return false;
-  return Object.entries(value).some(([key, member]) => hasNul(key) || hasNul(member));
+/** The same for whatever is made of plain data. What is told of a text by its own rule is not told again. */
+export function checkStorable(value: unknown, context: z.RefinementCtx): void {
+  if (context.issues.length > 0) return;
+  for (const { path, message } of storableProblems(value)) context.addIssue({ code: "custom", path, message });
 }
 
 /** Linux takes at most 128 KiB for one argument or variable of a program. */

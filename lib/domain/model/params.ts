@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { Text } from "./names.ts";
+import { StorableData, Text } from "./names.ts";
 
 /** The values a run may be given: a JSON Schema each, by name. */
 
@@ -15,10 +15,10 @@ export const ParamSchema: z.ZodType<ParamSchema> = z.lazy(() =>
     type: z.union([z.enum(PARAM_TYPES), z.array(z.enum(PARAM_TYPES)).min(1)]).optional(),
     title: Text(256).optional(),
     description: Text(4_096).optional(),
-    default: z.json().optional(),
-    examples: z.array(z.json()).optional(),
-    enum: z.array(z.json()).min(1).max(1_000).optional(),
-    const: z.json().optional(),
+    default: StorableData.optional(),
+    examples: z.array(StorableData).optional(),
+    enum: z.array(StorableData).min(1).max(1_000).optional(),
+    const: StorableData.optional(),
     minimum: z.number().optional(),
     maximum: z.number().optional(),
     exclusiveMinimum: z.number().optional(),

@@ -1,5 +1,6 @@
 import { hasExpression } from "../expressions/template.ts";
 import { checkBy, keysOf, type SchemaIssue, type StandardSchema } from "../standard-schema.ts";
+import { storableText, textTrouble } from "../storable.ts";
 import type { TypeFacts } from "./type-facts.ts";
 
 /** A type of task that a plugin brings, as the reader of definitions knows it. */
@@ -58,14 +59,18 @@ function holdsExpression(value: unknown): boolean {
 
 /** A config made by a program may hold what no version can keep. */
 function storableIssues(value: unknown, path: readonly PropertyKey[]): ConfigIssue[] {
-  if (typeof value === "string")
-    return value.includes("\0") ? [{ path: [...path], message: "must not contain a NUL character" }] : [];
+  if (typeof value === "string") {
+    const message = textTrouble(value);
+    return message === undefined ? [] : [{ path: [...path], message }];
+  }
   if (value === null || typeof value === "boolean" || (typeof value === "number" && Number.isFinite(value))) return [];
   if (typeof value !== "object" || !isPlain(value))
     return [{ path: [...path], message: `must be plain data, as JSON has it, not ${kindOf(value)}` }];
-  return Object.entries(value).flatMap(([key, member]) =>
-    member === undefined ? [] : storableIssues(member, [...path, Array.isArray(value) ? Number(key) : key]),
-  );
+  return Object.entries(value).flatMap(([key, member]) => {
+    const trouble = textTrouble(key);
+    if (trouble !== undefined) return [{ path: [...path], message: `the key "${storableText(key)}" ${trouble}` }];
+    return member === undefined ? [] : storableIssues(member, [...path, Array.isArray(value) ? Number(key) : key]);
+  });
 }
 
 function isPlain(value: object): boolean {

@@ -87,7 +87,7 @@ const requestFields = {
   method: z.enum(HTTP_METHODS).default("GET"),
   headers: z.record(Text(256), Argument).default({}),
   query: z.record(Text(256), Argument).default({}).describe("Added to the address, encoded."),
-  json: z.json().optional().describe("The body, as JSON."),
+  json: StorableData.optional().describe("The body, as JSON."),
   form: z.record(Text(256), Argument).optional().describe("The body, as a submitted form."),
   body: Argument.optional().describe("The body, as it is."),
   expect: z
