@@ -25,7 +25,7 @@ const UNREACHABLE_CODES = new Set([
 export function isDatabaseUnreachable(error: unknown): boolean {
   if (error instanceof AggregateError) return error.errors.some(isDatabaseUnreachable);
   if (!(error instanceof Error)) return false;
-  const code = "code" in error && typeof error.code === "string" ? error.code : "";
+  const code = codeOf(error);
   if (UNREACHABLE_CODES.has(code) || /^08...$/.test(code)) return true;
   if (
     /Connection terminated|Client has encountered a connection error|timeout exceeded when trying to connect|timeout expired|Query read timeout/.test(
@@ -41,9 +41,16 @@ export function isDatabaseUnreachable(error: unknown): boolean {
  * what breaks a rule of its own (23), or is too much for it (54, and a text longer than the driver can make).
  */
 export function isRefused(error: unknown): boolean {
-  if (error instanceof RangeError) return true;
-  const code = error instanceof Error && "code" in error && typeof error.code === "string" ? error.code : "";
-  return /^(22|23|54)...$/.test(code);
+  return isUnstorable(error) || /^23...$/.test(codeOf(error));
+}
+
+/** The same of the values by themselves, whatever else is stored. */
+export function isUnstorable(error: unknown): boolean {
+  return error instanceof RangeError || /^(22|54)...$/.test(codeOf(error));
+}
+
+function codeOf(error: unknown): string {
+  return error instanceof Error && "code" in error && typeof error.code === "string" ? error.code : "";
 }
 
 /** True for what Postgres itself answers. */

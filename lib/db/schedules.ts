@@ -20,15 +20,6 @@ export async function lockTheseSchedules(tx: Tx, ids: readonly string[]): Promis
   await tx.query("select from sluice.schedule where id = any ($1::bigint[]) order by id for update", [ids]);
 }
 
-/** The same for every DAG whose file is not among `files` and not missing yet. */
-export async function lockSchedulesOutside(tx: Tx, files: readonly string[]): Promise<void> {
-  await tx.query(
-    `select from sluice.schedule s join sluice.dag d on d.id = s.dag_id
-      where d.file <> all ($1::text[]) and not d.missing order by s.id for update of s`,
-    [files],
-  );
-}
-
 /** Has schedulers look at the DAG's schedules at once; at none when it is paused or its file is missing. */
 export async function lookAtSchedules(tx: Tx, dagId: string): Promise<void> {
   await tx.query(

@@ -16,6 +16,11 @@ export function isLostRace(error: unknown): error is pg.DatabaseError {
   return error instanceof pg.DatabaseError && RETRIED_CODES.has(error.code ?? "");
 }
 
+/** True for who waited for another's lock as long as may be: to try again at once is to wait as long again. */
+export function isLockTimeout(error: unknown): boolean {
+  return error instanceof pg.DatabaseError && error.code === "55P03";
+}
+
 const MAX_TRIES = 5;
 const FIRST_BACKOFF_MS = 10;
 

@@ -4,7 +4,7 @@ import { compactSpec, DagSpec, specHash } from "#lib/domain/model/dag.ts";
 import { RETENTIONS } from "#lib/domain/model/retention.ts";
 import { definedSchedules } from "#lib/domain/schedule/definition.ts";
 import type { Db, Tx } from "./pool.ts";
-import { lockSchedules, lockSchedulesOutside, lookAtSchedules, replaceSchedules } from "./schedules.ts";
+import { lockSchedules, lookAtSchedules, replaceSchedules } from "./schedules.ts";
 import { insertVersionTasks } from "./version-tasks.ts";
 
 /**
@@ -175,29 +175,14 @@ export async function insertBundle(tx: Tx, hash: string, files: Record<string, s
   );
 }
 
-/** Marks every DAG whose file is not among `files` as missing; answers how many became so. */
-export async function markMissing(tx: Tx, files: readonly string[]): Promise<number> {
-  await lockSchedulesOutside(tx, files);
-  const { rows } = await tx.query<{ id: string }>(
-    "update sluice.dag set missing = true, updated_at = sluice.clock() where file <> all ($1::text[]) and not missing returning id",
-    [files],
+/** Marks the DAG as missing when this, which is gone, is still its file. */
+export async function markMissing(tx: Tx, dagId: string, file: string): Promise<void> {
+  await lockSchedules(tx, dagId);
+  const { rowCount } = await tx.query(
+    "update sluice.dag set missing = true, updated_at = sluice.clock() where id = $1 and file = $2 and not missing",
+    [dagId, file],
   );
-  for (const { id } of rows) await lookAtSchedules(tx, id);
-  return rows.length;
-}
-
-/** Replaces the whole list of files that could not be loaded. */
-export async function replaceImportErrors(
-  tx: Tx,
-  errors: readonly { file: string; problems: readonly unknown[] }[],
-): Promise<void> {
-  await tx.query("delete from sluice.import_error where file <> all ($1::text[])", [errors.map((e) => e.file)]);
-  await tx.query(
-    `insert into sluice.import_error (file, problems) select * from unnest($1::text[], $2::jsonb[])
-     on conflict (file) do update set problems = excluded.problems, seen_at = sluice.clock()
-       where import_error.problems <> excluded.problems`,
-    [errors.map((e) => e.file), errors.map((e) => JSON.stringify(e.problems))],
-  );
+  if (rowCount === 1) await lookAtSchedules(tx, dagId);
 }
 
 /** Null when there are none, so that starting a run of such a DAG has nothing to read. */

@@ -136,7 +136,7 @@ describe("a definition that changes", () => {
   test("whose file is gone fires nothing, and goes on where it was when it is back", async () => {
     const { deps } = database;
     await minutely("gone", { catchup: "all" });
-    await inTx(deps.pool, (tx) => markMissing(tx, []));
+    await inTx(deps.pool, (tx) => markMissing(tx, "gone", "gone.yaml"));
     expect(await fireAt("10:05:30")).toBeUndefined();
     await publishScheduled(deps, "gone", { schedule: "* * * * *", catchup: "all" });
     await fireDueSchedules(deps);

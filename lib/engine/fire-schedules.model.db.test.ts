@@ -92,7 +92,7 @@ test("whatever happens, each instant becomes one run or is counted as dropped, a
           if (step.kind === "pause") await pauseDag(deps, dagId, "anna");
           if (step.kind === "go on") await unpauseDag(deps, dagId, step);
           if (step.kind === "edit") await publish(step.jitter, step.catchup);
-          if (step.kind === "lose the file") await inTx(deps.pool, (tx) => markMissing(tx, []));
+          if (step.kind === "lose the file") await inTx(deps.pool, (tx) => markMissing(tx, dagId, `${dagId}.yaml`));
           if (step.kind === "end runs") await endRuns(deps);
           await lookAll(schedulers, step.kind === "kill a scheduler");
           await accounts(deps, begun);

@@ -1,9 +1,11 @@
-import { readFile } from "node:fs/promises";
+import { readFile, stat } from "node:fs/promises";
 import path from "node:path";
 import { canonicalJson, sha256 } from "#lib/domain/canonical.ts";
 import type { DagSpec } from "#lib/domain/model/dag.ts";
 import type { PluginTypes } from "#lib/domain/model/plugin-type.ts";
 import { isOfType } from "#lib/domain/model/task.ts";
+import { MAX_BYTES } from "#lib/domain/definition/caps.ts";
+import { storableProblems } from "#lib/domain/storable.ts";
 import { type FileProblem, parseDefinition } from "#lib/domain/definition/parse.ts";
 import type { Evaluator } from "./evaluator.ts";
 import { type Marks, problemsInFile, readProgramFiles } from "./program-files.ts";
@@ -32,9 +34,13 @@ export async function loadFile(
   evaluator: Evaluator,
   plugins: PluginTypes,
 ): Promise<LoadResult> {
+  const isCode = file.endsWith(".ts");
+  // Any JSON may lie there: one that is too large to be a definition is not even read.
+  const { size } = await stat(path.join(dagsDir, file));
+  if (!isCode && size > MAX_BYTES) return broken(file, `the file has ${size} bytes; at most ${MAX_BYTES} are read`);
   const text = await readFile(path.join(dagsDir, file), "utf8");
   const source = { dagsDir, file, text };
-  return file.endsWith(".ts") ? loadTypeScript(source, evaluator) : loadData(source, evaluator, plugins);
+  return isCode ? loadTypeScript(source, evaluator) : loadData(source, evaluator, plugins);
 }
 
 type Source = { dagsDir: string; file: string; text: string };
@@ -87,9 +93,21 @@ async function withPrograms(
   if (problems.length > 0) return { kind: "broken", problems: problemsInFile(file, text, problems), programs: marks };
   const hasFunctions = spec.tasks.some((task) => task.type === "fn");
   const files = { ...(hasFunctions ? code : {}), ...texts };
+  // The code is kept, and the definition as it is written.
+  const [unstorable] = storableProblems({ ...files, [file]: text }, 1);
+  if (unstorable !== undefined)
+    return {
+      kind: "broken",
+      problems: [problemIn(file, String(unstorable.path[0]), unstorable.message)],
+      programs: marks,
+    };
   const bundle = Object.keys(files).length === 0 ? {} : { bundle: sha256(canonicalJson(files)) };
   const imports = Object.keys(code);
   return { kind: "dag", dag: { spec: { ...spec, ...bundle }, source: text, files, imports }, programs: marks };
+}
+
+function problemIn(file: string, other: string, trouble: string): FileProblem {
+  return { file, line: 1, column: 1, message: `${other === file ? "the file" : `the file ${other}`} ${trouble}` };
 }
 
 /** At the place in the file that the message or its trace names; else at its beginning. */

@@ -1,25 +1,16 @@
 import { setImmediate as nextTurn } from "node:timers/promises";
-import os from "node:os";
 import type { FileProblem } from "#lib/domain/definition/parse.ts";
 import { messageOf } from "#lib/domain/errors.ts";
-import { specHash } from "#lib/domain/model/dag.ts";
-import { inTx } from "#lib/db/tx.ts";
-import {
-  insertBundle,
-  markMissing,
-  publishVersion,
-  type PublishedDag,
-  readPublished,
-  replaceImportErrors,
-} from "#lib/db/versions.ts";
 import type { EngineDeps } from "#lib/engine/deps.ts";
-import { effects } from "#lib/engine/effects.ts";
-import { followUp } from "#lib/engine/follow-up.ts";
 import { type DescribedPlugins, NO_DESCRIBED } from "../plugins/describe.ts";
 import { createEvaluator, type Evaluator } from "./evaluator.ts";
-import { loadFile, type LoadedDag, type LoadResult } from "./load-file.ts";
+import { loadFile, type LoadResult } from "./load-file.ts";
 import type { Marks } from "./program-files.ts";
+import { type Outcome, type OwnedDag, plainProblem, publish } from "./publish.ts";
 import { findSources, isDefinition, markOf } from "./source-files.ts";
+
+/** What the database did not take, and may take another time, is tried again after so long. */
+const AGAIN_MS = 30_000;
 
 /** Children that evaluate at once; each costs a Node process while there is something to evaluate. */
 const EVALUATORS = 2;
@@ -34,7 +25,6 @@ export type Loader = {
 
 /** What became of a file, and the mark of everything it was made from. */
 type Loaded = { result: LoadResult; sources: Map<string, string> };
-type OwnedDag = { file: string; dag: LoadedDag };
 
 type LoaderOptions = {
   deps: EngineDeps;
@@ -46,37 +36,38 @@ type LoaderOptions = {
 /**
  * Publishes the definitions of a folder. A file is loaded again when it, or a module it imports, has another size or
  * time. A broken file is reported and the last good version of its DAG stays in use. What is published already is
- * only compared: a start over an unchanged folder writes nothing.
+ * only compared: a start over an unchanged folder writes nothing. What another session had locked is left to the next
+ * look, which the pass ends with an error for.
  */
 export function createLoader(options: LoaderOptions): Loader {
   const { deps, dagsDir } = options;
   let known = new Map<string, Loaded>();
   let seen: string | undefined;
+  let againAtMs = Number.POSITIVE_INFINITY;
+  let told = new Map<string, string>();
 
   let running: Promise<void> | undefined;
 
   const look = async (): Promise<void> => {
-    const listed = await findSources(dagsDir);
+    const { sources: listed, unreadable } = await findSources(dagsDir);
     const programs = await marksOf(dagsDir, known);
-    const signature = JSON.stringify([...listed]);
-    if (signature === seen && [...known.values()].every((loaded) => hasItsPrograms(loaded, programs))) return;
+    const signature = JSON.stringify([[...listed], [...unreadable]]);
+    const isSame = signature === seen && [...known.values()].every((loaded) => hasItsPrograms(loaded, programs));
+    if (isSame && performance.now() < againAtMs) return;
+    seen = undefined;
     const sources = new Map([...listed, ...programs]);
     const files = [...sources.keys()].filter(isDefinition);
-    const kept = files.flatMap((file): [string, Loaded][] => {
-      const before = known.get(file);
-      return before !== undefined && isCurrent(before, sources) ? [[file, before]] : [];
-    });
-    const next = new Map(kept);
-    const fresh = await loadFiles(
-      options,
-      files.filter((file) => !next.has(file)),
-    );
-    for (const [file, result] of fresh) {
-      const loaded = { result, sources: sourcesOf(file, result, sources) };
-      next.set(file, { ...loaded, sources: new Map([...loaded.sources, ...programsOf(loaded)]) });
-    }
-    await publish(deps, files, next);
-    known = next;
+    known = await loadNew(options, files, sources, known);
+    const { dags, errors } = claimIds(files, known);
+    for (const [folder, problem] of unreadable) errors.set(folder, plainProblem(folder, problem));
+    const isThere = (file: string): boolean =>
+      known.has(file) || [...unreadable.keys()].some((folder) => file.startsWith(folder));
+    const outcome = await publish(deps, { dags, errors, isThere });
+    told = tell(deps, outcome, told);
+    for (const file of outcome.refused) known.set(file, asBroken(known.get(file)!, outcome.errors.get(file)!));
+    againAtMs = outcome.failed.length > 0 ? performance.now() + AGAIN_MS : Number.POSITIVE_INFINITY;
+    const [first] = outcome.contended;
+    if (first !== undefined) throw contention(outcome.contended.length, first);
     seen = signature;
   };
 
@@ -88,6 +79,51 @@ export function createLoader(options: LoaderOptions): Loader {
       return running;
     },
   };
+}
+
+/** Not tried again before it changes. */
+function asBroken(loaded: Loaded, problems: FileProblem[]): Loaded {
+  return { ...loaded, result: { kind: "broken", problems, programs: programsOf(loaded) } };
+}
+
+function contention(parts: number, { part, error }: Outcome["contended"][number]): Error {
+  const others = parts === 1 ? "" : ` (and ${parts - 1} more)`;
+  return new Error(`left to the next pass: ${part}${others}: ${messageOf(error)}`, { cause: error });
+}
+
+/** Says what is new of what is wrong. */
+function tell({ log }: EngineDeps, { errors }: Outcome, before: ReadonlyMap<string, string>): Map<string, string> {
+  const told = new Map<string, string>();
+  for (const [file, [first]] of errors) {
+    const { line, message } = first!;
+    told.set(file, `${line} ${message}`);
+    if (told.get(file) === before.get(file)) continue;
+    log.warn({ file, line, problem: message.split("\n", 1)[0] }, "a DAG file cannot be loaded");
+  }
+  return told;
+}
+
+/** What is known of these files: loaded now, where what it was made from has changed. */
+async function loadNew(
+  options: LoaderOptions,
+  files: readonly string[],
+  sources: ReadonlyMap<string, string>,
+  known: ReadonlyMap<string, Loaded>,
+): Promise<Map<string, Loaded>> {
+  const kept = files.flatMap((file): [string, Loaded][] => {
+    const before = known.get(file);
+    return before !== undefined && isCurrent(before, sources) ? [[file, before]] : [];
+  });
+  const next = new Map(kept);
+  const fresh = await loadFiles(
+    options,
+    files.filter((file) => !next.has(file)),
+  );
+  for (const [file, result] of fresh) {
+    const loaded = { result, sources: sourcesOf(file, result, sources) };
+    next.set(file, { ...loaded, sources: new Map([...loaded.sources, ...programsOf(loaded)]) });
+  }
+  return next;
 }
 
 const programsOf = ({ result }: Loaded): Marks => (result.kind === "none" ? undefined : result.programs) ?? new Map();
@@ -142,44 +178,7 @@ async function loadFiles(
 }
 
 function broken(file: string, message: string): { kind: "broken"; problems: FileProblem[] } {
-  return { kind: "broken", problems: [{ file, line: 1, column: 1, message }] };
-}
-
-async function publish(deps: EngineDeps, files: readonly string[], loaded: ReadonlyMap<string, Loaded>): Promise<void> {
-  const { dags, errors } = claimIds(files, loaded);
-  const published = await readPublished(deps.pool);
-  const changed: string[] = [];
-  for (const { file, dag } of dags) {
-    if (isPublished(published.get(dag.spec.id), file, dag)) continue;
-    const result = await inTx(deps.pool, async (tx) => {
-      if (dag.spec.bundle !== undefined) await insertBundle(tx, dag.spec.bundle, dag.files);
-      return publishVersion(tx, dag.spec, { file, source: dag.source, author: `loader@${os.hostname()}` });
-    });
-    if (result === "unchanged") continue;
-    changed.push(dag.spec.id);
-    deps.notifier.announce("sluice_schedules", [dag.spec.id]);
-    deps.log.info({ dag: dag.spec.id, file }, "DAG loaded");
-  }
-  for (const [file, problems] of errors) {
-    const [first] = problems;
-    deps.log.warn(
-      { file, line: first?.line, problem: first?.message.split("\n", 1)[0] },
-      "a DAG file cannot be loaded",
-    );
-  }
-  await inTx(deps.pool, async (tx) => {
-    await replaceImportErrors(
-      tx,
-      [...errors].map(([file, problems]) => ({ file, problems })),
-    );
-    await markMissing(tx, files);
-  });
-  // Their limits of active runs may be higher.
-  await followUp(deps, effects({ dagsWithRoom: changed }));
-}
-
-function isPublished(published: PublishedDag | undefined, file: string, dag: LoadedDag): boolean {
-  return published?.file === file && !published.missing && published.hash === specHash(dag.spec);
+  return { kind: "broken", problems: plainProblem(file, message) };
 }
 
 /** Each DAG id belongs to the first file that has it. */
