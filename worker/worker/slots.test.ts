@@ -25,7 +25,10 @@ const claimed = (n: number): Claimed => ({
 });
 
 /** Slots of a worker whose ends are always accepted; `submitted` are the task instances whose end was handed in. */
-function slots(answered: () => Promise<void> = () => Promise.resolve()): { slots: Slots; submitted: string[] } {
+function slots(
+  answered: () => Promise<void> = () => Promise.resolve(),
+  told: () => number = () => 0,
+): { slots: Slots; submitted: string[] } {
   const submitted: string[] = [];
   const made = createSlots({
     tools: {
@@ -47,6 +50,7 @@ function slots(answered: () => Promise<void> = () => Promise.resolve()): { slots
         return { accepted: true };
       },
     },
+    told,
     mayContinue: () => true,
     onRoom: () => undefined,
   });
@@ -84,4 +88,16 @@ test("the next look of an attempt is held although the answer to the end of the 
   answers[1]!.resolve();
   await worker.ended();
   expect(worker.held.size).toBe(0);
+});
+
+test("no more is claimed ahead than others have been told", async () => {
+  let told = 0;
+  const { slots: worker } = slots(undefined, () => told);
+  // Tasks that take no time at all: much would be claimed ahead.
+  for (let n = 0; n < 8; n++) worker.add(claimed(n), "function");
+  await worker.ended();
+  expect(worker.ahead("function")).toBeGreaterThan(4);
+  expect(worker.room("function")).toBe(1);
+  told = 4;
+  expect(worker.room("function")).toBe(5);
 });

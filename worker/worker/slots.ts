@@ -18,7 +18,7 @@ export type Slots = {
   add(claimed: Claimed, slotClass: SlotClass): void;
   /** Attempts that have waited for a slot since before `claimedBefore` are given up; answers their tokens. */
   giveUp(claimedBefore: number): string[];
-  /** Claimed ahead of a slot, now: what others should know. */
+  /** To be claimed ahead of a slot: what others should know before. */
   ahead(slotClass: SlotClass): number;
   /** From now on no attempt is begun and no child gone on with. */
   close(): void;
@@ -39,6 +39,8 @@ export function createSlots(options: {
   slots: Record<SlotClass, number>;
   logs: LogWriter;
   finisher: Finisher;
+  /** How much of the class this worker has told others that it claims ahead: it claims no more than that. */
+  told: (slotClass: SlotClass) => number;
   /** A slot may take a child of what ends in it. */
   mayContinue: () => boolean;
   /** There is room for something to claim. */
@@ -153,7 +155,7 @@ export function createSlots(options: {
     held,
     ahead,
     room(slotClass) {
-      const more = ahead(slotClass);
+      const more = Math.min(ahead(slotClass), options.told(slotClass));
       // Not one by one as they end, but when half of what was claimed ahead is used up.
       if (busy[slotClass] >= slots[slotClass] && waiting[slotClass].length >= Math.max(1, more / 2)) return 0;
       return Math.max(0, slots[slotClass] + more - heldOf(slotClass));

@@ -62,7 +62,9 @@ export function createWorkerLoop(options: {
   let woken = Promise.withResolvers<void>();
   let looping: Promise<void> = Promise.resolve();
   let stopped = false;
-  let published = { process: 0, function: 0 };
+  /** How much this worker claims ahead, as it last told others, and as they know for certain. */
+  let published: Record<SlotClass, number> = { process: 0, function: 0, inline: 0 };
+  let told = { ...published };
 
   const lanes = lanesOf(options.queues);
   /** Slot classes with something to claim, perhaps. */
@@ -96,6 +98,7 @@ export function createWorkerLoop(options: {
     slots: options.slots,
     logs: options.logs,
     finisher: options.finisher,
+    told: (slotClass) => told[slotClass],
     mayContinue: () => protocol.trouble() === undefined,
     onRoom: stir,
   });
@@ -165,7 +168,7 @@ export function createWorkerLoop(options: {
     }
   };
 
-  /** Tells admission how much this worker claims ahead, when it has changed; one at a time, so that the last one counts. */
+  /** Tells admission how much this worker claims ahead, when it has changed and before it does; one at a time, so that the last one counts. */
   let publishing: Promise<void> = Promise.resolve();
   const publishAhead = (): Promise<void> => {
     publishing = publishing.catch(() => undefined).then(publish);
@@ -173,10 +176,15 @@ export function createWorkerLoop(options: {
   };
 
   const publish = async (): Promise<void> => {
-    const ahead = { process: slots.ahead("process"), function: slots.ahead("function") };
-    if (!differs(ahead.process, published.process) && !differs(ahead.function, published.function)) return;
+    const ahead = { process: slots.ahead("process"), function: slots.ahead("function"), inline: 0 };
+    const isTold = (slotClass: SlotClass): boolean =>
+      ahead[slotClass] <= told[slotClass] && !isMuchLess(ahead[slotClass], published[slotClass]);
+    if (SLOT_CLASSES.every(isTold)) return;
+    // The answer may be lost: then it is not known which of the two the others know.
+    for (const slotClass of SLOT_CLASSES) told[slotClass] = Math.min(told[slotClass], ahead[slotClass]);
     await setWorkerAhead(deps.pool, worker, ahead);
     published = ahead;
+    told = { ...ahead };
     // Not waited for: it is others' work as well.
     void deps.requestAdmission();
   };
@@ -304,7 +312,7 @@ async function allDone(work: readonly Promise<unknown>[]): Promise<void> {
   if (failed) throw failed.reason;
 }
 
-/** Not each step up or down is worth a statement, only one that changes how much there is to do. */
-function differs(now: number, told: number): boolean {
-  return (now === 0) !== (told === 0) || (told > 0 && (now >= 4 * told || told >= 4 * now));
+/** Each step up is told, or it could not be claimed. Not each step down is worth a statement. */
+function isMuchLess(now: number, told: number): boolean {
+  return told > 0 && told >= 4 * now;
 }
