@@ -2,6 +2,7 @@ import { BACKFILL_MOVES, RUN_MOVES, TASK_MOVES } from "#lib/domain/states.ts";
 import { BACKFILL_CHECKS } from "./backfill-invariants.ts";
 import { LIMIT_CHECKS } from "./limit-invariants.ts";
 import type { Db, Tx } from "./pool.ts";
+import { WORKER_CHECKS } from "./worker-invariants.ts";
 
 /**
  * What must hold at every instant, as SQL that answers what breaks it. Tests ask after each step of random runs;
@@ -15,6 +16,9 @@ export type Finding = Invariant & {
 };
 
 const FINDINGS = 20;
+
+/** A claim or an admission may be under way when something is paused. */
+const PAUSE_GRACE = "interval '5 seconds'";
 
 /** Runs that are checked: those that go on or are to go again, and those that ended in the last day. */
 const RECENT = `
@@ -179,11 +183,31 @@ const CHECKS: readonly (Invariant & { sql: string })[] = [
          and not (t.held and exists (select from sluice.run_action a where a.run_id = r.id and a.kind = 'cancel'))`,
   },
   {
+    id: "paused-starts",
+    says: "of what is paused no run begins, and no task is handed over or begun",
+    // Of several pauses the first one counts. Who pauses does not wait for a claim that is under way.
+    sql: `
+      with paused as materialized (
+        select r.id, least(r.paused_at, b.paused_at, case when r.backfill_id is null then d.paused_at end) as at,
+               coalesce(r.paused_by, b.paused_by, d.paused_by) as "by", r.started_at
+          from sluice.dag_run r
+          join sluice.dag d on d.id = r.dag_id
+          left join sluice.backfill b on b.id = r.backfill_id
+         where r.state = 'running'
+           and (r.paused_by is not null or b.paused_by is not null or r.backfill_id is null and d.paused_by is not null))
+      select p.id::text as run, a.task_instance_id::text as "taskInstance", a.state, p."by", p.at as "pausedAt"
+        from paused p
+        join sluice.live_attempt a on a.task_instance_id >= p.id << 20 and a.task_instance_id < (p.id + 1) << 20
+       where greatest(a.queued_at, a.started_at) > p.at + ${PAUSE_GRACE}
+      union all
+      select p.id::text, null, 'running', p."by", p.at from paused p where p.started_at > p.at + ${PAUSE_GRACE}`,
+  },
+  {
     id: "active-runs",
-    says: "of a DAG no more runs go on than it allows, but for those that began before the DAG was changed",
+    says: "of a DAG no more runs go on than it allows, but for those that began before the limit was changed",
     sql: `
       with too_many as (
-        select d.id, d.max_active_runs, d.updated_at, count(*)::int as going
+        select d.id, d.max_active_runs, d.runs_since, count(*)::int as going
           from sluice.dag d
           join sluice.dag_run r on r.dag_id = d.id and r.state = 'running' and (r.backfill_id is null or d.max_active_runs = 1)
          group by d.id having count(*) > d.max_active_runs)
@@ -193,7 +217,7 @@ const CHECKS: readonly (Invariant & { sql: string })[] = [
                        join sluice.event e on e.run_id = r.id and e.task_instance_id is null
                                           and e.from_state = 'queued' and e.to_state = 'running'
                       where r.dag_id = x.id and r.state = 'running' and (r.backfill_id is null or x.max_active_runs = 1)
-                        and e.at > x.updated_at)`,
+                        and e.at > x.runs_since)`,
   },
   {
     id: "references",
@@ -248,6 +272,7 @@ const CHECKS: readonly (Invariant & { sql: string })[] = [
   },
   ...BACKFILL_CHECKS,
   ...LIMIT_CHECKS,
+  ...WORKER_CHECKS,
 ];
 
 /** A day of millions of tasks takes longer to check than any statement of the product may take. */

@@ -5,7 +5,7 @@ import { testDatabase } from "#lib/testing/database.ts";
 import { forgetRuns, moveClock, registration, start } from "#lib/testing/engine.ts";
 import { registerWorker } from "#lib/engine/register-worker.ts";
 import { checkInvariants } from "./invariants.ts";
-import { upsertPool } from "./pools.ts";
+import { deletePool, upsertPool } from "./pools.ts";
 import { setSystemLimit } from "./system-limits.ts";
 import { inTx } from "./tx.ts";
 import { publishVersion } from "./versions.ts";
@@ -132,30 +132,27 @@ test("a limit that was changed while the clock stood earlier is no older than wh
   expect(await broken()).toEqual([]);
 });
 
-test("worker-slots: more than a worker ever claims is found", async () => {
-  await publish({});
-  await admitted();
-  await database.pool.query("update sluice.worker set process_slots = 100");
-  await database.pool.query(
-    `update sluice.live_attempt a set state = 'running', worker_id = w.id, worker_epoch = w.epoch, token = gen_random_uuid(),
-            started_at = sluice.clock(), lease_until = sluice.clock() + interval '1 minute' from sluice.worker w`,
-  );
-  await database.pool.query("update sluice.task_instance set state = 'running' where state = 'queued'");
+test("pool-slots: of a pool that is deleted what is live goes on, and nothing more may be", async () => {
+  await upsertPool(database.pool, "db", TASKS, undefined);
+  await publish({}, { pool: "db" });
+  await unnoticed(`update sluice.pool set slots = ${TASKS - 1}`);
+  expect(await admitted()).toBe(TASKS - 1);
+  await moveClock(database.deps, "10 s");
+  expect(await deletePool(database.pool, "db")).toBe(true);
   expect(await broken()).toEqual([]);
-  await database.pool.query("alter table sluice.worker drop constraint worker_process_slots_check");
-  await database.pool.query("update sluice.worker set process_slots = 2 - 128");
-  expect(await broken()).toEqual(["worker-slots"]);
+  expect(await live()).toBe(TASKS - 1);
+  await moveClock(database.deps, "13 s");
+  await upsertPool(database.pool, "db", TASKS, undefined);
+  expect(await live()).toBe(TASKS);
+  await unnoticed("delete from sluice.pool");
+  await database.pool.query("delete from sluice.deleted_pool");
+  // As if it had never been there.
+  expect(await broken()).toEqual(["pool-slots"]);
+  await database.pool.query(
+    "insert into sluice.deleted_pool (name) values ('db') on conflict (name) do update set limits_since = default",
+  );
+  expect(await broken()).toEqual([]);
+  await moveClock(database.deps, "20 s");
+  await database.pool.query("update sluice.live_attempt set queued_at = sluice.clock()");
+  expect(await broken()).toEqual(["pool-slots"]);
 });
-
-test.for(["cpu", "memory"])(
-  "worker-resources: tasks that ask for more %s than their worker has are found",
-  async (of) => {
-    await publish({}, { resources: { cpu: 1, memory: "1Gi" } });
-    expect(await admitted()).toBe(TASKS);
-    expect(await broken()).toEqual([]);
-    await database.pool.query(
-      `update sluice.worker set ${of} = ${of} / 2, started_at = sluice.clock() - interval '1 hour'`,
-    );
-    expect(await broken()).toEqual(["worker-resources"]);
-  },
-);

@@ -1,4 +1,3 @@
-import { MAX_AHEAD } from "#lib/domain/lookahead.ts";
 import type { Invariant } from "./invariants.ts";
 
 /**
@@ -8,10 +7,10 @@ import type { Invariant } from "./invariants.ts";
  *
  * Who changes a limit does not wait for admission, which may have read the one before and commits at the same moment.
  */
-const GRACE = "interval '2 seconds'";
-const admittedSince = (since: string): string => `max(a.queued_at) > ${since} + ${GRACE}`;
+export const GRACE = "interval '2 seconds'";
+export const admittedSince = (since: string): string => `max(a.queued_at) > ${since} + ${GRACE}`;
 
-const LIVE = "sluice.live_attempt a join sluice.workload w on w.id = a.workload_id";
+export const LIVE = "sluice.live_attempt a join sluice.workload w on w.id = a.workload_id";
 
 /** Every limit of tasks that is promised, with what is live beyond it. */
 export const LIMIT_CHECKS: readonly (Invariant & { sql: string })[] = [
@@ -37,12 +36,15 @@ export const LIMIT_CHECKS: readonly (Invariant & { sql: string })[] = [
   },
   {
     id: "pool-slots",
-    says: "tasks that are handed over or run take no more slots of a pool than it has",
+    says: "tasks that are handed over or run take no more slots of a pool than it has, and none of one that does not exist",
+    // One that was deleted has none since then, one that never was has never had any.
     sql: `
-      select p.name as pool, p.slots as "limit", sum(w.slots)::int as live
-        from ${LIVE} join sluice.pool p on p.name = w.pool
-       group by p.name
-      having sum(w.slots) > p.slots and ${admittedSince("p.limits_since")}`,
+      select w.pool, coalesce(p.slots, 0) as "limit", sum(w.slots)::int as live
+        from ${LIVE} left join sluice.pool p on p.name = w.pool left join sluice.deleted_pool g on g.name = w.pool
+       where w.pool is not null
+       group by w.pool, p.name, g.name
+      having sum(w.slots) > coalesce(p.slots, 0)
+             and ${admittedSince("coalesce(p.limits_since, g.limits_since, '-infinity')")}`,
   },
   {
     id: "system-task-limit",
@@ -53,27 +55,5 @@ export const LIMIT_CHECKS: readonly (Invariant & { sql: string })[] = [
        where l.name = 'max_active_tasks'
        group by l.name
       having count(*) > l.value and ${admittedSince("l.limits_since")}`,
-  },
-  {
-    id: "worker-slots",
-    says: "a worker has no more tasks than slots, but for those that it has claimed ahead of their slots",
-    sql: `
-      select k.id as worker, w.slot_class as "slotClass", count(*)::int as live
-        from ${LIVE} join sluice.worker k on k.id = a.worker_id and k.epoch = a.worker_epoch
-       where a.state = 'running'
-       group by k.id, w.slot_class
-      having count(*) > case w.slot_class when 'process' then k.process_slots + ${MAX_AHEAD}
-                                          when 'function' then k.function_slots + ${MAX_AHEAD}
-                                          else k.inline_slots + ${MAX_AHEAD} end`,
-  },
-  {
-    id: "worker-resources",
-    says: "the tasks that one worker runs or is to run ask for no more processors and memory than it has",
-    sql: `
-      select k.id as worker, k.cpu, sum(w.cpu)::int as "cpuTaken", k.memory, sum(w.memory)::int as "memoryTaken"
-        from ${LIVE} join sluice.worker k on k.id = coalesce(a.worker_id, a.assigned_to)
-       where (a.worker_epoch = k.epoch or a.worker_id is null) and w.cpu + w.memory > 0
-       group by k.id
-      having (sum(w.cpu) > k.cpu or sum(w.memory) > k.memory) and ${admittedSince("k.started_at")}`,
   },
 ];

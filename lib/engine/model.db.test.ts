@@ -10,7 +10,7 @@ import { isFinalBackfillState, isFinalRunState } from "#lib/domain/states.ts";
 import { isOpen } from "#lib/testing/backfill-model.ts";
 import { backfills, create } from "#lib/testing/backfill-steps.ts";
 import { testDatabase } from "#lib/testing/database.ts";
-import { DAGS, POOL, QUEUES, readAll } from "#lib/testing/engine-agreement.ts";
+import { DAGS, LABEL, POOL, QUEUES, readAll } from "#lib/testing/engine-agreement.ts";
 import { begin, emptyModel, type Model, newRun } from "#lib/testing/engine-model.ts";
 import { type Command, passTime } from "#lib/testing/engine-steps.ts";
 import { keepsLease, moveClock, start, patrolAdmission } from "#lib/testing/engine.ts";
@@ -27,6 +27,7 @@ import {
   heartbeat,
   join,
   startWorker,
+  tellAhead,
 } from "#lib/testing/worker-steps.ts";
 import { resumeBackfill } from "./backfill/pause.ts";
 import { tendBackfills } from "./backfill/tend.ts";
@@ -125,7 +126,8 @@ const WEIGHTED: readonly [number, fc.Arbitrary<Command>][] = [
   [4, aDag.map(startRun)],
   [16, fc.tuple(aWorker, aQueue, fc.integer({ min: 1, max: 5 })).map((how) => claimWith(...how))],
   [16, fc.tuple(aBatch, fc.boolean()).map(([batch, handsOn]) => end(batch, handsOn))],
-  [2, fc.tuple(aWorker, fc.integer({ min: 2, max: 4 })).map(([id, slots]) => startWorker(id, slots))],
+  [2, fc.tuple(aWorker, fc.integer({ min: 2, max: 4 }), fc.subarray([LABEL])).map((of) => startWorker(...of))],
+  [2, fc.tuple(aWorker, fc.constantFrom(0, 0, 2, 4)).map(([id, ahead]) => tellAhead(id, ahead))],
   [1, roll.map(claimAsReplaced)],
   [4, aWorker.map(heartbeat)],
   [1, aWorker.map(drain)],
@@ -147,6 +149,7 @@ const WEIGHTED: readonly [number, fc.Arbitrary<Command>][] = [
   [1, aDag.map(people.pauseDag)],
   [4, aDag.map(people.unpauseDag)],
   [1, fc.integer({ min: 0, max: 4 }).map(people.resize)],
+  [1, fc.constant(people.removePool)],
   [1, fc.constantFrom(null, null, 0, 1, 3).map(people.limitAll)],
   [
     1,
@@ -188,10 +191,12 @@ async function setUp(): Promise<{ model: Model; real: EngineDeps }> {
   await pool.query(
     "truncate sluice.dag_run, sluice.run_progress, sluice.run_action, sluice.parent_ends, sluice.task_instance, sluice.live_attempt, sluice.deferral, sluice.attempt, sluice.event, sluice.worker, sluice.dead_letter, sluice.xcom, sluice.workload_wait, sluice.backfill, sluice.backfill_event",
   );
-  await pool.query("update sluice.dag set paused_by = null");
+  await pool.query("update sluice.dag set paused_by = null, paused_at = null");
+  await pool.query("update sluice.lane set slots = 0, room = 0, group_room = 0, own_slots = 0");
   const model = emptyModel();
   await unlimited(model);
-  for (const id of ["one", "two"]) model.workers.set(id, { ref: await join(deps, id, 3), state: "active" });
+  for (const id of ["one", "two"])
+    model.workers.set(id, { ref: await join(deps, id, 3), state: "active", slots: 3, ahead: 0 });
   for (const dag of DAGS) {
     const run = newRun(await start(deps, dag.spec.id), dag);
     model.runs.push(run);

@@ -260,7 +260,7 @@ beforeEach(async () => {
     "contention",
   ])
     await database.pool.query(`delete from sluice.${table}`);
-  await database.pool.query("delete from sluice_boss.job; update sluice.dag set paused_by = null");
+  await database.pool.query("delete from sluice_boss.job; update sluice.dag set paused_by = null, paused_at = null");
 });
 
 type Seen = { state: TaskState; live: string[]; moved: string[] };

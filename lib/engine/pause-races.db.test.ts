@@ -179,7 +179,7 @@ describe("a pause", () => {
     await publish(deps, "starting", { a: [] });
     await pauseDag(deps, "starting", "anna");
     const runId = await start(deps, "starting");
-    await pool.query("update sluice.dag set paused_by = null");
+    await pool.query("update sluice.dag set paused_by = null, paused_at = null");
     const started = await held(deps, async (tx) => (await activateRuns(tx, "starting")).started);
     const pause = pauseDag(deps, "starting", "anna");
     await waitsForLock(deps);

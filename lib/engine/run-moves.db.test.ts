@@ -134,7 +134,7 @@ beforeEach(async () => {
   const tasks = [{ id: "a", type: "bash", config: { command: "true" } }];
   const spec = DagSpec.parse({ id: DAG, limits: { maxActiveRuns: 1 }, tasks });
   await inTx(database.pool, (tx) => publishVersion(tx, spec, { file: "single.yaml", source: "", author: "test" }));
-  await database.pool.query("update sluice.dag set paused_by = null");
+  await database.pool.query("update sluice.dag set paused_by = null, paused_at = null");
   await database.pool.query(
     "truncate sluice.dag_run, sluice.run_progress, sluice.run_action, sluice.parent_ends, sluice.task_instance, sluice.live_attempt, sluice.deferral, sluice.attempt, sluice.event, sluice.worker",
   );

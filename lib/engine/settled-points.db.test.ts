@@ -133,7 +133,7 @@ describe("a cancel", () => {
     await publish(deps, "queued", { a: [] });
     await pauseDag(deps, "queued", "anna");
     const runId = await start(deps, "queued");
-    await pool.query("update sluice.dag set paused_by = null");
+    await pool.query("update sluice.dag set paused_by = null, paused_at = null");
     const lock = await held(deps, async (tx) => {
       await lockRun(tx, runId);
       await tx.query("update sluice.dag_run set state = 'cancelled', ended_at = sluice.clock()");

@@ -23,7 +23,7 @@ import {
 } from "./backfill-model.ts";
 import { january, runsOf } from "./backfills.ts";
 import { type Model, type ModelBackfill, type ModelDag, newRun } from "./engine-model.ts";
-import { type Command, pick, step } from "./engine-steps.ts";
+import { catchUp, type Command, pick, step } from "./engine-steps.ts";
 
 /** Steps of the model-based test: backfills, by people and by schedulers. */
 
@@ -105,8 +105,9 @@ export const backfills = {
       asksToEnd(model, backfill);
     }),
   pause: (roll: number) =>
-    onBackfill("pause", roll, async (_, backfill, deps) => {
+    onBackfill("pause", roll, async (model, backfill, deps) => {
       if (backfill.state === "running") backfill.state = "paused";
+      await catchUp(model, deps);
       expect(await pauseBackfill(deps, backfill.id, "anna")).toBe(backfill.state);
     }),
   resume: (roll: number) =>

@@ -22,6 +22,8 @@ import {
 
 const bash = (id: string, options: object = {}) => ({ id, type: "bash", config: { command: "true" }, ...options });
 export const POOL = { name: "shared", slots: 3 };
+/** Of workers; some have it. */
+export const LABEL = "gpu";
 export const QUEUES = ["default", "solo"] as const;
 export type Queue = (typeof QUEUES)[number];
 export const DAGS: readonly ModelDag[] = [
@@ -61,6 +63,10 @@ export const DAGS: readonly ModelDag[] = [
       bash("any", { dependsOn: ["work", "more"], triggerRule: "one_success" }),
       bash("clean", { dependsOn: ["more", "any", "beside", "heavy"], triggerRule: "all_done" }),
     ],
+  },
+  {
+    id: "labelled",
+    tasks: [bash("a", { workerLabels: [LABEL] }), bash("b", { dependsOn: ["a"], workerLabels: [LABEL] })],
   },
   {
     id: "wide",

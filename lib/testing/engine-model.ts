@@ -66,7 +66,7 @@ export function newRun(id: string, dag: ModelDag, slice?: ModelRun["slice"]): Mo
 /** An attempt that runs: whose it is, and when its lease was last renewed. */
 export type Holding = { claimed: Continued; worker: WorkerRef; renewedAtS: number };
 
-export type ModelWorker = { ref: WorkerRef; state: "active" | "draining" };
+export type ModelWorker = { ref: WorkerRef; state: "active" | "draining"; slots: number; ahead: number };
 
 export type Model = {
   /** By id. */

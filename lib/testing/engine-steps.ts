@@ -40,3 +40,7 @@ export async function pass(model: Model, deps: EngineDeps, seconds: number): Pro
   model.latestS = Math.max(model.latestS, model.clockS);
   await moveClock(deps, `${model.clockS} s`);
 }
+
+/** Doctor tells by the clock what began before something was changed: one that stands earlier than at their start would deceive it. */
+export const catchUp = (model: Model, deps: EngineDeps): Promise<void> =>
+  pass(model, deps, model.latestS - model.clockS);

@@ -59,7 +59,9 @@ export async function forgetRuns(deps: EngineDeps): Promise<void> {
   await moveClock(deps, "0");
   await deps.pool.query("update sluice.dag set paused_by = null, paused_at = null");
   await truncateFilled(deps);
-  await deps.pool.query("update sluice.lane set time = 0, high = 0, medium = 0, low = 0");
+  await deps.pool.query(
+    "update sluice.lane set slots = 0, room = 0, group_room = 0, own_slots = 0, time = 0, high = 0, medium = 0, low = 0",
+  );
   // Apart, and not truncated: bells ring in the background.
   await deps.notifier.flush();
   await deps.pool.query("delete from sluice_boss.job");

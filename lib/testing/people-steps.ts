@@ -1,5 +1,5 @@
 import { expect } from "vitest";
-import { upsertPool } from "#lib/db/pools.ts";
+import { deletePool, upsertPool } from "#lib/db/pools.ts";
 import { setSystemLimit } from "#lib/db/system-limits.ts";
 import { inTx } from "#lib/db/tx.ts";
 import { publishVersion } from "#lib/db/versions.ts";
@@ -24,7 +24,7 @@ import {
   newRun,
   runOf,
 } from "./engine-model.ts";
-import { type Command, pass, pick, step } from "./engine-steps.ts";
+import { catchUp, type Command, pass, pick, step } from "./engine-steps.ts";
 import { start } from "./engine.ts";
 
 /** Steps of the model-based test: what people do. */
@@ -117,6 +117,7 @@ export const people = {
       async (model, deps) => {
         const going = [...model.holdings.keys()].map((taskId) => runOf(model, taskId));
         const run = pick(going.length > 0 ? going : runsOf(model, isOpen), roll);
+        await catchUp(model, deps);
         expect(await pauseRun(deps, run.id, "anna")).toBe(true);
         run.isPaused = true;
       },
@@ -136,9 +137,10 @@ export const people = {
       `pause ${dag.spec.id}`,
       {},
       () => true,
-      async ({ pausedDags }, deps) => {
+      async (model, deps) => {
+        await catchUp(model, deps);
         await pauseDag(deps, dag.spec.id, "anna");
-        pausedDags.add(dag.spec.id);
+        model.pausedDags.add(dag.spec.id);
       },
     ),
   unpauseDag: (dag: ModelDag) =>
@@ -153,6 +155,7 @@ export const people = {
     ),
   resize: (slots: number) =>
     limiting("resize the pool", { slots }, (_, deps) => upsertPool(deps.pool, POOL.name, slots, undefined)),
+  removePool: limiting("delete the pool", {}, async (_, deps) => void (await deletePool(deps.pool, POOL.name))),
   limitAll: (value: number | null) =>
     limiting("limit the whole system", { value }, (_, deps) => setSystemLimit(deps.pool, "max_active_tasks", value)),
   limitDag: (dag: ModelDag, limits: Partial<DagSpec["limits"]>) =>
@@ -166,8 +169,7 @@ function limiting(name: string, args: object, change: (model: Model, deps: Engin
     args,
     () => true,
     async (model, deps) => {
-      // Doctor tells by the clock which runs began before: one that stands earlier than at their start would deceive it.
-      await pass(model, deps, model.latestS - model.clockS);
+      await catchUp(model, deps);
       await change(model, deps);
       // Beyond the time in which admission may have read the limit before.
       await pass(model, deps, 3);

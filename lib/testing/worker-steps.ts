@@ -2,14 +2,14 @@ import { randomUUID } from "node:crypto";
 import { expect } from "vitest";
 import type { WorkerRef } from "#lib/db/claims.ts";
 import { type Continued, type Finish, finishRunning } from "#lib/db/finishes.ts";
-import { renewLeases, setWorkerState } from "#lib/db/workers.ts";
+import { renewLeases, setWorkerAhead, setWorkerState } from "#lib/db/workers.ts";
 import { claim } from "#lib/engine/claim.ts";
 import type { EngineDeps } from "#lib/engine/deps.ts";
 import { finish } from "#lib/engine/finish.ts";
 import { LEASE_MS, LOST_ALLOWANCE } from "#lib/engine/lease.ts";
 import { registerWorker } from "#lib/engine/register-worker.ts";
 import { handBack } from "#lib/engine/sweep.ts";
-import { type Queue, QUEUES } from "./engine-agreement.ts";
+import { LABEL, type Queue, QUEUES } from "./engine-agreement.ts";
 import {
   claims,
   ends,
@@ -23,25 +23,40 @@ import {
   settled,
   stateOf,
 } from "./engine-model.ts";
-import { type Command, pick, step } from "./engine-steps.ts";
+import { catchUp, type Command, pick, step } from "./engine-steps.ts";
 import { registration } from "./engine.ts";
 
 /** Steps of the model-based test: what workers do. */
 
 /** Starts a worker, or starts it again: what its name was running is lost. */
-export const startWorker = (id: string, slots: number): Command =>
+export const startWorker = (id: string, slots: number, offers: readonly string[]): Command =>
   step(
     `start worker ${id}`,
-    { slots },
+    { slots, offers },
     () => true,
     async (model, deps) => {
       const old = model.workers.get(id)?.ref;
-      const ref = await join(deps, id, slots);
-      model.workers.set(id, { ref, state: "active" });
+      const ref = await join(deps, id, slots, offers);
+      model.workers.set(id, { ref, state: "active", slots, ahead: 0 });
       if (!old) return;
       model.replaced.push(old);
       const lost = [...model.holdings].filter(([, holding]) => holding.worker.id === id).map(([taskId]) => taskId);
       loses(model, lost, LOST_ALLOWANCE);
+    },
+  );
+
+/** What it has claimed while that was more stays with it. */
+export const tellAhead = (id: string, ahead: number): Command =>
+  step(
+    `worker ${id} claims ahead`,
+    { ahead },
+    (model) => model.workers.has(id),
+    async (model, deps) => {
+      const worker = model.workers.get(id)!;
+      await catchUp(model, deps);
+      await setWorkerAhead(deps.pool, worker.ref, { process: ahead, function: 0 });
+      await deps.requestAdmission();
+      worker.ahead = ahead;
     },
   );
 
@@ -51,9 +66,11 @@ export const claimWith = (id: string, queue: Queue, max: number): Command =>
     { queue, max },
     (model) => model.workers.has(id),
     async (model, deps) => {
-      const { ref, state } = model.workers.get(id)!;
-      const claimed = await claimFrom(deps, ref, queue, max);
-      expect(claimed.length).toBeLessThanOrEqual(state === "active" ? max : 0);
+      const { ref, state, slots, ahead } = model.workers.get(id)!;
+      // No worker claims more than it has slots for and has said before.
+      const room = Math.max(0, Math.min(max, slots + ahead - heldBy(model, ref).length));
+      const claimed = await claimFrom(deps, ref, queue, room);
+      expect(claimed.length).toBeLessThanOrEqual(state === "active" ? room : 0);
       for (const attempt of claimed) takes(model, ref, attempt);
     },
   );
@@ -63,8 +80,13 @@ export function claimFrom(deps: EngineDeps, ref: WorkerRef, queue: Queue, max: n
   return claim(deps, ref, { queues: [queue], slotClass: "process" }, tokens).then(({ claimed }) => claimed);
 }
 
-export function join(deps: EngineDeps, id: string, slots: number): Promise<WorkerRef> {
-  return registerWorker(deps, { ...registration(id, slots), queues: QUEUES });
+export function join(
+  deps: EngineDeps,
+  id: string,
+  slots: number,
+  offers: readonly string[] = [LABEL],
+): Promise<WorkerRef> {
+  return registerWorker(deps, { ...registration(id, slots), queues: QUEUES, offers });
 }
 
 function takes(model: Model, ref: WorkerRef, claimed: Continued): void {
@@ -177,7 +199,7 @@ export const end = (batch: readonly End[], handsOn: boolean): Command =>
         accept(finished.accepted);
         for (const [after, child] of finished.continued) {
           const holder = holders.get(after)!;
-          expect(model.workers.get(holder.id)).toEqual({ ref: holder, state: "active" });
+          expect(model.workers.get(holder.id)).toMatchObject({ ref: holder, state: "active" });
           takes(model, holder, child);
         }
       }

@@ -25,6 +25,20 @@ begin
   return new;
 end $$;
 
+-- The same of what keeps no queue: since when a value is what it is, by the clock alone.
+create function sluice.renew_changed_since() returns trigger language plpgsql as $$
+begin
+  new.changed_since := sluice.clock();
+  return new;
+end $$;
+
+-- Since when something is paused. A trigger, because pauses are set in several ways, and no statement of them may forget it.
+create function sluice.note_pause() returns trigger language plpgsql as $$
+begin
+  new.paused_at := case when new.paused_by is not null then coalesce(old.paused_at, sluice.clock()) end;
+  return new;
+end $$;
+
 ------------------------------------------------------------------------------------------------ definitions
 
 create table sluice.dag (
@@ -51,6 +65,8 @@ create table sluice.dag (
   current_version_id bigint not null,
   -- Since when its limits of tasks are what they are: see sluice.limits_since().
   limits_since timestamptz not null default sluice.limits_since(),
+  -- The same of its limit of runs.
+  runs_since timestamptz not null default sluice.clock(),
   created_at timestamptz not null default sluice.clock(),
   updated_at timestamptz not null default sluice.clock()
 );
@@ -94,6 +110,23 @@ create table sluice.pool (
   created_at timestamptz not null default sluice.clock()
 );
 
+-- Since when a pool that was deleted has no slots. What runs of it goes on to its end; nothing more of it is admitted.
+create table sluice.deleted_pool (
+  name text primary key,
+  limits_since timestamptz not null default sluice.limits_since()
+);
+create function sluice.remember_pool() returns trigger language plpgsql as $$
+begin
+  if tg_op = 'DELETE' then
+    insert into sluice.deleted_pool (name) values (old.name)
+    on conflict (name) do update set limits_since = excluded.limits_since;
+  else
+    delete from sluice.deleted_pool where name = new.name;
+  end if;
+  return null;
+end $$;
+create trigger remember_pool after insert or delete on sluice.pool for each row execute function sluice.remember_pool();
+
 -- A queue label and a slot class: what a worker claims from. Made with the first task class of it, never deleted.
 create table sluice.lane (
   id int generated always as identity primary key,
@@ -112,8 +145,14 @@ create table sluice.lane (
   high bigint not null default 0,
   medium bigint not null default 0,
   low bigint not null default 0,
+  -- Since when its slots and rooms are what they are.
+  changed_since timestamptz not null default sluice.clock(),
   unique (queue, slot_class)
 ) with (fillfactor = 50);
+create trigger changed_since before update of slots, room, group_id, group_room, own_slots on sluice.lane for each row
+  when ((old.slots, old.room, old.group_id, old.group_room, old.own_slots)
+        is distinct from (new.slots, new.room, new.group_id, new.group_room, new.own_slots))
+  execute function sluice.renew_changed_since();
 
 -- Tasks between which admission sees no difference but their age: one row each for all versions of a DAG.
 create table sluice.workload (
@@ -159,6 +198,13 @@ create table sluice.system_limit (
 create trigger limits_since before update on sluice.dag for each row
   when ((old.max_active_tasks, old.max_active_tasks_per_run) is distinct from (new.max_active_tasks, new.max_active_tasks_per_run))
   execute function sluice.renew_limits_since();
+create function sluice.renew_runs_since() returns trigger language plpgsql as $$
+begin
+  new.runs_since := sluice.clock();
+  return new;
+end $$;
+create trigger runs_since before update of max_active_runs on sluice.dag for each row
+  when (old.max_active_runs <> new.max_active_runs) execute function sluice.renew_runs_since();
 create trigger limits_since before update on sluice.pool for each row
   when (old.slots <> new.slots) execute function sluice.renew_limits_since();
 create trigger limits_since before update on sluice.system_limit for each row
@@ -318,8 +364,9 @@ create table sluice.dag_run (
   params jsonb not null default '{}',
   note text,
   actor text not null,
-  -- Who paused it; its tasks are not admitted meanwhile.
+  -- Who paused it, and when; its tasks are not admitted meanwhile.
   paused_by text,
+  paused_at timestamptz,
   -- For how long it is kept after its end; what was its DAG's time when it was made.
   keep_days int not null,
   created_at timestamptz not null default sluice.clock(),
@@ -330,6 +377,8 @@ create table sluice.dag_run (
     ((trigger_kind = any ('{schedule,backfill}')) = (schedule_id is not null)
      and (trigger_kind = 'backfill') = (backfill_id is not null))
 );
+create trigger note_pause before update of paused_by on sluice.dag_run for each row
+  when (old.paused_by is distinct from new.paused_by) execute function sluice.note_pause();
 create index dag_run_going_idx on sluice.dag_run (dag_id, id) where state = 'running';
 -- Without the runs of backfills, of which there may be thousands: they are started by their backfill.
 create index dag_run_queued_idx on sluice.dag_run (dag_id, id) where state = 'queued' and backfill_id is null;
@@ -687,8 +736,9 @@ create table sluice.backfill (
   -- Logical dates that it has runs for; there may be several runs of one, after a retry.
   slices int not null check (slices > 0),
   actor text not null,
-  -- Who paused it; none of its runs starts and none of their tasks is admitted meanwhile.
+  -- Who paused it, and when; none of its runs starts and none of their tasks is admitted meanwhile.
   paused_by text,
+  paused_at timestamptz,
   -- The same key for the same DAG gives the same backfill; the hash tells whether it is the same request.
   key text,
   request_hash text not null,
@@ -698,6 +748,8 @@ create table sluice.backfill (
   constraint ended_iff_final check ((state in ('success', 'failed', 'cancelled')) = (ended_at is not null)),
   constraint paused_by_somebody check ((state = 'paused') = (paused_by is not null))
 );
+create trigger note_pause before update of paused_by on sluice.backfill for each row
+  when (old.paused_by is distinct from new.paused_by) execute function sluice.note_pause();
 create index backfill_open_idx on sluice.backfill (id) where ended_at is null;
 create index backfill_dag_id_id_idx on sluice.backfill (dag_id, id desc);
 
@@ -998,6 +1050,8 @@ create table sluice.worker (
   -- How many attempts it claims before it has slots for them, while its tasks are short.
   process_ahead int not null default 0 check (process_ahead >= 0),
   function_ahead int not null default 0 check (function_ahead >= 0),
+  -- When it was less than before: what was claimed ahead until then is still there. Never, since this process of it began.
+  ahead_since timestamptz not null default '-infinity',
   -- What its tasks may ask for, all together: thousandths of a processor and MiB.
   cpu int not null check (cpu >= 0),
   memory int not null check (memory >= 0),
@@ -1009,6 +1063,18 @@ create table sluice.worker (
   started_at timestamptz not null default sluice.clock(),
   lease_until timestamptz not null
 ) with (fillfactor = 50);
+
+create function sluice.note_ahead() returns trigger language plpgsql as $$
+begin
+  if new.epoch <> old.epoch then
+    new.ahead_since := '-infinity';
+  elsif new.process_ahead < old.process_ahead or new.function_ahead < old.function_ahead then
+    new.ahead_since := sluice.clock();
+  end if;
+  return new;
+end $$;
+create trigger note_ahead before update of epoch, process_ahead, function_ahead on sluice.worker for each row
+  execute function sluice.note_ahead();
 
 -- Which versions of the protocol between programs and the functions here are taken: lib/domain/protocol.ts. A migration that
 -- adds a version raises `max`; the one that removes the functions of an old version raises `min`.
