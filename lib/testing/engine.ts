@@ -28,7 +28,7 @@ export async function publish(deps: EngineDeps, id: string, tasks: Record<string
 const OF_RUNS = (
   "dag_run run_key run_deletion run_progress run_action parent_ends task_instance live_attempt " +
   "deferral attempt event log_loss dead_letter callback xcom workload_wait wait_span " +
-  "worker pool system_limit contention lowered_limit lease quarantine backfill backfill_event"
+  "worker pool system_limit contention lowered_limit deleted_pool lease quarantine backfill backfill_event"
 )
   .split(" ")
   .map((name) => `sluice.${name}`);

@@ -2028,7 +2028,8 @@ begin
   exact := limited is not null or exists (
     select from (select t.lane_id, count(*) as n from sluice.task_instance t where t.id = any (plain) group by 1) x
       join sluice.lane l on l.id = x.lane_id
-     where l.group_room <> l.room
+     -- Lanes that share workers share their room: what is handed over in the others is not counted here.
+     where exists (select from sluice.lane o where o.group_id = l.group_id and o.id <> l.id)
         or x.n > l.room - l.slots - (select count(*) from (select from sluice.live_attempt a
                                                             where a.lane_id = l.id and a.state = 'queued' and a.assigned_to is null
                                                             limit l.room - l.slots) q));
