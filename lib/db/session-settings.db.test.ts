@@ -52,6 +52,16 @@ test("sessions that something else gives other settings are refused by name", as
   });
 });
 
+test("an address may set other times, and none that is without end", async () => {
+  await asRole({ role: "times_role", search: "?statement_timeout=60000" }, async (pool) => {
+    await keepSessionSettings(pool);
+    expect(await settings(pool)).toEqual({ ...SESSION_SETTINGS, statement_timeout: "1min" });
+  });
+  await asRole({ role: "endless_role", search: "?options=-c%20statement_timeout%3D0" }, async (pool) => {
+    await expect(keepSessionSettings(pool)).rejects.toThrow("(statement_timeout)");
+  });
+});
+
 test("without prepared statements no statement keeps its name", async () => {
   const names = async (search: string): Promise<string[]> =>
     asRole({ role: "names_role", search }, async (pool) => {

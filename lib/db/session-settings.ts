@@ -8,7 +8,7 @@ import type pg from "pg";
  * small. A sequential scan that is chosen then would still be there when they hold millions of rows, and
  * every hot statement has an index to use. None is planned anew for the values it is given: that takes
  * as long as running it. Times: no statement may wait for ever, neither for a lock nor for a client that
- * has forgotten its transaction.
+ * has forgotten its transaction. Other times than these are an operator's choice; none is not.
  */
 export const SESSION_SETTINGS = {
   enable_seqscan: "off",
@@ -47,7 +47,8 @@ async function giveOne(pool: pg.Pool): Promise<string[]> {
   try {
     const { rows } = await client.query<{ name: string; statement: string }>(
       `select name, format('alter role %I in database %I set %I = %L', current_user, current_database(), name, value) as statement
-         from unnest($1::text[], $2::text[]) s(name, value) where current_setting(name) is distinct from value`,
+         from unnest($1::text[], $2::text[]) s(name, value)
+        where current_setting(name) <> value and (current_setting(name) = '0' or name not like '%timeout')`,
       [Object.keys(SESSION_SETTINGS), Object.values(SESSION_SETTINGS)],
     );
     lacking = rows.map(({ name }) => name);
