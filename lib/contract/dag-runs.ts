@@ -9,8 +9,8 @@ export const RunAction = z.strictObject({
   kind: z.enum(RUN_ACTIONS),
   actor: z.string(),
   requestedAt: Time,
-  done: z.number().int().describe("How many tasks have their state."),
-  total: z.number().int().nullable().describe("How many are to get one; null until they are counted."),
+  done: z.number().int().describe("How many tasks have their state, or are held or let go."),
+  total: z.number().int().nullable().describe("How many are to; null until they are counted."),
 });
 
 export const DagRun = z.strictObject({
@@ -31,7 +31,7 @@ export const DagRun = z.strictObject({
   startedAt: Time.nullable(),
   endedAt: Time.nullable(),
   action: RunAction.nullable().describe(
-    "What a person asked of the run and is being carried out; another action gets 409.",
+    "What a person asked of the run and is being carried out; another action gets 409, unless this is a pause or a resume.",
   ),
 });
 export type DagRun = z.infer<typeof DagRun>;

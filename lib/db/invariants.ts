@@ -173,14 +173,14 @@ const CHECKS: readonly (Invariant & { sql: string })[] = [
   },
   {
     id: "held",
-    says: "a task is held exactly while its run does not go on, or its run, its run's backfill or the DAG of a run without one is paused",
+    says: "a task is held exactly while its run does not go on, or its run, its run's backfill or the DAG of a run without one is paused, unless an action of the run is carried out",
     sql: `${RECENT}
       select t.id::text as "taskInstance", t.held
         from recent r join sluice.run_pause p on p.run_id = r.id
         join sluice.task_instance t on t.id >= r.id << 20 and t.id < (r.id + 1) << 20
        where t.ended_at is null and t.held <> p.is_held
-         -- A cancel of a paused backfill lets none of them go: it ends them.
-         and not (t.held and exists (select from sluice.run_action a where a.run_id = r.id and a.kind = 'cancel'))`,
+         -- Its last slice compares both; a cancel of a paused backfill lets no task go: it ends them.
+         and not exists (select from sluice.run_action a where a.run_id = r.id)`,
   },
   {
     id: "paused-starts",

@@ -21,6 +21,13 @@ export type ActionArgs = {
 };
 export type ActionKind = keyof ActionArgs;
 
+/** Made by pauses (`lib/db/pauses.ts`); it moves no task. */
+export type HoldKind = "pause" | "resume";
+
+export function isHold(kind: ActionKind | HoldKind): kind is HoldKind {
+  return kind === "pause" || kind === "resume";
+}
+
 export type NewAction<K extends ActionKind = ActionKind> = {
   [Kind in K]: { kind: Kind; args: ActionArgs[Kind] };
 }[K] & { actor: string; reason: string | null };
@@ -41,23 +48,25 @@ export type RunAction = NewAction & {
   isRunOpen: boolean;
 };
 
-/** An insert of actions `a`: a cancel replaces any other action, which begins anew, and joins another cancel. */
-export const CANCEL_REPLACES = `
+/**
+ * An insert of actions `a`: a cancel replaces any other action, and joins another cancel. Any replaces a pause or a resume: at its end it
+ * finds what is left of that (`sluice.end_action`).
+ */
+export const REPLACES = `
       on conflict (run_id) do update
         set kind = excluded.kind, args = excluded.args, actor = excluded.actor, reason = excluded.reason,
             requested_at = sluice.clock(), slots = '{}', ready = '{}', total = null, done = 0
-        where excluded.kind = 'cancel' and a.kind <> 'cancel'`;
+        where excluded.kind = 'cancel' and a.kind <> 'cancel' or a.kind in ('pause', 'resume')`;
 
 /**
- * Commits what is asked of a run; false when another action of it is under way. A cancel replaces any other action, and joins
- * another cancel. It also takes the run out of quarantine: what broke a duty must not keep a person from ending the run.
+ * Commits what is asked of a run; false when another action of it is under way that it does not replace. A cancel also takes the run out of quarantine: what broke a duty must not keep a person from ending the run.
  */
 export async function insertAction(db: Db, runId: string, action: NewAction): Promise<boolean> {
   const { rowCount } = await db.query({
     name: "insert-run-action",
     text: `
       insert into sluice.run_action as a (run_id, kind, args, actor, reason) values ($1, $2, $3, $4, $5)
-      ${CANCEL_REPLACES}`,
+      ${REPLACES}`,
     values: [runId, action.kind, JSON.stringify(action.args), action.actor, action.reason],
   });
   if (action.kind !== "cancel") return rowCount === 1;
@@ -65,18 +74,22 @@ export async function insertAction(db: Db, runId: string, action: NewAction): Pr
   return true;
 }
 
-/** The kind of a run's action; undefined when it has none. */
-export async function findActionKind(db: Db, runId: string): Promise<ActionKind | undefined> {
-  const { rows } = await db.query<{ kind: ActionKind }>({
+/** The kind of a run's action, and its age since it was asked for; undefined when it has none. */
+export async function findActionKind(
+  db: Db,
+  runId: string,
+): Promise<{ kind: ActionKind | HoldKind; ageMs: number } | undefined> {
+  const { rows } = await db.query<{ kind: ActionKind | HoldKind; ageMs: number }>({
     name: "find-action-kind",
-    text: "select kind from sluice.run_action where run_id = $1",
+    text: `select kind, (extract(epoch from sluice.clock() - requested_at) * 1000)::float8 as "ageMs"
+             from sluice.run_action where run_id = $1`,
     values: [runId],
   });
-  return rows[0]?.kind;
+  return rows[0];
 }
 
 /**
- * The action of a locked run; undefined when it has none. Its row is not locked: a cancel may replace it while a slice of
+ * The action of a locked run that moves tasks; undefined when it has none. Its row is not locked: a cancel may replace it while a slice of
  * it is written, and must not wait for that. So what a slice writes of it names its kind.
  */
 export async function readAction(tx: Tx, runId: string): Promise<RunAction | undefined> {
@@ -86,7 +99,7 @@ export async function readAction(tx: Tx, runId: string): Promise<RunAction | und
                   (extract(epoch from sluice.clock() - requested_at) * 1000)::float8 as "ageMs",
                   exists (select from sluice.dag_run r left join sluice.run_progress p on p.run_id = r.id
                            where r.id = $1 and (r.ended_at is null or p.open > 0)) as "isRunOpen"
-             from sluice.run_action where run_id = $1`,
+             from sluice.run_action where run_id = $1 and kind not in ('pause', 'resume')`,
     values: [runId],
   });
   return rows[0];
@@ -111,15 +124,17 @@ export async function writeProgress(
   });
 }
 
-/** Deletes the action of a locked run: it is complete. False when a cancel has replaced it, which is still to be carried out. */
-export async function endAction(tx: Tx, runId: string, kind: ActionKind): Promise<boolean> {
-  const { rowCount } = await tx.query({
+/**
+ * Ends the action of a locked run, which is complete. `replaced`: a cancel has taken its place, which is still to be carried out.
+ * `turned`: the run was paused or resumed meanwhile, and the action continues as that.
+ */
+export async function endAction(tx: Tx, runId: string, kind: ActionKind): Promise<"ended" | "replaced" | "turned"> {
+  const { rows } = await tx.query<{ how: "ended" | "replaced" | "turned" }>({
     name: "end-action",
-    text: `with gone as (delete from sluice.run_action where run_id = $1 and kind = $2 returning run_id)
-           select from sluice.run_action where run_id = $1 and not exists (select from gone)`,
+    text: "select sluice.end_action($1, $2) as how",
     values: [runId, kind],
   });
-  return rowCount === 0;
+  return rows[0]!.how;
 }
 
 /** Runs with an action, without those in quarantine; in no order, so that schedulers seldom wait for each other at the same run. */

@@ -32,12 +32,16 @@ export async function lockBackfillOf(tx: Tx, runId: string, ifEnded: boolean): P
   });
 }
 
+/** The run of `p` has an action that settles it at its end, which a pause or a resume does not. */
+const HAS_ACTION =
+  "exists (select from sluice.run_action a where a.run_id = p.run_id and a.kind not in ('pause', 'resume'))";
+
 /** Whether a locked run is to be settled, which is left to a person's action on it while there is one. */
 export async function isUnsettled(tx: Tx, runId: string): Promise<boolean> {
   const { rowCount } = await tx.query({
     name: "is-unsettled",
     text: `select from sluice.run_progress p
-            where p.run_id = $1 and p.unsettled and not exists (select from sluice.run_action a where a.run_id = p.run_id)`,
+            where p.run_id = $1 and p.unsettled and not ${HAS_ACTION}`,
     values: [runId],
   });
   return rowCount === 1;
@@ -280,7 +284,7 @@ export async function unsettledRuns(db: Db, limit: number): Promise<string[]> {
     name: "unsettled-runs",
     text: `
       select p.run_id as id from sluice.run_progress p
-       where p.unsettled and not exists (select from sluice.run_action a where a.run_id = p.run_id)
+       where p.unsettled and not ${HAS_ACTION}
          and not exists (select from sluice.quarantine q where q.duty = 'settle' and q.key = p.run_id::text
                             and q.retry_at > (select sluice.clock()))
        order by random() limit $1`,

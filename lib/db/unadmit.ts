@@ -13,68 +13,42 @@ export const HAS_AN_ACTION = "a.task_instance_id >> 20 in (select x.run_id from 
 
 /** Why what was handed over is taken back before any worker took it, and when. */
 const TAKEN_BACK_WHEN = {
-  NO_WORKER: `${HAS_NO_WORKER} and $1::bigint[] is null`,
-  PAUSED: "a.task_instance_id >> 20 = any ($1::bigint[])",
-  ACTION: `$1::bigint[] is null and ${HAS_AN_ACTION}`,
+  NO_WORKER: HAS_NO_WORKER,
+  ACTION: HAS_AN_ACTION,
 } as const;
 
 /**
  * `queued` → `ready`, with the count of attempts as before; at most 1,000 a call. A claim that comes first keeps the
  * attempt; one that comes later finds nothing. Answers whose runs they were.
  */
-async function unadmit(
-  db: Db,
-  reason: keyof typeof TAKEN_BACK_WHEN,
-  runIds: readonly string[] | null,
-): Promise<string[]> {
+async function unadmit(db: Db, reason: keyof typeof TAKEN_BACK_WHEN): Promise<string[]> {
   const { rows } = await db.query<{ runId: string }>({
     name: `unadmit-${reason}`,
     text: `
-      with lk as materialized (
+      select distinct run as "runId" from sluice.take_back(array(
         select t.id from sluice.task_instance t
          where t.id = any (array(select a.task_instance_id
                                    from sluice.live_attempt a join sluice.workload w on w.id = a.workload_id
                                   where a.state = 'queued' and ${TAKEN_BACK_WHEN[reason]}))
-           and (t.held or $2 <> 'PAUSED')
-         order by t.id limit 1000 for update),
-      gone as (
-        delete from sluice.live_attempt a using lk where a.task_instance_id = lk.id and a.state = 'queued'
-        returning a.task_instance_id, a.number),
-      moved as (
-        update sluice.task_instance t
-           set state = 'ready', attempts = t.attempts - case when t.deferred_id is null then 1 else 0 end
-          from gone where t.id = gone.task_instance_id and t.state = 'queued'
-        returning t.run_id),
-      e as (
-        insert into sluice.event (run_id, task_instance_id, attempt, from_state, to_state, reason, actor)
-        select task_instance_id >> 20, task_instance_id, number, 'queued', 'ready', $2, 'admission' from gone)
-      select distinct run_id as "runId" from moved`,
-    values: [runIds, reason],
+         order by t.id limit 1000 for update), $1) as b(run)`,
+    values: [reason],
   });
   return rows.map((row) => row.runId);
 }
 
-async function unadmitAll(
-  db: Db,
-  ...which: [keyof typeof TAKEN_BACK_WHEN, readonly string[] | null]
-): Promise<string[]> {
+async function unadmitAll(db: Db, reason: keyof typeof TAKEN_BACK_WHEN): Promise<string[]> {
   const all = new Set<string>();
-  for (let some = await unadmit(db, ...which); some.length > 0; some = await unadmit(db, ...which))
+  for (let some = await unadmit(db, reason); some.length > 0; some = await unadmit(db, reason))
     for (const runId of some) all.add(runId);
   return [...all];
 }
 
 /** What was handed over to workers that have gone waits for others again, with its reason. Returns whose runs they were. */
 export function unadmitAbandoned(db: Db): Promise<string[]> {
-  return unadmitAll(db, "NO_WORKER", null);
+  return unadmitAll(db, "NO_WORKER");
 }
 
 /** What was handed over of runs that have an action, and is admitted anew after it. Returns whose runs they were. */
 export function unadmitActing(db: Db): Promise<string[]> {
-  return unadmitAll(db, "ACTION", null);
-}
-
-/** What was handed over before its run or DAG was paused. */
-export async function unadmitHeld(db: Db, runIds: readonly string[]): Promise<void> {
-  await unadmitAll(db, "PAUSED", runIds);
+  return unadmitAll(db, "ACTION");
 }

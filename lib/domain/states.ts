@@ -102,8 +102,11 @@ export function isFinalTaskState(state: TaskState): boolean {
   return TASK_MOVES[state].length === 0;
 }
 
-/** What people do to runs, which is carried out in slices; the first that was asked for is completed before another, but for a cancel. */
-export const RUN_ACTIONS = ["cancel", "clear", "mark", "kill"] as const;
+/**
+ * What people do to runs, which is carried out in slices; the first that was asked for is completed before another, but for a cancel,
+ * which replaces any, and a pause or a resume, which any other interrupts.
+ */
+export const RUN_ACTIONS = ["cancel", "clear", "mark", "kill", "pause", "resume"] as const;
 export type RunActionKind = (typeof RUN_ACTIONS)[number];
 
 /** What started a run. */

@@ -36,6 +36,9 @@ test("what keeps a ready task is told in the order in which it can be changed", 
   expect(whySentence({ ...base, wait, isRunQueued: true })).toBe(
     "its run is queued, and goes on when there is room for it",
   );
+  expect(whySentence({ ...base, wait, runAction: "resume" })).toBe(
+    "its run is resuming: nothing of it starts until all of its tasks are let go",
+  );
   expect(whySentence({ ...base, wait, isRunQueued: true, runAction: "clear" })).toBe(
     "its run waits until a clear of it is carried out",
   );
@@ -73,6 +76,10 @@ test("an action tells how far it is", () => {
   expect(actionSentence(action)).toBe("anna asked for a cancel of this run, which begins in a moment");
   expect(actionSentence({ ...action, done: 5_000, total: 20_000 })).toBe(
     "anna asked for a cancel of this run: 5000 of 20000 tasks are done",
+  );
+  expect(actionSentence({ ...action, kind: "pause" })).toBe("this run is pausing");
+  expect(actionSentence({ ...action, kind: "resume", done: 5_000, total: 20_000 })).toBe(
+    "this run is resuming: 5000 of 20000 tasks are done",
   );
   expect(actionSentence({ ...action, done: 2, total: 2 })).toBe(
     "anna asked for a cancel of this run: what depends on its tasks is being decided",

@@ -62,6 +62,7 @@ function whyReady({ dagPausedBy, backfillPausedBy, runPausedBy, runAction, isRun
   if (dagPausedBy !== null) return `its DAG was paused by ${dagPausedBy}`;
   if (backfillPausedBy !== null) return `its backfill was paused by ${backfillPausedBy}`;
   if (runPausedBy !== null) return `its run was paused by ${runPausedBy}`;
+  if (runAction === "resume") return "its run is resuming: nothing of it starts until all of its tasks are let go";
   if (runAction !== null) return `its run waits until a ${runAction} of it is carried out`;
   if (isRunQueued) return "its run is queued, and goes on when there is room for it";
   if (wait === null) return "it is ready, and the next admission looks at it within a second";
@@ -94,8 +95,12 @@ export function whyQueued(run: QueuedRun): string {
 /** A person's action on a run that is being carried out; `total` is null until its tasks are counted. */
 export type ActionProgress = { kind: RunActionKind; actor: string; done: number; total: number | null };
 
+const HOLDING = { pause: "pausing", resume: "resuming" };
+
 /** How far the action is, in one sentence. */
 export function actionSentence({ kind, actor, done, total }: ActionProgress): string {
+  if (kind === "pause" || kind === "resume")
+    return `this run is ${HOLDING[kind]}${total === null ? "" : `: ${done} of ${total} tasks are done`}`;
   const asked = `${actor} asked for a ${kind} of this run`;
   if (total === null) return `${asked}, which begins in a moment`;
   return done < total

@@ -1,11 +1,13 @@
 import { isFinalRunState } from "#lib/domain/states.ts";
 import { messageOf } from "#lib/domain/errors.ts";
 import { reopenBackfill } from "#lib/db/backfill/state.ts";
+import { holdSlice } from "#lib/db/pauses.ts";
 import type { Tx } from "#lib/db/pool.ts";
 import {
   type ActionKind,
   endAction,
   findActionKind,
+  isHold,
   readAction,
   type RunAction,
   runsWithActions,
@@ -15,19 +17,20 @@ import { lockBackfillOf, lockRun } from "#lib/db/run-states.ts";
 import { inOneTx, isLostRace } from "#lib/db/tx.ts";
 import { cancelling, moving, type Step } from "./action-steps.ts";
 import type { EngineDeps } from "./deps.ts";
-import { type Effects, mergeEffects, NO_EFFECTS } from "./effects.ts";
+import { type Effects, effects, mergeEffects, NO_EFFECTS } from "./effects.ts";
 import { followUp } from "./follow-up.ts";
 import { isolatingEach } from "./quarantine.ts";
 import { effectsOfRun, effectsOfSlice, readView, type RunView, SLICE_ROWS, writeSlice } from "./rewrite-run.ts";
 
-/** How people's actions on runs are carried out: in slices, each a transaction of its own, by any process. */
+/** How people's actions on runs, and pauses of large runs, are carried out: in slices, each a transaction of its own, by any process. */
 
 /**
  * `none`: the run has no action, or another process has it locked. `unchanged`: the action had nothing to do. `open`: there is
- * another slice to carry out. `left`: this one was not. `complete`: it was the last one. `rows`: about so many were written.
+ * another slice to carry out. `turned`: as `unchanged`, but what paused or resumed the run meanwhile is to be carried out.
+ * `left`: this one was not. `complete`: it was the last one. `rows`: about so many were written.
  */
 export type Carried = {
-  outcome: "none" | "unchanged" | "open" | "left" | "complete";
+  outcome: "none" | "unchanged" | "turned" | "open" | "left" | "complete";
   effects: Effects;
   rows: number;
 };
@@ -46,10 +49,12 @@ export async function carryOutSlice(
   runId: string,
   { most = SLICE_ROWS, youngerThanMs = Infinity }: { most?: number; youngerThanMs?: number } = {},
 ): Promise<Carried> {
+  const known = await findActionKind(deps.pool, runId);
+  if (known === undefined) return { outcome: "none", ...NOTHING };
+  const { kind, ageMs } = known;
+  if (isHold(kind)) return ageMs >= youngerThanMs ? { outcome: "left", ...NOTHING } : carryOutHold(deps, runId, most);
   return inOneTx(deps.pool, async (tx): Promise<Carried> => {
     await tx.query(`set local lock_timeout = '${LOCK_TIMEOUT}'`);
-    const kind = await findActionKind(tx, runId);
-    if (kind === undefined) return { outcome: "none", ...NOTHING };
     await lockBackfillOf(tx, runId, kind === "cancel");
     const run = await lockRun(tx, runId);
     const action = await readAction(tx, runId);
@@ -66,8 +71,18 @@ export async function carryOutSlice(
   });
 }
 
+/** A slice of a pause or a resume. What it has held may run where it is not paused any more, and others in its place. */
+async function carryOutHold(deps: EngineDeps, runId: string, most: number): Promise<Carried> {
+  const { outcome, rows, takenBack, dagId, backfillId, state } = await holdSlice(deps.pool, runId, most);
+  if (outcome === null) return { outcome: "none", ...NOTHING };
+  if (outcome === "open" || state === null || dagId === null)
+    return { outcome, effects: effects({ changedRuns: [runId], wantsAdmission: takenBack > 0 }), rows };
+  return { outcome, effects: effectsOfRun({ id: runId, dagId, backfillId }, state), rows };
+}
+
 async function nothingToDo(tx: Tx, runId: string, kind: ActionKind, effects: Effects): Promise<Carried> {
-  return { outcome: (await endAction(tx, runId, kind)) ? "unchanged" : "open", effects, rows: 0 };
+  const how = await endAction(tx, runId, kind);
+  return { outcome: how === "ended" ? "unchanged" : how === "turned" ? "turned" : "open", effects, rows: 0 };
 }
 
 async function writeStep(tx: Tx, view: RunView, action: RunAction, { slice, progress }: Step): Promise<Carried> {
@@ -79,10 +94,10 @@ async function writeStep(tx: Tx, view: RunView, action: RunAction, { slice, prog
   // Its backfill goes on with it, or ends anew by what it says now.
   if (isFinalRunState(run.state) && state !== run.state && run.backfillId !== null)
     await reopenBackfill(tx, run.backfillId, actor, isFinalRunState(state) ? "RUN_ENDED_ANEW" : "RUN_CLEARED");
-  const isOver = slice.isLast && (await endAction(tx, run.id, kind));
+  const isOver = slice.isLast && (await endAction(tx, run.id, kind)) === "ended";
   if (!slice.isLast) await writeProgress(tx, run.id, kind, progress);
-  const effects = { ...effectsOfSlice(view, state), hasFenced: true };
-  return { outcome: isOver ? "complete" : "open", effects, rows: slice.changes.length + slice.counts.length };
+  const made = { ...effectsOfSlice(view, state), hasFenced: true };
+  return { outcome: isOver ? "complete" : "open", effects: made, rows: slice.changes.length + slice.counts.length };
 }
 
 /** A caller's slices are smaller, and it begins none when so long has passed, so that it returns within two seconds. */
@@ -98,7 +113,7 @@ export async function asFarAsYoung(deps: EngineDeps, runIds: readonly string[]):
   try {
     for (const runId of runIds) {
       let outcome: Carried["outcome"] = "open";
-      while (outcome === "open") {
+      while (isUnfinished(outcome)) {
         const carried = await carryOutSlice(deps, runId, { most: OWN_ROWS, youngerThanMs: OWN_MS });
         made.push(carried.effects);
         ({ outcome } = carried);
@@ -136,7 +151,7 @@ export async function carryOutActions(deps: EngineDeps, most = SLICE_ROWS): Prom
     for (const runId of round) passed.add(runId);
     const work = async (runId: string): Promise<void> => {
       try {
-        if ((await takeTurn(deps, runId, most, tail)) === "open") passed.delete(runId);
+        if (isUnfinished(await takeTurn(deps, runId, most, tail))) passed.delete(runId);
         hasMoved = true;
       } catch (error) {
         if (isLostRace(error)) contended.add(runId);
@@ -155,9 +170,14 @@ export async function carryOutActions(deps: EngineDeps, most = SLICE_ROWS): Prom
   if (contended.size > 0) throw race;
 }
 
+/** There is another slice to carry out. */
+export function isUnfinished(outcome: Carried["outcome"]): boolean {
+  return outcome === "open" || outcome === "turned";
+}
+
 async function takeTurn(deps: EngineDeps, runId: string, most: number, tail: Tail): Promise<Carried["outcome"]> {
   let outcome: Carried["outcome"] = "open";
-  for (let slice = 0; slice < SLICES_A_TURN && outcome === "open"; slice++) {
+  for (let slice = 0; slice < SLICES_A_TURN && isUnfinished(outcome); slice++) {
     const carried = await carryOutSlice(deps, runId, { most });
     ({ outcome } = carried);
     await tail.add(carried);

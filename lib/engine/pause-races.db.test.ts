@@ -4,7 +4,8 @@ import { applyAdmission } from "#lib/db/admission.ts";
 import { finishRunning } from "#lib/db/finishes.ts";
 import { markDagPaused, markRunPaused } from "#lib/db/pauses.ts";
 import { activateRuns } from "#lib/db/runs.ts";
-import { inTx } from "#lib/db/tx.ts";
+import { inOneTx, inTx } from "#lib/db/tx.ts";
+import { unadmitAbandoned } from "#lib/db/unadmit.ts";
 import { taskInstanceId } from "#lib/domain/ids.ts";
 import { testDatabase } from "#lib/testing/database.ts";
 import {
@@ -91,6 +92,29 @@ describe("a pause", () => {
     expect(plan.grants).toHaveLength(1);
     expect(await applyAdmission(deps.pool, plan)).toMatchObject({ attempts: [], granted: 0 });
     expect(await states(deps, runId)).toEqual(["ready"]);
+  });
+
+  test("of a DAG waits for what is taken back from workers that have gone, and neither for the other", async () => {
+    const { deps, pool } = database;
+    await publish(deps, "gone", { a: [] });
+    await pool.query("update sluice.dag set max_active_runs = 9 where id = 'gone'");
+    await worker(deps, "w");
+    const runs = [await start(deps, "gone"), await start(deps, "gone"), await start(deps, "gone")];
+    await admit(deps);
+    // A scan of the table comes across the youngest first.
+    for (const id of runs.toReversed()) await pool.query("update sluice.dag_run set note = 'x' where id = $1", [id]);
+    await pool.query("update sluice.worker set lease_until = sluice.clock() - interval '1 hour'");
+    const lock = await held(deps, (tx) =>
+      tx.query("select from sluice.task_instance where run_id = $1 for update", [runs[1]]),
+    );
+    // Without a repetition, which would hide that one of them was ended as a deadlock.
+    const pause = inOneTx(pool, (tx) => markDagPaused(tx, "gone", "anna"));
+    await waitsForLock(deps);
+    const sweep = unadmitAbandoned(pool);
+    await waitsForLock(deps, 2);
+    await lock.commit();
+    expect([await pause, await sweep]).toEqual([[], []]);
+    expect(await liveAttempts(deps)).toEqual([]);
   });
 
   test.for(["run", "DAG"] as const)("of a %s holds what a clear under way makes ready", async (what) => {

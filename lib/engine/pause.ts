@@ -5,6 +5,12 @@ import { inTx } from "#lib/db/tx.ts";
 import type { EngineDeps } from "./deps.ts";
 import { effects } from "./effects.ts";
 import { followUp } from "./follow-up.ts";
+import { carryOutCommitted } from "./run-actions.ts";
+
+/**
+ * Pauses and resumes. Once one of these has returned it is committed: nothing is admitted any more, or what was held will be. Of
+ * large runs the tasks may still be marked by slices then, which any scheduler carries out.
+ */
 
 /** Nothing of the DAG is admitted until it is resumed; what runs goes on to its end. Throws `dag_not_found`. */
 export async function pauseDag(deps: EngineDeps, dagId: string, actor: string): Promise<void> {
@@ -27,9 +33,10 @@ export async function unpauseDag(
 }
 
 async function setDagPaused(deps: EngineDeps, dagId: string, actor: string | null, catchesUp?: boolean): Promise<void> {
-  const found = await inTx(deps.pool, (tx) => markDagPaused(tx, dagId, actor, catchesUp));
-  if (!found) throw new AppError("dag_not_found", `There is no DAG "${dagId}".`);
+  const asked = await inTx(deps.pool, (tx) => markDagPaused(tx, dagId, actor, catchesUp));
+  if (asked === undefined) throw new AppError("dag_not_found", `There is no DAG "${dagId}".`);
   deps.notifier.announce("sluice_schedules", [dagId]);
+  await carryOutCommitted(deps, { dagId }, asked);
 }
 
 /** The same for one run; false when it has ended. Throws `run_not_found`. */
@@ -51,8 +58,9 @@ export async function resumeRun(deps: EngineDeps, runId: string): Promise<boolea
 }
 
 async function setRunPaused(deps: EngineDeps, runId: string, actor: string | null): Promise<boolean> {
-  const done = await inTx(deps.pool, (tx) => markRunPaused(tx, runId, actor));
-  if (done === undefined) throw new AppError("run_not_found", `There is no run ${runId}.`);
+  const asked = await inTx(deps.pool, (tx) => markRunPaused(tx, runId, actor));
+  if (asked === undefined) throw new AppError("run_not_found", `There is no run ${runId}.`);
   await followUp(deps, effects({ changedRuns: [runId] }));
-  return done;
+  await carryOutCommitted(deps, { runId }, asked || []);
+  return asked !== false;
 }

@@ -72,7 +72,7 @@ export function effectsOfSlice({ run, graph }: RunView, state: RunState): Effect
  * What may begin now that a run is in this state, and nothing of it is kept from it by an action. Where its DAG allows one run at a
  * time, its backfill names the next one (`advanceBackfill`), and its DAG names the backfill that has its place (`startQueuedRuns`).
  */
-export function effectsOfRun(run: LockedRun, state: RunState): Effects {
+export function effectsOfRun(run: Pick<LockedRun, "id" | "dagId" | "backfillId">, state: RunState): Effects {
   // Its place falls free, or it waits for one.
   const asksForStart = state !== "running";
   return effects({

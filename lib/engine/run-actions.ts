@@ -11,7 +11,7 @@ import {
 } from "#lib/db/run-actions.ts";
 import { isLostRace, retried } from "#lib/db/tx.ts";
 import { ordOf } from "./action-steps.ts";
-import { asFarAsYoung, carryOutSlice, OWN_ROWS } from "./carry-out-actions.ts";
+import { asFarAsYoung, carryOutSlice, isUnfinished, OWN_ROWS } from "./carry-out-actions.ts";
 import type { EngineDeps } from "./deps.ts";
 import { followUp } from "./follow-up.ts";
 import { versionGraph } from "./rewrite-run.ts";
@@ -19,7 +19,7 @@ import { versionGraph } from "./rewrite-run.ts";
 /**
  * What people do to runs and tasks. Each is committed as what is asked of the run before any of it is done, so that it is done
  * whatever becomes of the caller: a small one by the caller itself, the rest of a large one by schedulers. One action of a run at a
- * time, but a cancel replaces any other. Throws `run_not_found`, and `action_in_progress` when the run has another action.
+ * time, but a cancel replaces any other, and any interrupts a pause or a resume, which continues after it. Throws `run_not_found`, and `action_in_progress` when the run has another action.
  */
 
 type By = { actor: string; reason?: string | undefined };
@@ -101,8 +101,17 @@ async function act(deps: EngineDeps, runId: string, action: NewAction): Promise<
   return leavingToSchedulers(deps, { runId }, async () => {
     const { outcome, effects } = await carryOutSlice(deps, runId, { most: OWN_ROWS });
     await followUp(deps, effects);
-    if (outcome === "open") await asFarAsYoung(deps, [runId]);
-    return outcome !== "unchanged";
+    if (isUnfinished(outcome)) await asFarAsYoung(deps, [runId]);
+    return outcome !== "unchanged" && outcome !== "turned";
+  });
+}
+
+/** Carries out what is committed for these runs, as far as a caller does. */
+export async function carryOutCommitted(deps: EngineDeps, about: object, runIds: readonly string[]): Promise<void> {
+  if (runIds.length === 0) return;
+  await leavingToSchedulers(deps, about, async () => {
+    await asFarAsYoung(deps, runIds);
+    return true;
   });
 }
 

@@ -67,6 +67,13 @@ export async function forgetRuns(deps: EngineDeps): Promise<void> {
   await deps.pool.query("delete from sluice_boss.job");
 }
 
+/** From now on a pause of more than `most` open tasks is carried out in slices, as one of thousands is. */
+export async function holdsAtOnce(deps: EngineDeps, most: number): Promise<void> {
+  await deps.pool.query(
+    `create or replace function sluice.hold_at_once() returns int language sql immutable as $$ select ${most} $$`,
+  );
+}
+
 /** What a scheduler does again and again: admits what was left behind, and says why the rest waits. */
 export async function patrolAdmission(deps: EngineDeps): Promise<void> {
   await admitLeft(deps);

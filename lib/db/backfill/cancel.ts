@@ -1,5 +1,5 @@
 import { endQuarantine } from "../quarantine.ts";
-import { CANCEL_REPLACES } from "../run-actions.ts";
+import { REPLACES } from "../run-actions.ts";
 import type { Tx } from "../pool.ts";
 
 /** How the runs of a backfill are ended. */
@@ -24,7 +24,7 @@ export async function askRunsToEnd(tx: Tx, backfillId: string, actor: string): P
       asked as (
         insert into sluice.run_action as a (run_id, kind, actor, reason)
         select id, 'cancel', $2, $3 from open order by id
-        ${CANCEL_REPLACES})
+        ${REPLACES})
       select id from open order by id`,
     values: [backfillId, actor, CANCELLED_WITH_BACKFILL],
   });

@@ -1,8 +1,7 @@
 import { type BackfillState, isFinalBackfillState } from "#lib/domain/states.ts";
-import { holdTasks } from "../pauses.ts";
 import type { Tx } from "../pool.ts";
 
-/** The state of a backfill, which is changed under its lock, and what its pause holds. */
+/** The state of a backfill, which is changed under its lock. */
 
 export type LockedBackfill = { id: string; dagId: string; state: BackfillState; conf: Record<string, unknown> };
 
@@ -29,18 +28,6 @@ export async function writeBackfillState(
           set state = $2, ended_at = null, paused_by = case when $2 = 'paused' then coalesce(paused_by, $4) end where id = $1)
      insert into sluice.backfill_event (backfill_id, from_state, to_state, reason, actor) values ($1, $3, $2, $5, $4)`,
     [backfill.id, to, backfill.state, actor, reason],
-  );
-}
-
-/** Holds the tasks of a locked backfill's runs, or lets them go, as its state says now. */
-export async function holdBackfillTasks(tx: Tx, backfillId: string): Promise<void> {
-  const { rows } = await tx.query<{ id: string }>(
-    "select id from sluice.dag_run where backfill_id = $1 and state = 'running' order by id for update",
-    [backfillId],
-  );
-  await holdTasks(
-    tx,
-    rows.map((row) => row.id),
   );
 }
 

@@ -1,10 +1,12 @@
 import { AppError } from "#lib/domain/errors.ts";
 import type { BackfillState } from "#lib/domain/states.ts";
-import { holdBackfillTasks, lockBackfill, writeBackfillState } from "#lib/db/backfill/state.ts";
+import { lockBackfill, writeBackfillState } from "#lib/db/backfill/state.ts";
+import { holdRunsOf } from "#lib/db/pauses.ts";
 import { inTx } from "#lib/db/tx.ts";
 import type { EngineDeps } from "../deps.ts";
 import { effects } from "../effects.ts";
 import { followUp } from "../follow-up.ts";
+import { carryOutCommitted } from "../run-actions.ts";
 
 /**
  * No run of the backfill starts, and no task of those that go on is admitted, until it is resumed; what runs goes on to its
@@ -21,19 +23,20 @@ export async function resumeBackfill(deps: EngineDeps, backfillId: string, actor
   return state;
 }
 
-function move(
+async function move(
   deps: EngineDeps,
   backfillId: string,
   from: "running" | "paused",
   to: "running" | "paused",
   actor: string,
 ): Promise<BackfillState> {
-  return inTx(deps.pool, async (tx) => {
+  const { state, asked } = await inTx(deps.pool, async (tx) => {
     const backfill = await lockBackfill(tx, backfillId);
     if (backfill === undefined) throw new AppError("backfill_not_found", `There is no backfill ${backfillId}.`);
-    if (backfill.state !== from) return backfill.state;
+    if (backfill.state !== from) return { state: backfill.state, asked: [] };
     await writeBackfillState(tx, backfill, to, actor, null);
-    await holdBackfillTasks(tx, backfillId);
-    return to;
+    return { state: to, asked: await holdRunsOf(tx, "backfill", backfillId, actor) };
   });
+  await carryOutCommitted(deps, { backfillId }, asked);
+  return state;
 }

@@ -469,10 +469,12 @@ create table sluice.parent_ends (
 -- of it. While it is there, nothing of the run is started, admitted, claimed or continued; the end of an attempt that runs counts
 -- until the slice of its task. A run that had ended keeps its state and its time until the last slice, although some of its tasks
 -- are open: only then is it known whether it goes on, ends in another way, or has the end that it had.
+-- `pause` and `resume` move no task: they bring `held` of the tasks in line with `run_pause`, whichever of both it says by then.
 create table sluice.run_action (
   run_id bigint primary key,
-  kind text not null check (kind in ('cancel', 'clear', 'mark', 'kill')),
-  -- Of a clear its scope, of a mark the slot and the state, of a kill the slot.
+  kind text not null check (kind in ('cancel', 'clear', 'mark', 'kill', 'pause', 'resume')),
+  -- Of a clear its scope, of a mark the slot and the state, of a kill the slot; of a pause and a resume `from`, the ordinal
+  -- before which no task is left.
   args jsonb not null default '{}',
   actor text not null,
   reason text,
@@ -781,6 +783,117 @@ create view sluice.run_pause as
     from sluice.dag_run r
     join sluice.dag d on d.id = r.dag_id
     left join sluice.backfill b on b.id = r.backfill_id;
+
+-- So many open tasks are held, or let go, by the call that asks for it; of more, actions are made, which slices carry out.
+create function sluice.hold_at_once() returns int language sql immutable as $$ select 5000 $$;
+
+-- `queued` → `ready` for those of these tasks, which the caller has locked, that no worker has taken: with the count of attempts as
+-- before. Returns the run of each.
+create function sluice.take_back(ids bigint[], why text) returns setof bigint language sql as $$
+  with gone as (
+    delete from sluice.live_attempt a where a.task_instance_id = any (ids) and a.state = 'queued'
+    returning a.task_instance_id, a.number),
+  e as (
+    insert into sluice.event (run_id, task_instance_id, attempt, from_state, to_state, reason, actor)
+    select task_instance_id >> 20, task_instance_id, number, 'queued', 'ready', why, 'admission' from gone)
+  update sluice.task_instance t
+     set state = 'ready', attempts = t.attempts - case when t.deferred_id is null then 1 else 0 end
+    from gone where t.id = gone.task_instance_id and t.state = 'queued'
+  returning t.run_id
+$$;
+
+-- Holds up to `most` tasks of a run that have not ended, or lets them go, from an ordinal on, in the order of their ids; what was
+-- handed over of those that are held is taken back. Returns how many there were, and the ordinal after the last one.
+create function sluice.hold_tasks(of_run bigint, wanted boolean, from_ord int, most int, out changed int, out next_ord int,
+                                  out taken_back int)
+language plpgsql as $$
+declare
+  ids bigint[] := array(select t.id from sluice.task_instance t
+                         where t.id >= of_run << 20 | from_ord and t.id < (of_run + 1) << 20
+                           and t.held <> wanted and t.ended_at is null
+                         order by t.id limit most for update);
+  handed_over bigint[];
+begin
+  changed := cardinality(ids);
+  next_ord := (ids[changed] & 1048575) + 1;
+  taken_back := 0;
+  with moved as (
+    update sluice.task_instance t
+       set held = wanted, ready_at = case when t.state = 'ready' and not wanted then sluice.clock() else t.ready_at end
+     where t.id = any (ids)
+    returning t.id, t.state)
+  select array_agg(id) into handed_over from moved where state = 'queued';
+  -- A statement of its own: what admission handed over while this waited for its locks is seen as well.
+  if wanted and handed_over is not null then
+    taken_back := (select count(*) from sluice.take_back(handed_over, 'PAUSED'));
+  end if;
+end $$;
+
+-- Ends the action of a run: `ended`, or `replaced` when it has another one by now, which is still to be carried out. What paused or
+-- resumed the run meanwhile has left the action as it was: when `held` of a task is not as that says, the action continues
+-- as a `pause` or a `resume`: `turned`. Its row is locked first: whoever pauses holds it until the mark is committed.
+create function sluice.end_action(of_run bigint, of_kind text) returns text language plpgsql as $$
+declare
+  is_kind text;
+  wanted boolean;
+  paused_by text;
+begin
+  select a.kind into is_kind from sluice.run_action a where a.run_id = of_run for update;
+  if not found then
+    return 'ended';
+  end if;
+  if is_kind <> of_kind and not array[is_kind, of_kind] <@ array['pause', 'resume'] then
+    return 'replaced';
+  end if;
+  select p.is_held, coalesce(p.run_paused_by, p.backfill_paused_by, p.dag_paused_by) into wanted, paused_by
+    from sluice.run_pause p join sluice.dag_run r on r.id = p.run_id where p.run_id = of_run and r.ended_at is null;
+  if found and exists (select from sluice.task_instance t
+                        where t.id >= of_run << 20 and t.id < (of_run + 1) << 20 and t.held <> wanted and t.ended_at is null) then
+    update sluice.run_action a
+       set kind = case when wanted then 'pause' else 'resume' end, args = '{}', actor = coalesce(paused_by, a.actor), reason = null,
+           requested_at = sluice.clock(), slots = '{}', ready = '{}', total = null, done = 0
+     where a.run_id = of_run;
+    return 'turned';
+  end if;
+  delete from sluice.run_action a where a.run_id = of_run;
+  return 'ended';
+end $$;
+
+-- One slice of a pause or a resume, of up to `most` tasks. In one call, so that no process that stands still keeps the locks of
+-- tasks; and beside the ends of attempts, which take the same lock of the run: an end waits for a slice that has its task, and for no
+-- other. `outcome` is null when the run has no such action, and `open` while there is more to do. What is locked for longer, as the
+-- children of an end that has thousands of them, is for another try: the caller is to return soon.
+create function sluice.hold_slice(of_run bigint, most int, out outcome text, out rows int, out taken_back int, out dag text,
+                                  out backfill bigint, out state text)
+language plpgsql set lock_timeout = '500ms' as $$
+declare
+  a sluice.run_action;
+  wanted boolean;
+  next_ord int;
+begin
+  rows := 0;
+  taken_back := 0;
+  select r.dag_id, r.backfill_id, r.state into dag, backfill, state from sluice.dag_run r where r.id = of_run for key share;
+  select * into a from sluice.run_action x where x.run_id = of_run and x.kind in ('pause', 'resume');
+  if not found then
+    return;
+  end if;
+  select p.is_held into wanted from sluice.run_pause p where p.run_id = of_run;
+  if state in ('queued', 'running') then
+    select h.changed, h.next_ord, h.taken_back into rows, next_ord, taken_back
+      from sluice.hold_tasks(of_run, wanted, coalesce((a.args ->> 'from')::int, 0), most) h;
+  end if;
+  if rows < most then
+    outcome := case sluice.end_action(of_run, a.kind) when 'ended' then 'complete' else 'open' end;
+    return;
+  end if;
+  outcome := 'open';
+  -- Another process may have written a slice beside this one.
+  update sluice.run_action x
+     set kind = case when wanted then 'pause' else 'resume' end, args = jsonb_build_object('from', next_ord), done = x.done + rows,
+         total = greatest(x.done + rows, coalesce(x.total, (select p.open from sluice.run_progress p where p.run_id = of_run)))
+   where x.run_id = of_run and x.kind in ('pause', 'resume');
+end $$;
 
 ------------------------------------------------------------------------------------------------ values
 
@@ -1149,16 +1262,22 @@ end $$;
 
 -- `queued` → `running` for these runs, which the caller has locked, each with all its task instances, those that wait for nothing
 -- `ready`. A task of one of `workloads` gets the one at the same place of `others`. A run that goes again has its task instances, which
--- were held until now, and keeps the time of its first start.
+-- were held until now, and keeps the time of its first start; those of a large one are let go by an action.
 create function sluice.begin_runs(ids bigint[], workloads int[], others int[]) returns void language plpgsql as $$
 declare
   again bigint[] := array(select p.run_id from sluice.run_progress p where p.run_id = any (ids));
 begin
   if again <> '{}' then
+    -- One that it has by now, against which these runs are locked, lets them go at its end.
+    insert into sluice.run_action (run_id, kind, actor)
+    select p.run_id, 'resume', 'limits' from sluice.run_progress p
+     where p.run_id = any (again) and p.open > sluice.hold_at_once() order by p.run_id
+    on conflict do nothing;
     update sluice.task_instance t
        set held = false, ready_at = case when t.state = 'ready' then sluice.clock() else t.ready_at end
-      from unnest(again) r(id)
-     where t.id >= r.id << 20 and t.id < (r.id + 1) << 20 and t.held and t.ended_at is null;
+      from sluice.run_progress p
+     where p.run_id = any (again) and p.open <= sluice.hold_at_once()
+       and t.id >= p.run_id << 20 and t.id < (p.run_id + 1) << 20 and t.held and t.ended_at is null;
   end if;
   with r as (
     update sluice.dag_run r set state = 'running', started_at = coalesce(r.started_at, sluice.clock())
