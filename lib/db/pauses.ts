@@ -53,10 +53,13 @@ export async function markRunPaused(
   return holdRunsOf(tx, "run", runId, actor);
 }
 
-/** The runs of what is paused. One that is paused by itself stays as it is, and so does one that is queued: its tasks are held. */
+/**
+ * The runs of what is paused, also those that are paused by themselves: who resumes one at this moment does not see this pause. Of
+ * those that are queued all tasks are held.
+ */
 const RUNS_OF = {
-  DAG: "r.dag_id = $1 and r.backfill_id is null and r.paused_by is null",
-  backfill: "r.backfill_id = $1::bigint and r.paused_by is null",
+  DAG: "r.dag_id = $1 and r.backfill_id is null",
+  backfill: "r.backfill_id = $1::bigint",
   run: "r.id = $1::bigint",
 } as const;
 

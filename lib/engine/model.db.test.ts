@@ -12,9 +12,10 @@ import { backfills, create } from "#lib/testing/backfill-steps.ts";
 import { testDatabase } from "#lib/testing/database.ts";
 import { DAGS, LABEL, POOL, QUEUES, readAll } from "#lib/testing/engine-agreement.ts";
 import { begin, emptyModel, type Model, newRun } from "#lib/testing/engine-model.ts";
-import { type Command, passTime } from "#lib/testing/engine-steps.ts";
-import { keepsLease, moveClock, start, patrolAdmission } from "#lib/testing/engine.ts";
+import { type Command, followed, passTime } from "#lib/testing/engine-steps.ts";
+import { holdsAtOnce, keepsLease, moveClock, start, patrolAdmission } from "#lib/testing/engine.ts";
 import { people, publishLimits, startRun } from "#lib/testing/people-steps.ts";
+import { pauses } from "#lib/testing/pause-steps.ts";
 import { due, patrol, releaseLost, startQueued, sweeps } from "#lib/testing/scheduler-steps.ts";
 import {
   claimAsReplaced,
@@ -148,6 +149,19 @@ const WEIGHTED: readonly [number, fc.Arbitrary<Command>][] = [
   [4, roll.map(people.resume)],
   [1, aDag.map(people.pauseDag)],
   [4, aDag.map(people.unpauseDag)],
+  [1, roll.map((n) => pauses.ofRun(n, true))],
+  [2, roll.map((n) => pauses.ofRun(n, false))],
+  [1, aDag.map((dag) => pauses.ofDag(dag, true))],
+  [2, aDag.map((dag) => pauses.ofDag(dag, false))],
+  [1, roll.map((n) => pauses.ofBackfill(n, true))],
+  [2, roll.map((n) => pauses.ofBackfill(n, false))],
+  [8, fc.tuple(roll, fc.integer({ min: 1, max: 3 })).map((how) => pauses.slice(...how))],
+  [
+    4,
+    fc
+      .tuple(aDag, fc.boolean(), fc.oneof(...[people.clear, people.kill, people.cancel].map((act) => roll.map(act))))
+      .map(([dag, isPaused, act]) => followed(pauses.ofDag(dag, isPaused), act)),
+  ],
   [1, fc.integer({ min: 0, max: 4 }).map(people.resize)],
   [1, fc.constant(people.removePool)],
   [1, fc.constantFrom(null, null, 0, 1, 3).map(people.limitAll)],
@@ -177,7 +191,7 @@ const WEIGHTED: readonly [number, fc.Arbitrary<Command>][] = [
   [3, roll.map(backfills.resume)],
   [2, roll.map(backfills.retry)],
   [3, fc.constant(backfills.tend)],
-  [2, fc.constant(backfills.carryOut)],
+  [4, fc.constant(backfills.carryOut)],
 ];
 const commands = fc.commands(
   WEIGHTED.flatMap(([weight, command]) => Array.from({ length: weight }, () => command)),
@@ -193,6 +207,8 @@ async function setUp(): Promise<{ model: Model; real: EngineDeps }> {
   );
   await pool.query("update sluice.dag set paused_by = null, paused_at = null");
   await pool.query("update sluice.lane set slots = 0, room = 0, group_room = 0, own_slots = 0");
+  // Most pauses are carried out in slices then.
+  await holdsAtOnce(deps, 2);
   const model = emptyModel();
   await unlimited(model);
   for (const id of ["one", "two"])

@@ -313,7 +313,7 @@ describe("a pause of a DAG or a backfill with large runs", () => {
     const own = await start(deps, "many");
     await pauseRun(deps, own, "bert");
     await carryOutActions(deps);
-    expect(await inTx(pool, (tx) => markDagPaused(tx, "many", "anna"))).toEqual([first, second]);
+    expect(await inTx(pool, (tx) => markDagPaused(tx, "many", "anna"))).toEqual([first, second, own]);
     await slice(first, 2);
     await unpauseDag(deps, "many");
     await carryOutActions(deps);
@@ -322,6 +322,38 @@ describe("a pause of a DAG or a backfill with large runs", () => {
     await carryOutActions(deps);
     expect([await heldIn(first), (await heldIn(second)).length]).toEqual([ALL_OPEN, 6]);
     await nothingBroken(deps);
+  });
+
+  test.for([
+    { most: FEW, waits: true },
+    { most: 100, waits: true },
+    // The DAG is large, and its run is not.
+    { most: 7, waits: false },
+  ])("beside a resume of one of its runs, of which neither sees the other: %o", async ({ most, waits }) => {
+    const { deps, pool } = database;
+    await withoutLockTimeout(deps);
+    await holdsAtOnce(deps, most);
+    const { runId } = await fan("both");
+    if (!waits) await start(deps, "both");
+    const pause = (actor: string | null) => (tx: Tx) => markDagPaused(tx, "both", actor);
+    const resume = (actor: string | null) => (tx: Tx) => markRunPaused(tx, runId, actor);
+    for (const [first, second] of [
+      [pause("anna"), resume(null)],
+      [resume(null), pause("anna")],
+    ] as const) {
+      await inTx(pool, pause(null));
+      await inTx(pool, resume("bert"));
+      await carryOutActions(deps);
+      const one = await held(deps, first);
+      const other = held(deps, second);
+      if (waits) await waitsForLock(deps);
+      else await other;
+      await one.commit();
+      await (await other).commit();
+      await carryOutActions(deps);
+      expect(await heldIn(runId)).toEqual(ALL_OPEN);
+      await nothingBroken(deps);
+    }
   });
 
   test("holds runs of a backfill, and lets them go", async () => {

@@ -140,7 +140,7 @@ export const backfills = {
   carryOut: step(
     "carry out actions",
     {},
-    (model) => model.runs.some(({ isAsked }) => isAsked),
+    () => true,
     async (model, deps) => {
       await carryOutActions(deps);
       carriesOut(model);

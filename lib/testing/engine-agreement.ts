@@ -94,7 +94,8 @@ type TaskRow = {
 };
 type LiveRow = { id: string; state: string; token: string | null; worker: string | null; epoch: string | null };
 
-type All = { runs: RunRow[]; backfills: BackfillRow[]; tasks: TaskRow[]; live: LiveRow[] };
+/** `turning`: runs that are pausing or resuming, of which some tasks are held and others are not. */
+type All = { runs: RunRow[]; backfills: BackfillRow[]; tasks: TaskRow[]; live: LiveRow[]; turning: Set<string> };
 
 export async function readAll({ pool }: EngineDeps): Promise<All> {
   const runs = await pool.query<RunRow>("select id, state from sluice.dag_run order by id");
@@ -114,7 +115,16 @@ export async function readAll({ pool }: EngineDeps): Promise<All> {
     `select task_instance_id as id, state, token::text, worker_id as worker, worker_epoch as epoch
        from sluice.live_attempt order by task_instance_id`,
   );
-  return { runs: runs.rows, backfills: backfills.rows, tasks: tasks.rows, live: live.rows };
+  const turning = await pool.query<{ id: string }>(
+    "select run_id as id from sluice.run_action where kind in ('pause', 'resume')",
+  );
+  return {
+    runs: runs.rows,
+    backfills: backfills.rows,
+    tasks: tasks.rows,
+    live: live.rows,
+    turning: new Set(turning.rows.map(({ id }) => id)),
+  };
 }
 
 /** What was handed out is the same to the model as what is ready. */
@@ -140,10 +150,12 @@ export async function agree(model: Model, deps: EngineDeps): Promise<void> {
   mayHaveEnded(model, real.backfills);
   expect(real.backfills).toEqual(model.backfills.map(({ id, state }) => ({ id, state })));
   expect(real.runs).toEqual(model.runs.map(({ id, state }) => ({ id, state })));
+  const isMarked = (run: ModelRun, state: TaskState): boolean =>
+    !isFinalTaskState(state) && !run.isAsked && !real.turning.has(run.id);
   const expected = model.runs.flatMap((run) =>
     run.tasks.map((state, ord) => {
       const id = taskInstanceId(run.id, ord);
-      const held = isFinalTaskState(state) || run.isAsked ? null : isHeld(model, run);
+      const held = isMarked(run, state) ? isHeld(model, run) : null;
       const { attemptId = null, times = null } = model.looking.get(id) ?? {};
       return { id, state, held, began: model.claims.get(id) ?? 0, look: attemptId, times };
     }),
@@ -152,7 +164,7 @@ export async function agree(model: Model, deps: EngineDeps): Promise<void> {
     real.tasks.map((task) => ({
       ...task,
       state: seen(task.state),
-      held: isFinalTaskState(task.state) || runOf(model, task.id).isAsked ? null : task.held,
+      held: isMarked(runOf(model, task.id), task.state) ? task.held : null,
     })),
   ).toEqual(expected);
   expect(real.live.filter(({ state }) => state === "running")).toEqual(
@@ -163,7 +175,8 @@ export async function agree(model: Model, deps: EngineDeps): Promise<void> {
       }),
   );
   for (const { id } of real.live.filter(({ state }) => state === "queued")) {
-    expect([stateOf(model, id), isHeld(model, runOf(model, id))]).toEqual(["ready", false]);
+    const run = runOf(model, id);
+    expect([stateOf(model, id), isHeld(model, run) && !real.turning.has(run.id)]).toEqual(["ready", false]);
   }
   const findings = await inTx(deps.pool, checkInvariants);
   // Time passes in leaps here, and nobody sweeps until a step says so.

@@ -25,6 +25,18 @@ export function step(
   };
 }
 
+/** A step, and another right after it if that may follow: what few histories have next to each other. */
+export function followed(first: Command, second: Command): Command {
+  return {
+    check: (model) => first.check(model),
+    run: async (model, deps) => {
+      await first.run(model, deps);
+      if (second.check(model)) await second.run(model, deps);
+    },
+    toString: () => `${first.toString()}, ${second.toString()}`,
+  };
+}
+
 export const pick = <T>(list: readonly T[], roll: number): T => list[roll % list.length]!;
 
 export const passTime = (seconds: number): Command =>

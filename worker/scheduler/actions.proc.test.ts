@@ -4,7 +4,9 @@ import os from "node:os";
 import path from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { markRunPaused } from "#lib/db/pauses.ts";
 import { insertAction, type NewAction } from "#lib/db/run-actions.ts";
+import { inTx } from "#lib/db/tx.ts";
 import { carryOutActions } from "#lib/engine/carry-out-actions.ts";
 import { cancelRun } from "#lib/engine/run-actions.ts";
 import { nothingBroken } from "#lib/testing/backfills.ts";
@@ -64,8 +66,10 @@ async function gate(): Promise<Held<unknown>> {
   return held(deps, (tx) => tx.query("select pg_advisory_xact_lock(7)"));
 }
 
+type Kind = "cancel" | "clear" | "pause";
+
 /** A run of many tasks; for a clear one that has ended. */
-async function largeRun(kind: "cancel" | "clear"): Promise<string> {
+async function largeRun(kind: Kind): Promise<string> {
   const { deps } = database;
   await publish(deps, "large", Object.fromEntries(Array.from({ length: TASKS }, (_, n) => [`t${n}`, []])));
   const runId = await start(deps, "large");
@@ -82,9 +86,16 @@ async function actions(): Promise<number[]> {
   return rows.map(({ done }) => done);
 }
 
-/** Every task has moved once by the action, and the run once. */
-async function isDoneOnce(runId: string, kind: "cancel" | "clear"): Promise<void> {
+/** Every task has moved once by the action, and the run once; or every task is held. */
+async function isDoneOnce(runId: string, kind: Kind): Promise<void> {
   const { pool, deps } = database;
+  if (kind === "pause") {
+    const held = await pool.query("select from sluice.task_instance where run_id = $1 and held", [runId]);
+    expect(held.rowCount).toBe(TASKS);
+    expect((await pool.query("select from sluice.quarantine")).rowCount).toBe(0);
+    await pool.query("analyze sluice.task_instance, sluice.event, sluice.dag_task");
+    return nothingBroken(deps);
+  }
   const { rows } = await pool.query(
     `select count(*)::int as events, count(distinct task_instance_id)::int as tasks
        from sluice.event where run_id = $1 and actor = 'bert' and task_instance_id is not null
@@ -104,12 +115,16 @@ async function isDoneOnce(runId: string, kind: "cancel" | "clear"): Promise<void
   await nothingBroken(deps);
 }
 
-describe.each(["cancel", "clear"] as const)("a large %s", (kind) => {
+async function ask(runId: string, kind: Kind): Promise<void> {
+  if (kind === "pause") expect(await inTx(database.pool, (tx) => markRunPaused(tx, runId, "bert"))).toEqual([runId]);
+  else await insertAction(database.pool, runId, { kind, args: {}, actor: "bert", reason: null } as NewAction);
+}
+
+describe.each(["cancel", "clear", "pause"] as const)("a large %s", (kind) => {
   /** A scheduler that has carried out one slice and is at the second one. */
   async function atTheSecondSlice(runId: string, child: Promise<ChildProcess>): Promise<ChildProcess> {
     const process = await child;
-    const action = { kind, args: {}, actor: "bert", reason: null } as NewAction;
-    await insertAction(database.pool, runId, action);
+    await ask(runId, kind);
     await until(async () => (await actions())[0] === AFTER_ONE_SLICE);
     await waitsForLock(database.deps);
     return process;
@@ -143,7 +158,7 @@ describe.each(["cancel", "clear"] as const)("a large %s", (kind) => {
     await insertAction(pool, runId, { kind: "cancel", args: {}, actor: "carl", reason: null });
     await until(async () => (await actions()).length === 0);
     expect(await runState(deps, runId)).toBe("cancelled");
-    await isDoneOnce(runId, kind);
+    if (kind !== "pause") await isDoneOnce(runId, kind);
     expect(first.exitCode).toBeNull();
   });
 });

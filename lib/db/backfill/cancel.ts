@@ -20,7 +20,7 @@ export async function askRunsToEnd(tx: Tx, backfillId: string, actor: string): P
         select id from sluice.dag_run where backfill_id = $1 and state = 'queued' and started_at is not null
         union all
         select r.id from sluice.run_action a join sluice.dag_run r on r.id = a.run_id
-         where r.backfill_id = $1 and r.ended_at is not null),
+         where r.backfill_id = $1 and r.ended_at is not null and a.kind not in ('pause', 'resume')),
       asked as (
         insert into sluice.run_action as a (run_id, kind, actor, reason)
         select id, 'cancel', $2, $3 from open order by id
