@@ -282,7 +282,7 @@ describe("an action that a pause finds under way", () => {
     const { deps, pool } = database;
     await withoutLockTimeout(deps);
     const { runId } = await fan("crossing");
-    await insertAction(pool, runId, { ...CLEAR, kind: "kill", args: { slot: 1 } } as NewAction);
+    await insertAction(pool, runId, { ...CLEAR, kind: "kill", args: { slot: 1 } });
     const pause = await held(deps, (tx) => markDagPaused(tx, "crossing", "anna"));
     const last = carryOutSlice(deps, runId);
     await waitsForLock(deps);
@@ -291,7 +291,7 @@ describe("an action that a pause finds under way", () => {
     await carryOutActions(deps);
     expect(await heldIn(runId)).toEqual([2, 3, 4]);
 
-    await insertAction(pool, runId, { ...CLEAR, kind: "kill", args: { slot: 2 } } as NewAction);
+    await insertAction(pool, runId, { ...CLEAR, kind: "kill", args: { slot: 2 } });
     const gate = await held(deps, (tx) => tx.query("select from sluice.run_action for update"));
     const end = carryOutSlice(deps, runId);
     await waitsForLock(deps);

@@ -5,7 +5,7 @@ import path from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { markRunPaused } from "#lib/db/pauses.ts";
-import { insertAction, type NewAction } from "#lib/db/run-actions.ts";
+import { insertAction } from "#lib/db/run-actions.ts";
 import { inTx } from "#lib/db/tx.ts";
 import { carryOutActions } from "#lib/engine/carry-out-actions.ts";
 import { cancelRun } from "#lib/engine/run-actions.ts";
@@ -117,7 +117,7 @@ async function isDoneOnce(runId: string, kind: Kind): Promise<void> {
 
 async function ask(runId: string, kind: Kind): Promise<void> {
   if (kind === "pause") expect(await inTx(database.pool, (tx) => markRunPaused(tx, runId, "bert"))).toEqual([runId]);
-  else await insertAction(database.pool, runId, { kind, args: {}, actor: "bert", reason: null } as NewAction);
+  else await insertAction(database.pool, runId, { kind, args: {}, actor: "bert", reason: null });
 }
 
 describe.each(["cancel", "clear", "pause"] as const)("a large %s", (kind) => {
