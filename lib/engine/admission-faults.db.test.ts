@@ -291,7 +291,8 @@ describe("a task that cannot be written", () => {
 
   test("keeps neither the end of its parent nor the start of its run from being accepted", async () => {
     const { deps } = database;
-    const w = await worker(unheard(), "w");
+    const w = await worker(deps, "w");
+    await admit(deps);
     const tasks = { a: [], b: ["a"], c: ["a"] };
     await publish(deps, "parent", tasks);
     await poison("sluice.live_attempt", "insert", "new.task_instance_id & 1048575 = 1");
