@@ -137,6 +137,21 @@ const SCENES: Record<string, Scene> = {
     ends: "a",
     meanwhile: () => setSystemLimit(database.pool, "max_active_tasks", 1),
   },
+  "a child for whose limit others wait": {
+    tasks: CHAIN,
+    ends: "a",
+    meanwhile: () => waitedFor("'dag:' || id"),
+  },
+  "a child whose worker's slot others wait for": {
+    tasks: CHAIN,
+    ends: "a",
+    meanwhile: () => waitedFor("'worker:w'"),
+  },
+  "a child beside what waits for something else": {
+    tasks: CHAIN,
+    ends: "a",
+    meanwhile: () => waitedFor("'pool:' || id"),
+  },
   "no child": { tasks: { a: [], b: [] }, ends: "a" },
   "the run's last task": { tasks: { a: [] }, ends: "a" },
   outputs: { tasks: CHAIN, ends: "a", how: { output: "[1]", pushed: { key: '"value"' }, xcomTtlMs: 60_000 } },
@@ -148,6 +163,11 @@ const SCENES: Record<string, Scene> = {
 async function limits(these: string): Promise<void> {
   await database.pool.query(`update sluice.dag set ${these}`);
   await admitLeft(database.deps);
+}
+
+/** A pass has written that a class waits for this, and of that class nothing is in the lane. */
+async function waitedFor(key: string): Promise<void> {
+  await database.pool.query(`insert into sluice.contention (key) select ${key} from sluice.dag on conflict do nothing`);
 }
 
 /** A run of the same DAG whose first task is ready and not admitted. */

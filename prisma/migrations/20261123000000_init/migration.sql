@@ -2163,6 +2163,14 @@ begin
   lanes := array(select distinct a ->> 'lane' from jsonb_array_elements(born) a);
 end $$;
 
+-- Keys of what no other task may wait for where a child is to continue, but for its lane and its worker. One expression without FROM,
+-- so that Postgres inlines it.
+create function sluice.keys_to_continue(of_dag text, of_pool text, of_group int, is_particular boolean) returns text[]
+language sql immutable parallel safe as $$
+  select array['group:' || of_group, 'dag:' || of_dag, 'run:' || of_dag, 'system', 'pool:' || coalesce(of_pool, ''),
+               case when is_particular then 'resources' end]
+$$;
+
 -- Which of these children (their classes, and the workers of their parents, at the same places) may continue in the slot of a parent
 -- of the same class and run: those that take nothing from what waits. No task waits for their pool, DAG, run or the system, for the
 -- group of their lane, or for a slot of this very worker; none of their limits was lowered since it was last counted; nothing
@@ -2181,9 +2189,8 @@ create function sluice.may_continue(tasks bigint[], classes int[], workers text[
       join sluice.workload w on w.id = g.class
       join sluice.lane l on l.id = w.lane_id
      where not exists (select from (select key from sluice.contention union all select key from sluice.lowered_limit) k
-                        where k.key = any (array['group:' || l.group_id, 'dag:' || w.dag_id, 'run:' || w.dag_id, 'system',
-                                                 'pool:' || coalesce(w.pool, ''),
-                                                 case when w.cpu + w.memory > 0 or w.needs <> '{}' then 'resources' end]))
+                        where k.key = any (sluice.keys_to_continue(w.dag_id, w.pool, l.group_id,
+                                                                   w.cpu + w.memory > 0 or w.needs <> '{}')))
        and not exists (select from sluice.workload_wait x where x.workload_id = w.id and x.code <> 'SLOTS_TAKEN')
        -- Each a search by index, however much of the class itself is there.
        and not exists (select from sluice.live_attempt a
@@ -2293,10 +2300,18 @@ begin
   if is_unlocked and not kid.held and next_id is not null and kid.workload_id = a.workload_id then
     goes_on := exists (select from sluice.worker k where k.id = a.worker_id and k.epoch = a.worker_epoch and k.state = 'active')
                and not exists (select from sluice.run_action x where x.run_id = of_run);
-    if goes_on and (exists (select from sluice.task_instance where admissible)
-                    or exists (select from sluice.live_attempt where state = 'queued')
-                    or exists (select from sluice.contention) or exists (select from sluice.lowered_limit)) then
+    if goes_on and (exists (select from sluice.task_instance where admissible and lane_id = a.lane_id)
+                    or exists (select from sluice.live_attempt where state = 'queued' and lane_id = a.lane_id)) then
       goes_on := sluice.may_continue(array[child], array[a.workload_id], array[a.worker_id]) <> '{}';
+    elsif goes_on and (exists (select from sluice.contention) or exists (select from sluice.lowered_limit)) then
+      -- What of that is left where nothing is in the lane.
+      goes_on := not exists (
+        select from sluice.workload w
+          join sluice.lane l on l.id = w.lane_id
+          join (select key from sluice.contention union all select key from sluice.lowered_limit) k
+            on k.key = any (sluice.keys_to_continue(w.dag_id, w.pool, l.group_id, w.cpu + w.memory > 0 or w.needs <> '{}')
+                            || ('worker:' || a.worker_id))
+         where w.id = a.workload_id);
     end if;
   end if;
 
