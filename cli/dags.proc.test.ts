@@ -306,8 +306,11 @@ describe("on a database", () => {
     expect(err).toContain(text);
   });
 
-  test("a database that cannot be reached is named without its password", async () => {
-    const { code, err } = await dags(["list"], undefined, { DATABASE_URL: "postgres://me:secret@127.0.0.1:1/x" });
+  test.each([
+    ["one that reads", ["list"]],
+    ["one that changes something", ["pause", "etl"]],
+  ])("a database that cannot be reached is named without its password: %s", async (_, args) => {
+    const { code, err } = await dags(args, undefined, { DATABASE_URL: "postgres://me:secret@127.0.0.1:1/x" });
     expect(code).toBe(2);
     expect(err).toMatch(/^sluice: The database 127\.0\.0\.1:1\/x cannot be used: .*ECONNREFUSED/);
     expect(err).not.toContain("secret");
