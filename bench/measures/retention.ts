@@ -6,6 +6,7 @@ import { type Figure, figureOf, percentile } from "../report.ts";
 import { runSeconds, stepsMs } from "../runs.ts";
 import type { System } from "../system.ts";
 import type { Measure, MeasureContext } from "./measure.ts";
+import { WITHOUT_LIMITS } from "#lib/db/session-settings.ts";
 
 const TASKS_PER_RUN = 20;
 /** The rate at which B10 makes them is 800: retention must keep up with twice that. */
@@ -91,6 +92,7 @@ async function pause({ pool }: System): Promise<void> {
 async function unlimited<T>({ url }: System, work: (client: pg.Client) => Promise<T>): Promise<T> {
   const client = new pg.Client({ connectionString: url });
   await client.connect();
+  await client.query(WITHOUT_LIMITS);
   try {
     return await work(client);
   } finally {

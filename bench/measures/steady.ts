@@ -3,6 +3,7 @@ import pg from "pg";
 import { fan } from "../dags.ts";
 import { type Figure, figureOf } from "../report.ts";
 import type { Measure, MeasureContext } from "./measure.ts";
+import { WITHOUT_LIMITS } from "#lib/db/session-settings.ts";
 
 const TASKS_PER_S = 800;
 const WIDTH = 98;
@@ -62,6 +63,7 @@ async function offered({ system }: MeasureContext, seconds: number): Promise<Off
 async function withPinnedSnapshot<T>({ system }: MeasureContext, work: () => Promise<T>): Promise<T> {
   const client = new pg.Client({ connectionString: system.url });
   await client.connect();
+  await client.query(WITHOUT_LIMITS);
   try {
     await client.query("begin isolation level repeatable read");
     await client.query("select count(*) from sluice.dag_run");
@@ -76,6 +78,7 @@ async function withReports<T>({ system }: MeasureContext, work: () => Promise<T>
   const report = async (): Promise<void> => {
     const client = new pg.Client({ connectionString: system.url });
     await client.connect();
+    await client.query(WITHOUT_LIMITS);
     while (!stop.signal.aborted) {
       await client.query("select to_state, count(*), max(at) from sluice.event group by 1");
       await delay(1_000, undefined, { signal: stop.signal }).catch(() => undefined);

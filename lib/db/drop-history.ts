@@ -1,5 +1,6 @@
 import pg from "pg";
 import type { Generation } from "./generations.ts";
+import { WITHOUT_LIMITS } from "./session-settings.ts";
 
 /** A transaction that a drop has to wait for; `pid` is null for one that is prepared, which no session has any more. */
 export type Blocker = {
@@ -42,6 +43,7 @@ export async function dropHistory(url: string, generation: Generation, limits = 
   client.on("error", () => undefined);
   await client.connect();
   try {
+    await client.query(WITHOUT_LIMITS);
     const { rows } = await client.query<{ mine: boolean }>("select pg_try_advisory_lock($1) as mine", [DROP_LOCK]);
     if (!rows[0]!.mine) return { outcome: "taken" };
     const tables = await client.query<{ name: string }>("select name from sluice.history_tables()");

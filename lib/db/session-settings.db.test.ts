@@ -1,7 +1,7 @@
 import { expect, test } from "vitest";
 import { testDatabase } from "#lib/testing/database.ts";
 import { createPool } from "./pool.ts";
-import { keepSessionSettings, SESSION_SETTINGS } from "./session-settings.ts";
+import { keepSessionSettings, SESSION_SETTINGS, WITHOUT_LIMITS } from "./session-settings.ts";
 
 const database = testDatabase();
 
@@ -60,6 +60,21 @@ test("an address may set other times, and none that is without end", async () =>
   await asRole({ role: "endless_role", search: "?options=-c%20statement_timeout%3D0" }, async (pool) => {
     await expect(keepSessionSettings(pool)).rejects.toThrow("(statement_timeout)");
   });
+});
+
+test("a session without limits has no setting of the role", async () => {
+  await keepSessionSettings(database.pool);
+  const client = await database.pool.connect();
+  try {
+    await client.query(WITHOUT_LIMITS);
+    const { rows } = await client.query(
+      "select name from pg_settings where name = any ($1) and setting is distinct from boot_val",
+      [Object.keys(SESSION_SETTINGS)],
+    );
+    expect(rows).toEqual([]);
+  } finally {
+    client.release(true);
+  }
 });
 
 test("without prepared statements no statement keeps its name", async () => {

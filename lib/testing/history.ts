@@ -4,6 +4,7 @@ import { publishVersion } from "#lib/db/versions.ts";
 import { DagSpec } from "#lib/domain/model/dag.ts";
 import type { EngineDeps } from "#lib/engine/deps.ts";
 import { startRun } from "#lib/engine/start-run.ts";
+import { WITHOUT_LIMITS } from "#lib/db/session-settings.ts";
 
 /**
  * What an installation holds after months, written by SQL in seconds (ten million task instances in minutes): statements
@@ -88,6 +89,7 @@ export async function analyze(pool: pg.Pool): Promise<void> {
 async function unhurried(pool: pg.Pool, work: (client: pg.Client) => Promise<unknown>): Promise<void> {
   const client = new pg.Client({ connectionString: pool.options.connectionString });
   await client.connect();
+  await client.query(WITHOUT_LIMITS);
   try {
     await client.query("set synchronous_commit = off; set maintenance_work_mem = '512MB'");
     await work(client);
