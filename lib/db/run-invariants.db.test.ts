@@ -106,7 +106,7 @@ describe("paused-starts", () => {
     expect(await broken()).toEqual(["paused-starts"]);
   });
 
-  test("a pause counts from its beginning, whoever pauses again; another one counts anew", async () => {
+  test("a second pause keeps the time of the first; a pause after a resume has its own", async () => {
     const id = await running(9);
     const since = async () =>
       (await database.pool.query<{ at: Date | null }>("select paused_at as at from sluice.dag_run")).rows[0]!.at;
