@@ -1,7 +1,7 @@
 /** `npm run check`: everything that needs neither a database nor a browser. `--fast` leaves out what takes longest. */
 import { existsSync } from "node:fs";
 import path from "node:path";
-import { type Command, ROOT, run, secondsText, type StepResult } from "./steps.ts";
+import { type Command, ROOT, resultOf, run, secondsText, type StepResult } from "./steps.ts";
 
 const FAST: readonly Command[] = [
   { name: "lint", command: "oxlint", args: ["--type-aware"] },
@@ -36,20 +36,18 @@ export async function check(fast = false): Promise<StepResult[]> {
   const results: StepResult[] = [];
   const lane = async (): Promise<void> => {
     for (let step = waiting.shift(); step !== undefined; step = waiting.shift()) {
-      const { ok, output, seconds } = await run(step, false);
+      const ran = await run(step, false);
+      const { ok, output, seconds } = ran;
       console.log(`${ok ? "✓" : "✗"} ${step.name.padEnd(14)} ${secondsText(seconds)}`);
       if (!ok) console.log(output.trimEnd());
-      results.push({ name: step.name, passed: ok ? 1 : 0, failed: ok ? 0 : 1, seconds });
+      results.push(resultOf(step.name, ran));
     }
   };
   // The generated client must be the schema's before anything reads it.
   const client = await run({ name: "client", command: process.execPath, args: ["prisma/generate.mjs"] }, false);
   if (!client.ok) console.log(client.output);
   await Promise.all(Array.from({ length: LANES }, lane));
-  return [
-    ...results,
-    { name: "prisma client", passed: client.ok ? 1 : 0, failed: client.ok ? 0 : 1, seconds: client.seconds },
-  ];
+  return [...results, resultOf("prisma client", client)];
 }
 
 if (import.meta.main) {

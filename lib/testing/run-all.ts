@@ -1,9 +1,19 @@
-/** `npm test`: every check and every test, all of them whatever fails, with one line of counts at the end. */
+/** `npm test`: every check and every test, all of them whatever fails, and what failed with a line of counts at the end. */
 import { mkdirSync, readFileSync, rmSync } from "node:fs";
 import path from "node:path";
 import { check } from "./check.ts";
-import { countPlaywright, countVitest } from "./reports.ts";
-import { type Command, type Count, ROOT, run, secondsText, type StepResult } from "./steps.ts";
+import { readPlaywright, readVitest } from "./reports.ts";
+import {
+  type Command,
+  type Count,
+  failure,
+  type Outcome,
+  resultOf,
+  ROOT,
+  run,
+  secondsText,
+  type StepResult,
+} from "./steps.ts";
 
 const REPORTS = path.join(ROOT, "node_modules/.cache/test-reports");
 
@@ -12,24 +22,26 @@ function reportFile(name: string): string {
 }
 
 /** A crash without a failed test counts as one: it must not look like success. */
-async function counted(step: Command, count: ((report: unknown) => Count) | undefined): Promise<StepResult> {
-  console.log(`\n── ${step.name}`);
-  const { ok, seconds } = await run(step, true);
-  let counts: Count = { passed: ok && count === undefined ? 1 : 0, failed: 0 };
+async function counted(step: Command, read?: (report: unknown) => Outcome): Promise<StepResult> {
+  const { name } = step;
+  console.log(`\n── ${name}`);
+  const ran = await run(step, true);
+  if (read === undefined) return resultOf(name, ran);
+  const { ok, seconds } = ran;
   try {
-    if (count !== undefined) counts = count(JSON.parse(readFileSync(reportFile(step.name), "utf8")));
+    const outcome = read(JSON.parse(readFileSync(reportFile(name), "utf8")));
+    if (ok || outcome.failed > 0) return { name, ...outcome, seconds };
   } catch (error) {
-    console.error(`${step.name} left no report: ${error instanceof Error ? error.message : String(error)}`);
-    return { name: step.name, passed: 0, failed: 1, seconds };
+    const failures = [failure(`${name} left no report`, String(error))];
+    return { name, passed: 0, failed: 1, failures, seconds };
   }
-  if (!ok && counts.failed === 0) counts = { ...counts, failed: 1 };
-  return { name: step.name, ...counts, seconds };
+  return resultOf(name, ran);
 }
 
 function vitest(project: string): Promise<StepResult> {
   const reporters = ["--reporter=default", "--reporter=json", `--outputFile.json=${reportFile(project)}`];
   const args = ["run", "--project", project, "--passWithNoTests", ...reporters];
-  return counted({ name: project, command: "vitest", args }, countVitest);
+  return counted({ name: project, command: "vitest", args }, readVitest);
 }
 
 function totalOf(results: readonly Count[]): Count {
@@ -46,23 +58,21 @@ async function checks(): Promise<StepResult> {
   const startedAt = performance.now();
   const results: StepResult[] = await check().catch((error: unknown) => {
     console.error(error);
-    return [{ name: "check", passed: 0, failed: 1, seconds: 0 }];
+    return [{ name: "check", passed: 0, failed: 1, failures: [failure("check", String(error))], seconds: 0 }];
   });
   return {
     name: "check",
     ...totalOf(results),
+    failures: results.flatMap(({ failures }) => failures),
     seconds: (performance.now() - startedAt) / 1000,
   };
 }
 
 async function browserTests(): Promise<StepResult> {
-  const found = await counted(
-    { name: "browser", command: process.execPath, args: ["lib/testing/browser.ts"] },
-    undefined,
-  );
+  const found = await counted({ name: "browser", command: process.execPath, args: ["lib/testing/browser.ts"] });
   if (found.failed > 0) return { ...found, name: "e2e" };
   const env = { PLAYWRIGHT_JSON_OUTPUT_FILE: reportFile("e2e") };
-  return counted({ name: "e2e", command: "playwright", args: ["test"], env }, countPlaywright);
+  return counted({ name: "e2e", command: "playwright", args: ["test"], env }, readPlaywright);
 }
 
 rmSync(REPORTS, { recursive: true, force: true });
@@ -71,12 +81,13 @@ const results = [
   await checks(),
   await vitest("unit"),
   await vitest("db"),
-  await counted({ name: "web build", command: process.execPath, args: ["worker/standalone/build-web.ts"] }, undefined),
+  await counted({ name: "web build", command: process.execPath, args: ["worker/standalone/build-web.ts"] }),
   await vitest("proc"),
   await browserTests(),
 ];
 
 console.log("");
+for (const text of results.flatMap(({ failures }) => failures)) console.log(`✗ ${text}\n`);
 for (const { name, passed, failed, seconds } of results) {
   const counts = `${String(passed).padStart(5)} passed ${String(failed).padStart(5)} failed`;
   console.log(`${failed === 0 ? "✓" : "✗"} ${name.padEnd(10)} ${counts} ${secondsText(seconds)}`);
