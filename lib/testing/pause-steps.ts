@@ -6,7 +6,7 @@ import { carryOutSlice } from "#lib/engine/carry-out-actions.ts";
 import { followUp } from "#lib/engine/follow-up.ts";
 import { isOpen } from "./backfill-model.ts";
 import type { ModelDag } from "./engine-model.ts";
-import { type Command, pick, step } from "./engine-steps.ts";
+import { catchUp, type Command, pick, step } from "./engine-steps.ts";
 
 /** Steps of the model-based test: pauses and resumes of whoever dies right after the commit, and the slices that are left then. */
 
@@ -19,6 +19,7 @@ export const pauses = {
       (model) => model.runs.some(isOpen),
       async (model, deps) => {
         const run = pick(model.runs.filter(isOpen), roll);
+        await catchUp(model, deps);
         await inTx(deps.pool, (tx) => markRunPaused(tx, run.id, isPaused ? "anna" : null));
         run.isPaused = isPaused;
       },
@@ -29,6 +30,7 @@ export const pauses = {
       {},
       () => true,
       async (model, deps) => {
+        await catchUp(model, deps);
         await inTx(deps.pool, (tx) => markDagPaused(tx, dag.spec.id, isPaused ? "anna" : null));
         if (isPaused) model.pausedDags.add(dag.spec.id);
         else model.pausedDags.delete(dag.spec.id);
@@ -45,6 +47,7 @@ export const pauses = {
           model.backfills.filter(({ state }) => state === from),
           roll,
         );
+        await catchUp(model, deps);
         await inTx(deps.pool, async (tx) => {
           await writeBackfillState(tx, (await lockBackfill(tx, backfill.id))!, to, "anna", null);
           await holdRunsOf(tx, "backfill", backfill.id, "anna");
