@@ -80,7 +80,7 @@ async function withReports<T>({ system }: MeasureContext, work: () => Promise<T>
     await client.connect();
     await client.query(WITHOUT_LIMITS);
     while (!stop.signal.aborted) {
-      await client.query("select to_state, count(*), max(at) from sluice.event group by 1");
+      await client.query("select state, count(*), max(ended_at) from sluice.attempt group by 1");
       await delay(1_000, undefined, { signal: stop.signal }).catch(() => undefined);
     }
     await client.end();

@@ -10,14 +10,15 @@ export type Channel = "sluice_tasks" | "sluice_runs" | "sluice_schedules" | "slu
 const MAX_PAYLOAD = 7_900;
 
 /**
- * How often a channel is announced on at most. Tasks: at once, somebody waits to run them. Runs: people look at
- * them, and one transaction a step would cost a chain as much as the step. Admission: the leader takes no more passes than that.
+ * How often a channel is announced on at most, and how long the first announcement waits for others. Tasks: at once, somebody
+ * waits to run them. Runs: people look at them, and one transaction a step would cost a chain as much as the step; a worker that
+ * has just claimed a task begins it first. Admission: the leader takes no more passes than that.
  */
-const EVERY_MS: Record<Channel, number> = {
-  sluice_tasks: 0,
-  sluice_runs: 100,
-  sluice_schedules: 0,
-  sluice_admission: 10,
+const PACE: Record<Channel, { everyMs: number; lagMs: number }> = {
+  sluice_tasks: { everyMs: 0, lagMs: 0 },
+  sluice_runs: { everyMs: 100, lagMs: 25 },
+  sluice_schedules: { everyMs: 0, lagMs: 0 },
+  sluice_admission: { everyMs: 10, lagMs: 0 },
 };
 
 /**
@@ -35,22 +36,23 @@ export type Notifier = {
 type Bells = { ring(names: Iterable<string>): void; flush(): Promise<void> };
 
 export function createNotifier(pool: pg.Pool, bells: Bells, onError: (error: unknown) => void): Notifier {
-  const pending = new Map<Channel, Set<string>>();
+  const pending = new Map<Channel, { values: Set<string>; dueAt: number }>();
   const sentAt = new Map<Channel, number>();
   let sending: Promise<void> | undefined;
   let timer: NodeJS.Timeout | undefined;
-
-  const waitMs = (channel: Channel): number =>
-    Math.max(0, (sentAt.get(channel) ?? Number.NEGATIVE_INFINITY) + EVERY_MS[channel] - performance.now());
+  let timerAt = Infinity;
 
   const send = async (all: boolean): Promise<void> => {
     for (;;) {
-      const due = [...pending].filter(([channel]) => all || waitMs(channel) === 0);
+      const now = performance.now();
+      const due = [...pending].filter(([, { dueAt }]) => all || dueAt <= now);
       if (due.length === 0) break;
-      const messages = due.flatMap(([channel, values]) => payloads(values).map((payload) => ({ channel, payload })));
+      const messages = due.flatMap(([channel, { values }]) =>
+        payloads(values).map((payload) => ({ channel, payload })),
+      );
       for (const [channel] of due) {
         pending.delete(channel);
-        sentAt.set(channel, performance.now());
+        sentAt.set(channel, now);
       }
       try {
         await pool.query({
@@ -65,35 +67,50 @@ export function createNotifier(pool: pg.Pool, bells: Bells, onError: (error: unk
       }
     }
     sending = undefined;
-    if (pending.size > 0) {
-      timer ??= setTimeout(begin, Math.min(...[...pending.keys()].map(waitMs)));
-      // What is left unsaid by a process that ends is found by those who look.
-      timer.unref();
-    }
+    if (pending.size > 0) sendAt(Math.min(...[...pending.values()].map(({ dueAt }) => dueAt)));
+  };
+
+  const stop = (): void => {
+    clearTimeout(timer);
+    timerAt = Infinity;
   };
 
   const begin = (): void => {
-    clearTimeout(timer);
-    timer = undefined;
+    stop();
     // One turn later, so that everything announced in this one goes out together.
     sending ??= Promise.resolve().then(() => send(false));
   };
 
+  const sendAt = (at: number): void => {
+    const waitMs = at - performance.now();
+    if (waitMs <= 0) return begin();
+    if (at >= timerAt) return;
+    stop();
+    timerAt = at;
+    timer = setTimeout(begin, waitMs);
+    // What is left unsaid by a process that ends is found by those who look.
+    timer.unref();
+  };
+
   return {
     announce(channel, values) {
-      const known = pending.get(channel) ?? new Set<string>();
-      for (const value of values) known.add(value);
-      if (known.size === 0) return;
+      const { everyMs, lagMs } = PACE[channel];
+      const now = performance.now();
+      const known = pending.get(channel) ?? {
+        values: new Set<string>(),
+        dueAt: Math.max(now + lagMs, (sentAt.get(channel) ?? Number.NEGATIVE_INFINITY) + everyMs),
+      };
+      for (const value of values) known.values.add(value);
+      if (known.values.size === 0) return;
       pending.set(channel, known);
-      if (channel === "sluice_tasks") bells.ring(known);
-      if (timer === undefined || waitMs(channel) === 0) begin();
+      if (channel === "sluice_tasks") bells.ring(known.values);
+      sendAt(known.dueAt);
     },
     async flush() {
-      clearTimeout(timer);
-      timer = undefined;
+      stop();
       await sending;
       await Promise.all([send(true), bells.flush()]);
-      clearTimeout(timer);
+      stop();
     },
   };
 }

@@ -1,3 +1,4 @@
+import type pg from "pg";
 import type { TriggerKind } from "#lib/domain/states.ts";
 import type { ParamSchema } from "#lib/domain/model/params.ts";
 import type { ScheduleDefinition } from "#lib/domain/schedule/definition.ts";
@@ -48,40 +49,57 @@ export const TASKS_AT_ONCE = 20_000;
  * `started`: runs of the DAG that were started with it. `again`: they have tasks ready that are not admitted. `lanes`: those of
  * tasks that were, whose workers are to hear of it.
  */
-export type InsertedRun = { runId: string; started: string[]; again: boolean; lanes: string[] };
+/** `told`: the workers of `lanes` have been told that there is something to claim. */
+export type InsertedRun = { runId: string; started: string[]; again: boolean; lanes: string[]; told: boolean };
+
+type RunToInsert = NewRun & { versionId: string; params: Record<string, unknown> };
 
 /**
- * Inserts a run of the version; it and others of its DAG that there is room for are started with it, unless another process is
- * just starting runs of the DAG. `params` is what tasks will see of `conf`. With `admits`, which is for a call that is a
- * transaction of its own, tasks are admitted in the same round trip. Undefined when the version is not the DAG's current one any
- * more.
+ * Inserts a run of the version, in the caller's transaction; it and others of its DAG that there is room for are started with it,
+ * unless another process is just starting runs of the DAG. `params` is what tasks will see of `conf`. What the started runs have
+ * ready is left to the caller to admit. Undefined when the version is not the DAG's current one any more.
  */
-export async function insertRunIfCurrent(
-  db: Db,
-  run: NewRun & { versionId: string; params: Record<string, unknown> },
-  admits: boolean,
-): Promise<InsertedRun | undefined> {
-  const { rows } = await db.query<Omit<InsertedRun, "runId"> & { runId: string | null }>({
+export async function insertRunIfCurrent(db: Db, run: RunToInsert): Promise<InsertedRun | undefined> {
+  const { rows } = await db.query<InsertedRow>({
     name: "start-run",
-    text: `select run as "runId", started, again, lanes
-             from sluice.start_run($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)`,
-    values: [
-      run.dagId,
-      run.versionId,
-      run.triggerKind,
-      run.logicalDate ?? null,
-      run.interval?.start ?? null,
-      run.interval?.end ?? null,
-      JSON.stringify(run.conf),
-      JSON.stringify(run.params),
-      run.note ?? null,
-      run.actor,
-      TASKS_AT_ONCE,
-      admits,
-    ],
+    text: `select run as "runId", started, again, lanes, false as told
+             from sluice.start_run($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, false)`,
+    values: valuesOf(run),
   });
-  const { runId, ...made } = rows[0]!;
+  return insertedOf(rows[0]!);
+}
+
+/** The same as transactions of its own, which admit as well and tell the workers, in one round trip. */
+export async function triggerRunIfCurrent(pool: pg.Pool, run: RunToInsert): Promise<InsertedRun | undefined> {
+  const { rows } = await pool.query<Omit<InsertedRow, "runId"> & { run: string | null }>({
+    name: "trigger-run",
+    text: "call sluice.trigger_run($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, null, null, null, null, null)",
+    values: valuesOf(run),
+  });
+  const { run: runId, ...made } = rows[0]!;
+  return insertedOf({ runId, ...made });
+}
+
+type InsertedRow = Omit<InsertedRun, "runId"> & { runId: string | null };
+
+function insertedOf({ runId, ...made }: InsertedRow): InsertedRun | undefined {
   return runId === null ? undefined : { runId, ...made };
+}
+
+function valuesOf(run: RunToInsert): unknown[] {
+  return [
+    run.dagId,
+    run.versionId,
+    run.triggerKind,
+    run.logicalDate ?? null,
+    run.interval?.start ?? null,
+    run.interval?.end ?? null,
+    JSON.stringify(run.conf),
+    JSON.stringify(run.params),
+    run.note ?? null,
+    run.actor,
+    TASKS_AT_ONCE,
+  ];
 }
 
 /** `nextBackfill`: the one that may start a run, where the DAG allows one at a time and has none of its own to start. */

@@ -110,6 +110,21 @@ describe("lane-room", () => {
     expect(await broken()).toEqual(["lane-room"]);
   });
 
+  test("nor when the clock was set back before the room was made smaller", async () => {
+    await publish(12);
+    const worker = await join({ processSlots: 8 });
+    await later(40);
+    await start(database.deps, "wide");
+    await later(20);
+    await setWorkerState(database.pool, worker, "draining");
+    await join({ id: "small" });
+    await admit(database.deps);
+    expect(await broken()).toEqual([]);
+    await later(50);
+    await handOver(1);
+    expect(await broken()).toEqual(["lane-room"]);
+  });
+
   test("together with other lanes of the same workers no more than these have room for is handed over", async () => {
     await publish(12);
     const lanes = ["default", "other"];

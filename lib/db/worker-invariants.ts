@@ -16,7 +16,8 @@ export const WORKER_CHECKS: readonly (Invariant & { sql: string })[] = [
      * at least: as many as do so within two seconds may each fill the window. \`xmin\` tells whose a row is until a worker takes it.
      * Of each lane the transaction that came last is asked about, and the one that handed over most: all others would be quadratic.
      * The times are in the order of the rows, so that a clock that was set back makes nothing older than it is; those of children that
-     * continued say nothing of the rows that they have from their parents.
+     * continued say nothing of the rows that they have from their parents. A lane that was changed after the clock was set back says by
+     * \`changed_seq\` what came before.
      */
     sql: `
       with live as materialized (
@@ -25,6 +26,7 @@ export const WORKER_CHECKS: readonly (Invariant & { sql: string })[] = [
           from sluice.live_attempt a join sluice.lane l on l.id = a.lane_id),
       lanes as materialized (
         select l.*, g.group_room as room_of_group, greatest(l.changed_since, g.changed_since) + ${GRACE} as since,
+               greatest(l.changed_seq, g.changed_seq) as since_seq,
                sum(n.live) over (partition by l.group_id) as in_group, n.live as in_lane, n.open
           from sluice.lane l join sluice.lane g on g.id = l.group_id
           join (select lane_id, count(*) as live, count(*) filter (where is_open) as open from live group by 1) n
@@ -39,7 +41,7 @@ export const WORKER_CHECKS: readonly (Invariant & { sql: string })[] = [
                row_number() over (partition by l.id order by count(*) desc) as nth_largest
           from full_lanes l join live v on v.lane_id = l.id and v.tx is not null
          group by 1, 2, 3, 4, 5, 6, 7, 8, 9
-        having min(v.at) > min(l.since))
+        having min(v.at) > min(l.since) and min(v.seq) > min(l.since_seq))
       select x.queue, x.slot_class as "slotClass", x.room, x.room_of_group as "roomOfGroup", max(n.in_lane)::int as live,
              max(n.in_group)::int as "inGroup"
         from together x

@@ -18,6 +18,7 @@ import {
   worker,
   forgetRuns,
 } from "#lib/testing/engine.ts";
+import { movesOf } from "#lib/testing/moves.ts";
 import { admitLeft } from "./admit.ts";
 import { finish } from "./finish.ts";
 import { pauseDag } from "./pause.ts";
@@ -68,12 +69,8 @@ describe("a child goes on in its parent's slot", () => {
     const b = first.continued.get(a!.taskInstanceId)!;
     const { rows } = await pool.query("select state, worker_id, token::text from sluice.live_attempt");
     expect(rows).toEqual([{ state: "running", worker_id: "w", token: b.token }]);
-    const { rows: events } = await pool.query(
-      "select from_state, to_state, attempt, reason, actor from sluice.event where task_instance_id = $1",
-      [b.taskInstanceId],
-    );
-    expect(events).toEqual([
-      { from_state: "waiting", to_state: "running", attempt: 1, reason: "CONTINUED", actor: "worker:w" },
+    expect(await movesOf(pool, b.taskInstanceId)).toEqual([
+      { from: "waiting", to: "running", attempt: 1, reason: "CONTINUED", actor: "worker:w" },
     ]);
     const second = await end(b);
     const last = await end(second.continued.get(b.taskInstanceId)!);

@@ -137,9 +137,9 @@ async function about<T>(rows: number, work: () => Promise<T>): Promise<T> {
   return result;
 }
 
-async function newRun(): Promise<string> {
-  const { runId } = await startRun(database.deps, { dagId: "wide", conf: {}, triggerKind: "manual", actor: "test" });
-  return runId;
+async function newRun(idempotencyKey?: string): Promise<string> {
+  const run = { dagId: "wide", conf: {}, triggerKind: "manual", actor: "test", idempotencyKey } as const;
+  return (await startRun(database.deps, run)).runId;
 }
 
 const claimMany = (max: number): Promise<Claimed[]> => claimSome(database.deps, worker, max);
@@ -164,7 +164,10 @@ async function left(): Promise<void> {
 
 test("a run of 20,000 tasks starts, fails at its root, is settled, cleared and cancelled", async () => {
   const { deps } = database;
-  runId = await about(TASKS, newRun);
+  const another = await about(TASKS, () => newRun());
+  await about(TASKS, () => cancelRun(deps, another, by));
+  await left();
+  runId = await about(TASKS, () => newRun("key"));
   const [root] = await about(1, () => claimMany(1));
   await about(TASKS, () => endAll([root!], { state: "failed" }));
   await left();

@@ -104,8 +104,8 @@ test("a DAG without schedules pays nothing for it, and one with them a look at t
   expect(given.filter(isLook)).toEqual([]);
   // What an earlier run is announced with may come in between.
   const own = (texts: readonly string[]): string[] => texts.filter((text) => !text.includes("pg_notify"));
-  expect(own(free)[0]).toContain("sluice.start_run");
-  expect(own(bound)[1]).toContain("sluice.start_run");
+  expect(own(free)[0]).toContain("sluice.trigger_run");
+  expect(own(bound)[1]).toContain("sluice.trigger_run");
 });
 
 test("a run that a schedule made has its interval and schedule, and a worker gets them with the task", async () => {

@@ -5,7 +5,6 @@ import { paramValues } from "#lib/domain/param-values.ts";
 import type { CompiledSchedule } from "#lib/domain/schedule/compile.ts";
 import { compileDefinition } from "#lib/domain/schedule/definition.ts";
 import { manualTimes } from "#lib/domain/schedule/manual-times.ts";
-import type { Db } from "#lib/db/pool.ts";
 import {
   findRunKey,
   findStartable,
@@ -16,6 +15,7 @@ import {
   lockRunKey,
   type NewRun,
   readClock,
+  triggerRunIfCurrent,
 } from "#lib/db/runs.ts";
 import { inTx, retried } from "#lib/db/tx.ts";
 import { admitStarted } from "./admit-started.ts";
@@ -38,13 +38,15 @@ export type StartRun = NewRun & {
 export async function startRun(deps: EngineDeps, request: StartRun): Promise<{ runId: string; created: boolean }> {
   const conf = storableJson(request.conf);
   if (!conf.ok) throw new AppError("invalid_request", `conf: ${conf.error}`);
-  const { runId, created, started, again, lanes, isAdmitted } = await create(deps, request);
+  const { runId, created, started, again, lanes, told, isAdmitted } = await create(deps, request);
   if (created) {
     // A run that another process kept from starting here is started after that process is done.
     const dagsWithRoom = started.includes(runId) ? [] : [request.dagId];
     const changedRuns = [...new Set([runId, ...started])];
     const wantsAdmission = isAdmitted ? again : await admitStarted(deps, started);
-    const made = effects({ changedRuns, dagsWithRoom, lanes, wantsAdmission });
+    // For workers that did not hear.
+    if (told) deps.queue.bells.ring(lanes);
+    const made = effects({ changedRuns, dagsWithRoom, lanes: told ? [] : lanes, wantsAdmission });
     await followUp(deps, made).catch((error: unknown) => {
       deps.log.warn({ error: messageOf(error) }, "a new run was not started at once; a scheduler will retry");
     });
@@ -99,23 +101,23 @@ async function insert(
   key: string | undefined,
   requestHash: string,
 ): Promise<CreatedRun | undefined> {
-  const fresh = async (db: Db, isAdmitted: boolean): Promise<CreatedRun | undefined> => {
-    const inserted = await insertRunIfCurrent(db, run, isAdmitted);
-    return inserted && { ...inserted, created: true, isAdmitted };
-  };
-  if (key === undefined) return retried(() => fresh(deps.pool, true));
+  if (key === undefined) {
+    const triggered = await retried(() => triggerRunIfCurrent(deps.pool, run));
+    return triggered && { ...triggered, created: true, isAdmitted: true };
+  }
   return inTx(deps.pool, async (tx) => {
     const known = await lockRunKey(tx, run.dagId, key);
     if (known) return sameRun(known, requestHash);
     // Admitted after the commit: a transaction of several round trips must not hold the lock of admission.
-    const created = await fresh(tx, false);
-    if (created) await insertRunKey(tx, run.dagId, key, { runId: created.runId, requestHash });
-    return created;
+    const inserted = await insertRunIfCurrent(tx, run);
+    if (inserted) await insertRunKey(tx, run.dagId, key, { runId: inserted.runId, requestHash });
+    return inserted && { ...inserted, created: true, isAdmitted: false };
   });
 }
 
 function sameRun({ runId, requestHash: first }: KeyedRun, requestHash: string): CreatedRun {
-  if (first === requestHash) return { runId, created: false, started: [], again: false, lanes: [], isAdmitted: false };
+  const nothing = { started: [], again: false, lanes: [], told: false, isAdmitted: false };
+  if (first === requestHash) return { runId, created: false, ...nothing };
   throw new AppError("idempotency_key_reused", "this idempotency key was used with another request", { runId });
 }
 

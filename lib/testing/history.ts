@@ -251,19 +251,11 @@ const FILL: Readonly<Record<(typeof LANES)[number][number], Fill>> = {
        select n.id << 20 | o, 1, gen_random_uuid(), 'success', 'EXIT', 'history', n.began, n.began, n.began, n.ended
          from ${PLANNED} cross join generate_series(0, ${tasksPerRun} - 1) o where n.has_ended`,
     ),
-  async event(tx, _, { tasksPerRun = 1 }) {
-    await tx.query(
+  event: (tx) =>
+    tx.query(
       `insert into sluice.event (run_id, from_state, to_state, actor, at)
        select n.id, 'running', 'success', 'worker:history', n.ended from ${PLANNED} where n.has_ended`,
-    );
-    if (tasksPerRun === 1) return;
-    await tx.query(
-      `insert into sluice.event (run_id, task_instance_id, attempt, from_state, to_state, actor, at)
-       select n.id, n.id << 20 | o, 1, s.former, s.state, 'worker:history', n.ended
-         from ${PLANNED} cross join generate_series(0, ${tasksPerRun} - 1) o
-        cross join (values ('queued', 'running'), ('running', 'success')) s (former, state) where n.has_ended`,
-    );
-  },
+    ),
 };
 
 /** Copies the rows `b` of a table that `where` names, once for each `n` of `series`, with other values in some columns. */

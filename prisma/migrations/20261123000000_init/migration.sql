@@ -25,10 +25,11 @@ begin
   return new;
 end $$;
 
--- The same of what keeps no queue: since when a value is what it is, by the clock alone.
+-- The same of a lane: by the clock, and by the last place that had been given to an attempt, which no clock makes younger.
 create function sluice.renew_changed_since() returns trigger language plpgsql as $$
 begin
   new.changed_since := sluice.clock();
+  new.changed_seq := coalesce(pg_sequence_last_value('sluice.live_attempt_seq_seq'), 0);
   return new;
 end $$;
 
@@ -145,8 +146,9 @@ create table sluice.lane (
   high bigint not null default 0,
   medium bigint not null default 0,
   low bigint not null default 0,
-  -- Since when its slots and rooms are what they are.
+  -- Since when its slots and rooms are what they are, and the `seq` of the last attempt before.
   changed_since timestamptz not null default sluice.clock(),
+  changed_seq bigint not null default 0,
   unique (queue, slot_class)
 ) with (fillfactor = 50);
 create trigger changed_since before update of slots, room, group_id, group_room, own_slots on sluice.lane for each row
@@ -595,6 +597,8 @@ create table sluice.attempt (
   primary key (task_instance_id, number)
 ) partition by range (task_instance_id);
 
+-- What befalls runs and tasks, but for the ordinary life of an attempt, whose own row has the times: when its task was ready, when
+-- it was queued, when a worker began it, and when it succeeded. Most moves are of these four kinds, and no event.
 create table sluice.event (
   id bigint generated always as identity,
   at timestamptz not null default sluice.clock(),
@@ -792,10 +796,17 @@ create function sluice.hold_at_once() returns int language sql immutable as $$ s
 create function sluice.take_back(ids bigint[], why text) returns setof bigint language sql as $$
   with gone as (
     delete from sluice.live_attempt a where a.task_instance_id = any (ids) and a.state = 'queued'
-    returning a.task_instance_id, a.number),
+    returning a.task_instance_id, a.number, a.queued_at),
+  -- Both moves: no row of an attempt is left that would say when it was queued. A look has an attempt, which says so.
   e as (
-    insert into sluice.event (run_id, task_instance_id, attempt, from_state, to_state, reason, actor)
-    select task_instance_id >> 20, task_instance_id, number, 'queued', 'ready', why, 'admission' from gone)
+    insert into sluice.event (run_id, task_instance_id, attempt, from_state, to_state, reason, actor, at)
+    select g.task_instance_id >> 20, g.task_instance_id, g.number, m.from_state, m.to_state, m.reason, 'admission', m.at
+      from gone g
+      join sluice.task_instance t on t.id = g.task_instance_id
+     cross join lateral (values (1, 'ready', 'queued', null, g.queued_at), (2, 'queued', 'ready', why, sluice.clock()))
+                   m(place, from_state, to_state, reason, at)
+     where m.place = 2 or t.deferred_id is null
+     order by g.task_instance_id, m.place)
   update sluice.task_instance t
      set state = 'ready', attempts = t.attempts - case when t.deferred_id is null then 1 else 0 end
     from gone where t.id = gone.task_instance_id and t.state = 'queued'
@@ -1584,6 +1595,29 @@ begin
   end if;
 end $$;
 
+-- Starts a run as `start_run` does, admits what it has ready, and, once that is committed, tells the workers of its lanes: all in
+-- one round trip, because somebody waits for the first task to begin. Called outside transactions. `told`: they were told. The
+-- second commit must not fail, or the caller would take the run for not started: where the queue of notifications is nearly full or
+-- the names are too long for one, telling is left to the caller.
+create procedure sluice.trigger_run(
+  of_dag text, of_version bigint, kind text, at timestamptz, from_at timestamptz, to_at timestamptz, conf jsonb, params jsonb, note text,
+  who text, tasks_at_once int, inout run bigint, inout started bigint[], inout again boolean, inout lanes text[], inout told boolean)
+language plpgsql as $$
+declare
+  message text;
+begin
+  select s.run, s.started, s.again, s.lanes into run, started, again, lanes
+    from sluice.start_run(of_dag, of_version, kind, at, from_at, to_at, conf, params, note, who, tasks_at_once, true) s;
+  message := array_to_string(lanes, ',');
+  told := message <> '' and octet_length(message) < 7900 and pg_notification_queue_usage() < 0.9;
+  if told then
+    commit;
+    -- It writes nothing that a crash must not lose.
+    perform set_config('synchronous_commit', 'off', true);
+    perform pg_notify('sluice_tasks', message);
+  end if;
+end $$;
+
 ------------------------------------------------------------------------------------------------ trigger rules
 
 -- What becomes of a waiting task, from how many parents it has and how those ended: lib/domain/trigger-rules.ts, which a test
@@ -1690,10 +1724,7 @@ begin
          set state = 'running',
              started_at = case when t.deferred_id is null then got.started_at else t.started_at end
         from got where t.id = got.task_instance_id
-      returning t.id, got.id as attempt_id, got.token, got.number, got.seq, t.failures, t.deferred_id is not null as is_look),
-    e as (
-      insert into sluice.event (run_id, task_instance_id, attempt, from_state, to_state, actor)
-      select id >> 20, id, number, 'queued', 'running', 'worker:' || of_worker from taken where not is_look)
+      returning t.id, got.id as attempt_id, got.token, got.number, got.seq, t.failures, t.deferred_id is not null as is_look)
     select json_agg(json_build_object(
              'taskInstanceId', h.id::text, 'runId', r.id::text, 'attemptId', h.attempt_id, 'token', h.token,
              'number', h.number, 'dagId', r.dag_id, 'taskId', t.task_id, 'task', t.spec, 'bundle', v.bundle, 'conf', r.conf,
@@ -1721,15 +1752,14 @@ begin
     end if;
   end if;
 
-  for lane in select l.id, l.queue from sluice.lane l where l.queue = any (queues) and l.slot_class = of_class loop
-    perform from sluice.live_attempt a
-      where a.state = 'queued' and a.assigned_to is null and a.lane_id = lane.id
-        and (select r.run_id from sluice.run_action r where r.run_id = a.task_instance_id >> 20) is null
-      order by a.seq limit 1;
-    if found then
-      left_in := left_in || lane.queue;
-    end if;
-  end loop;
+  left_in := array(
+    select l.queue from sluice.lane l
+     where l.queue = any (queues) and l.slot_class = of_class
+       -- The first of its order, so that the index of the lane's order is read whatever the planner believes.
+       and (select a.seq from sluice.live_attempt a
+             where a.state = 'queued' and a.assigned_to is null and a.lane_id = l.id
+               and (select r.run_id from sluice.run_action r where r.run_id = a.task_instance_id >> 20) is null
+             order by a.seq limit 1) is not null);
 end $$;
 
 ------------------------------------------------------------------------------------------------ admission
@@ -1859,10 +1889,7 @@ begin
     insert into sluice.live_attempt (task_instance_id, number, id, state, workload_id, lane_id, ready_at, assigned_to)
     select id, attempts, coalesce(deferred_id, gen_random_uuid()), 'queued', workload_id, lane_id, ready_at, worker
       from moved order by place
-    returning task_instance_id, id, lane_id, assigned_to, seq),
-  e as (
-    insert into sluice.event (run_id, task_instance_id, attempt, from_state, to_state, actor)
-    select run_id, id, attempts, 'ready', 'queued', 'admission' from moved where deferred_id is null)
+    returning task_instance_id, id, lane_id, assigned_to, seq)
   select coalesce(jsonb_agg(jsonb_build_object(
            'taskInstanceId', b.task_instance_id::text,
            'lane', coalesce('@' || b.assigned_to, l.queue || '.' || l.slot_class), 'runId', (b.task_instance_id >> 20)::text,
@@ -2091,6 +2118,46 @@ create function sluice.ready_tasks(runs bigint[]) returns bigint[] language sql 
                         where t.id >= r.id << 20 and t.id < (r.id + 1) << 20 and t.admissible order by t.id limit 101) t
 $$;
 
+-- Admits a task as `admit_at_once` does without a lock, where nothing has to be counted; returns its lane, or null where it is for
+-- the general way. One task is the usual case: of a trigger, and of a child that does not continue. The statements of the general
+-- way, of some fifty plan nodes, take five times as long to start.
+create function sluice.admit_one(task bigint) returns text language plpgsql as $$
+declare
+  t record;
+begin
+  select x.attempts, x.deferred_id, x.workload_id, x.lane_id, x.ready_at, l.queue || '.' || l.slot_class as lane into t
+    from sluice.task_instance x
+    join sluice.workload w on w.id = x.workload_id
+    join sluice.lane l on l.id = x.lane_id
+    join sluice.dag d on d.id = w.dag_id
+   where x.id = task and x.admissible
+     and w.pool is null and w.cpu + w.memory = 0 and w.needs = '{}'
+     and d.max_active_tasks is null and d.max_active_tasks_per_run is null and not exists (select from sluice.system_limit)
+     -- What is handed over and not taken is within the window of a lane that shares its workers with no other.
+     and not exists (select from sluice.lane o where o.group_id = l.group_id and o.id <> l.id)
+     and l.room - l.slots > (select count(*) from (select from sluice.live_attempt a
+                                                    where a.lane_id = l.id and a.state = 'queued' and a.assigned_to is null
+                                                    limit l.room - l.slots) q)
+     and not exists (select from sluice.task_instance o where o.admissible and o.lane_id = l.id and o.id <> task)
+     and not exists (select from sluice.contention k
+                      where k.key = any (array['lane:' || l.id, 'group:' || l.group_id, 'slot:' || l.group_id, 'dag:' || w.dag_id,
+                                               'run:' || w.dag_id, 'system']))
+     and not exists (select from sluice.run_action a where a.run_id = task >> 20)
+     and exists (select from sluice.worker k
+                  where k.state = 'active' and k.lease_until > (select sluice.clock()) and l.queue = any (k.queues))
+     for update of x skip locked;
+  if not found then
+    return null;
+  end if;
+  update sluice.task_instance
+     set state = 'queued', attempts = t.attempts + case when t.deferred_id is null then 1 else 0 end
+   where id = task;
+  insert into sluice.live_attempt (task_instance_id, number, id, state, workload_id, lane_id, ready_at)
+  values (task, t.attempts + case when t.deferred_id is null then 1 else 0 end, coalesce(t.deferred_id, gen_random_uuid()), 'queued',
+          t.workload_id, t.lane_id, t.ready_at);
+  return t.lane;
+end $$;
+
 -- Admits these tasks, which the caller's transaction has just made ready, where that takes nothing from what waits: their
 -- lanes have room, and no task waits for their lane, pool, DAG, run or the system. Without a lock only where there is no pool, no
 -- limit of the DAG, its runs or the system, and nothing else ready in the lane. Otherwise the admission lock is taken if it is
@@ -2109,6 +2176,19 @@ declare
   born jsonb;
 begin
   lanes := '{}';
+  if cardinality(tasks) = 1 then
+    begin
+      lanes := array_remove(array[sluice.admit_one(tasks[1])], null);
+    exception
+      when data_exception or integrity_constraint_violation or program_limit_exceeded or raise_exception then
+        again := true;
+        return;
+    end;
+    again := false;
+    if lanes <> '{}' then
+      return;
+    end if;
+  end if;
   -- The caller has them already, where it has just made them ready in this transaction.
   mine := array(select t.id from sluice.task_instance t
                  where t.id = any (tasks) and t.admissible order by t.id limit 101 for update skip locked);
@@ -2179,7 +2259,7 @@ $$;
 create function sluice.may_continue(tasks bigint[], classes int[], workers text[]) returns bigint[] language sql stable as $$
   -- Judged class by class: a batch may end hundreds of attempts of one.
   with open as materialized (
-    select w.id as class,
+    select w.id as class, l.slot_class,
            least((select t.id from sluice.task_instance t
                    where t.admissible and t.lane_id = w.lane_id and t.workload_id = w.id order by t.id limit 1),
                  (select a.task_instance_id from sluice.live_attempt a
@@ -2204,8 +2284,9 @@ create function sluice.may_continue(tasks bigint[], classes int[], workers text[
                                 where t.admissible and t.lane_id = w.lane_id and t.workload_id > w.id)))
   select coalesce(array_agg(g.id), '{}')
     from unnest(tasks, classes, workers) g(id, class, worker)
-   where not exists (select from sluice.contention k where k.key = 'worker:' || g.worker)
-     and g.id < (select coalesce(o.oldest, 9223372036854775807) from open o where o.class = g.class)
+    join open o on o.class = g.class
+   where not exists (select from sluice.contention k where k.key = 'worker:' || o.slot_class || ':' || g.worker)
+     and g.id < coalesce(o.oldest, 9223372036854775807)
 $$;
 
 -- Whether a task waits for what tasks of these classes take: when one of them ends, a full pass is wanted.
@@ -2245,7 +2326,7 @@ create type sluice.ended as (
 -- takes more processor time than the writing. These statements are about one row each.
 create function sluice.end_step(
   task bigint, its_token uuid, its_reason text, its_exit_code int, its_error text, peak bigint, its_cpu_ms bigint, xcoms jsonb,
-  xcom_ttl_ms bigint, next_id uuid, next_token uuid, who text, lease_ms int)
+  xcom_ttl_ms bigint, next_id uuid, next_token uuid, lease_ms int)
 returns sluice.ended language plpgsql as $$
 declare
   of_run constant bigint := task >> 20;
@@ -2310,7 +2391,7 @@ begin
           join sluice.lane l on l.id = w.lane_id
           join (select key from sluice.contention union all select key from sluice.lowered_limit) k
             on k.key = any (sluice.keys_to_continue(w.dag_id, w.pool, l.group_id, w.cpu + w.memory > 0 or w.needs <> '{}')
-                            || ('worker:' || a.worker_id))
+                            || ('worker:' || l.slot_class || ':' || a.worker_id))
          where w.id = a.workload_id);
     end if;
   end if;
@@ -2328,26 +2409,18 @@ begin
          ready_at = case when is_unlocked and not goes_on and t.id = child then at else t.ready_at end,
          ended_at = case when t.id = task then at end
    where t.id = any (array[task, child]);
-  insert into sluice.event (run_id, task_instance_id, attempt, from_state, to_state, reason, actor, at)
-  values (of_run, task, a.number, 'running', 'success', its_reason, who, at);
   if goes_on then
     -- The row of the attempt that ended becomes that of its child's: the same class, lane and worker.
     update sluice.live_attempt l
        set task_instance_id = child, number = kid.attempts + 1, id = next_id, token = next_token, ready_at = at, queued_at = at,
            started_at = at, lease_until = at + lease_ms * interval '1 ms', heartbeat_at = null, assigned_to = null
      where l.task_instance_id = task;
-    insert into sluice.event (run_id, task_instance_id, attempt, from_state, to_state, reason, actor, at)
-    values (of_run, child, kid.attempts + 1, 'waiting', 'running', 'CONTINUED', who, at);
     select jsonb_build_array(jsonb_build_object(
              'afterId', task::text, 'taskInstanceId', child::text, 'attemptId', next_id, 'token', next_token,
              'number', kid.attempts + 1, 'failures', kid.failures, 'taskId', t.task_id, 'task', t.spec))
       into continued from sluice.dag_task t where t.version_id = of_version and t.ord = child_ord;
   else
     delete from sluice.live_attempt l where l.task_instance_id = task;
-    if is_unlocked then
-      insert into sluice.event (run_id, task_instance_id, from_state, to_state, actor, at)
-      values (of_run, child, 'waiting', 'ready', who, at);
-    end if;
   end if;
   if xcoms is not null then
     insert into sluice.xcom (task_instance_id, key, value, bytes, expires_at)
@@ -2469,7 +2542,7 @@ begin
   e as (
     insert into sluice.event (run_id, task_instance_id, attempt, from_state, to_state, reason, actor)
     select task_instance_id >> 20, task_instance_id, number, 'running', becomes, reason, who from done
-     where end_state <> 'deferred')
+     where end_state not in ('deferred', 'success'))
   select array_agg(task_instance_id), array_agg(end_state), array_agg(d.becomes), array_agg(delay_ms),
          array_agg(number), array_agg(at::int), array_agg(workload_id),
          array_agg(task_instance_id) filter (where has_slot), array_agg(workload_id) filter (where has_slot),
@@ -2579,12 +2652,7 @@ begin
                                      worker_epoch, worker_version, token, started_at, lease_until)
     select m.id, m.attempts, slot_attempts[g.slot], 'running', m.workload_id, m.lane_id, m.started_at, m.started_at, slot_workers[g.slot],
            slot_epochs[g.slot], slot_versions[g.slot], slot_tokens[g.slot], m.started_at, sluice.clock() + lease_ms * interval '1 ms'
-      from unnest(going, going_slots) g(id, slot) join moved m on m.id = g.id),
-  e as (
-    insert into sluice.event (run_id, task_instance_id, attempt, from_state, to_state, reason, actor)
-    select run_id, id, case state when 'running' then attempts end, 'waiting', state,
-           case state when 'running' then 'CONTINUED' end, who
-      from moved where becomes is null and state <> 'waiting')
+      from unnest(going, going_slots) g(id, slot) join moved m on m.id = g.id)
   select (select array_agg(id order by id) filter (where state = 'ready') from moved),
          (select jsonb_agg(jsonb_build_object(
                    'afterId', slot_of[g.slot]::text, 'taskInstanceId', m.id::text, 'attemptId', slot_attempts[g.slot],
@@ -2710,7 +2778,7 @@ begin
   lanes := '{}';
   if cardinality(ids) = 1 and ends[1] = 'success' and delays_ms[1] is null then
     ended := sluice.end_step(ids[1], tokens[1], reasons[1], exit_codes[1], error_texts[1], peaks[1], cpus_ms[1], xcoms[1],
-                             xcom_ttls_ms[1], next_ids[1], next_tokens[1], who, lease_ms);
+                             xcom_ttls_ms[1], next_ids[1], next_tokens[1], lease_ms);
   end if;
   if ended.accepted is null then
     ended := sluice.end_attempts(ids, tokens, ends, reasons, exit_codes, error_texts, peaks, cpus_ms, xcoms, xcom_ttls_ms,
