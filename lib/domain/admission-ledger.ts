@@ -21,6 +21,8 @@ export type Ledger = {
   neverFits(of: TaskClass): WaitReason | undefined;
   /** Why no task of the class, which can fit, is admitted now, into this run where its DAG limits the tasks of one. */
   blocks(of: ReadyClass, run: ReadyRun | undefined): WaitReason | undefined;
+  /** As `blocks`, of limits and pools alone: what a free slot would change nothing about. */
+  limitBlocks(of: TaskClass, run: ReadyRun | undefined): WaitReason | undefined;
   /** Workers that could run a task of the class beside what runs there and have no slot free for it, and the reason that says so. */
   busyWorkers(of: TaskClass): { ids: string[]; reason: WaitReason };
   /** The run has as many live tasks as its DAG allows for one. */
@@ -119,7 +121,7 @@ export function createLedger(demand: Demand): Ledger {
     return isParticular(of) ? noSuchWorker(of, servingRooms) : undefined;
   };
 
-  const limitBlocks = (of: TaskClass, run: ReadyRun | undefined): WaitReason | undefined => {
+  const countBlocks = (of: TaskClass, run: ReadyRun | undefined): WaitReason | undefined => {
     const { dagId } = of;
     const runLimit = runLimitOf(of);
     if (run !== undefined && runLimit !== null && isFull(of, run)) return { code: "RUN_LIMIT", limit: runLimit };
@@ -143,6 +145,9 @@ export function createLedger(demand: Demand): Ledger {
     return pool.full;
   };
 
+  const limitBlocks = (of: TaskClass, run: ReadyRun | undefined): WaitReason | undefined =>
+    countBlocks(of, run) ?? poolBlocks(of);
+
   const resourcesTaken = (of: TaskClass): WaitReason => {
     const needs = of.needs.length > 0 ? { needs: of.needs } : {};
     return { code: "RESOURCES_TAKEN", lane: of.lane, wanted: of.asks, ...needs };
@@ -156,14 +161,14 @@ export function createLedger(demand: Demand): Ledger {
     laneBlocks,
     neverFits,
     isFull,
+    limitBlocks,
     busyWorkers(of) {
       const { slotClass } = laneParts(of.lane);
       const isBusy = ({ free, slots }: Room): boolean => holds(free, of.asks) && slots.get(slotClass)! <= 0;
       const ids = servingRooms(of).flatMap((room) => (isBusy(room) ? [room.worker.id] : []));
       return { ids, reason: resourcesTaken(of) };
     },
-    blocks: (of, run) =>
-      laneBlocks(lanes.get(of.laneId)!) ?? limitBlocks(of, run) ?? poolBlocks(of) ?? workerBlocks(of),
+    blocks: (of, run) => laneBlocks(lanes.get(of.laneId)!) ?? limitBlocks(of, run) ?? workerBlocks(of),
     take(of, run) {
       counts.add(of, 1);
       if (run !== undefined) add(ofRuns, run.runId, 1);

@@ -260,13 +260,27 @@ describe("a task that only some workers can take", () => {
       worker("of another kind", 9, 900, { freeSlots: { process: 0 } }),
       worker("of functions", 9, 900, { offers: ["x"], slots: { process: 0 }, freeSlots: { process: 0 } }),
     ];
-    const keys = ["slot:1", "worker:busy"];
+    const keys = ["slot:1", "worker:process:busy"];
     expect([...decideAdmission(demand([of], { workers })).slotKeys]).toEqual(keys);
     const full = decideAdmission(demand([of, plain], { workers, live: [live(plain, 10)] }));
     expect(full.waits.get(of.id)!.code).toBe("RESOURCES_TAKEN");
     expect([...full.slotKeys]).toEqual(keys);
     // What lacks memory is not helped by a slot.
     expect([...decideAdmission(demand([of], { workers: [workers[1]!] })).slotKeys]).toEqual([]);
+  });
+
+  test("takes no slot that falls free where a pool or a limit keeps it from running, whose reason that is", () => {
+    const workers = [worker("busy", 9, 900, { offers: ["x"], freeSlots: { process: 0 } })];
+    const pooled = ready({ needs: ["x"], ready: 1, pool: "licence" });
+    const limited = ready({ dagId: "limited", needs: ["x"], ready: 1 });
+    const pools = new Map([["licence", 1]]);
+    const dags = new Map([["limited", { limit: 1, runLimit: null }]]);
+    const taken = { live: [live(pooled, 1), live(limited, 1)], workers, pools, dags };
+    for (const room of [2, 4]) {
+      const decided = decideAdmission(demand([pooled, limited], { ...taken, lanes: [lane({ room })] }));
+      expect([...decided.slotKeys]).toEqual([]);
+      expect([pooled, limited].map(({ id }) => decided.waits.get(id)!.code)).toEqual(["POOL_FULL", "DAG_LIMIT"]);
+    }
   });
 
   test("waits while no worker has a slot of its class, or enough of one thing", () => {

@@ -3,7 +3,7 @@ import { type Demand, isParticular, type LaneRoom, type ReadyClass, type ReadyRu
 import { createHeap, type Heap } from "./heap.ts";
 import { advanceClock, type LaneClock, nextPriority, PRIORITY_ORDER } from "./lane-clock.ts";
 import type { Priority } from "./model/task.ts";
-import { slotKey, type WaitReason, workerKey } from "./wait-reason.ts";
+import { laneParts, slotKey, type WaitReason, workerKey } from "./wait-reason.ts";
 
 /**
  * Who goes next: a pure decision over what was read without a lock. The database counts again under the lock when it
@@ -126,23 +126,31 @@ function createPass(ledger: Ledger) {
 
   const isOverdue = (of: ReadyClass): boolean => of.waitedMs >= RESERVE_AFTER_MS && (of.slots > 1 || isParticular(of));
 
-  const wait = (lane: Lane, of: ReadyClass, reason: WaitReason): void => {
-    const busy = isParticular(of) ? ledger.busyWorkers(of) : undefined;
-    // Also in a lane that is full: a slot of these workers is what it waits for, and not just any.
-    const isForSlot = busy !== undefined && busy.ids.length > 0 && reason.code === "SLOTS_TAKEN";
-    admission.waits.set(of.id, isForSlot ? busy.reason : reason);
-    if (busy === undefined || busy.ids.length === 0) return;
+  /** `run`: the one whose limit counts, where its DAG limits the tasks of one. */
+  const wait = (lane: Lane, of: ReadyClass, reason: WaitReason, run: ReadyRun | undefined): void => {
+    admission.waits.set(of.id, isParticular(of) ? waitForWorker(lane, of, reason, run) : reason);
+  };
+
+  /**
+   * Keeps the slots of workers that could run the class, where a slot is all that it waits for; returns its reason. Also in a lane that is full: a
+   * slot of these workers is what it waits for then, and not just any. What a limit keeps from running takes no slot that falls free.
+   */
+  const waitForWorker = (lane: Lane, of: ReadyClass, reason: WaitReason, run: ReadyRun | undefined): WaitReason => {
+    const limit = ledger.limitBlocks(of, run);
+    if (limit !== undefined) return limit;
+    const busy = ledger.busyWorkers(of);
+    if (busy.ids.length === 0) return reason;
     admission.slotKeys.add(slotKey(lane.room.groupId));
-    for (const id of busy.ids) admission.slotKeys.add(workerKey(id));
+    for (const id of busy.ids) admission.slotKeys.add(workerKey(laneParts(of.lane).slotClass, id));
+    return busy.reason;
   };
 
   const close = (lane: Lane, reason: WaitReason): void => {
     for (const priority of PRIORITY_ORDER) {
       const heap = lane.heaps[priority];
       for (let entry = heap.pop(); entry !== undefined; entry = heap.pop()) {
-        const { of, left } = entry;
         // Where all that was known of has gone, the next pass knows whether there is more.
-        if (left > 0) wait(lane, of, reason);
+        if (entry.left > 0) wait(lane, entry.of, reason, nextRun(entry)?.run ?? entry.of.runs?.[0]);
       }
     }
   };
@@ -163,7 +171,7 @@ function createPass(ledger: Ledger) {
     if (runs !== null && (left > 0 || of.hasMore)) {
       const run = of.runs!.find((each) => ledger.isFull(of, each)) ?? of.runs![0]!;
       const reason = ledger.blocks(of, run);
-      if (reason !== undefined) wait(lane, of, reason);
+      if (reason !== undefined) wait(lane, of, reason, run);
     }
     if (of.hasMore) admission.again = true;
   };
@@ -199,7 +207,7 @@ function createPass(ledger: Ledger) {
         if (reason === undefined) take(lane, entry, inRun);
         else if (reason.code !== "POOL_FULL" && reason.code !== "RESOURCES_TAKEN") lane.heaps[of.priority].push(entry);
         else {
-          wait(lane, of, reason);
+          wait(lane, of, reason, inRun?.run ?? of.runs?.[0]);
           ledger.reserve(of, reason);
         }
       }
@@ -219,7 +227,7 @@ function createPass(ledger: Ledger) {
       else {
         const reason = ledger.blocks(entry.of, inRun?.run);
         if (reason === undefined) take(lane, entry, inRun);
-        else wait(lane, entry.of, reason);
+        else wait(lane, entry.of, reason, inRun?.run);
       }
       lane.turn = turnOf(lane.heaps);
       return true;

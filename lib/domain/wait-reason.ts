@@ -62,10 +62,10 @@ export function blockedOn(of: Waiting, reason: WaitReason): string | null {
 
 /**
  * Keys of a class that not every worker can run, while those that can have no slot free: of the group of its lanes, to which
- * nothing is handed over ahead of a slot, and of each such worker, in whose slots no child continues.
+ * nothing is handed over ahead of a slot, and of each such worker, in whose slots of that class no child continues.
  */
 export const slotKey = (groupId: number): string => `slot:${groupId}`;
-export const workerKey = (workerId: string): string => `worker:${workerId}`;
+export const workerKey = (slotClass: string, workerId: string): string => `worker:${slotClass}:${workerId}`;
 
 /** A lane's name is its queue and its slot class. */
 export function laneParts(lane: string): { queue: string; slotClass: string } {

@@ -2,12 +2,14 @@ import { randomUUID } from "node:crypto";
 import { beforeEach, expect, test } from "vitest";
 import type { Claimed, WorkerRef } from "#lib/db/claims.ts";
 import { finishRunning } from "#lib/db/finishes.ts";
+import { upsertPool } from "#lib/db/pools.ts";
 import { inTx } from "#lib/db/tx.ts";
 import { publishVersion } from "#lib/db/versions.ts";
 import { DagSpec } from "#lib/domain/model/dag.ts";
 import { testDatabase } from "#lib/testing/database.ts";
 import { claimSome, forgetRuns, keepsLease, registration, start, success } from "#lib/testing/engine.ts";
 import { admit, admitLeft } from "./admit.ts";
+import { claim } from "./claim.ts";
 import { registerWorker } from "./register-worker.ts";
 
 /** What only some workers can run waits for a slot of theirs: what any worker can run leaves it that slot. */
@@ -16,9 +18,10 @@ const database = testDatabase();
 
 beforeEach(() => forgetRuns(database.deps));
 
-async function define(id: string, tasks: Record<string, object>): Promise<void> {
+async function define(id: string, tasks: Record<string, object>, limits: object = {}): Promise<void> {
   const spec = DagSpec.parse({
     id,
+    limits,
     tasks: Object.entries(tasks).map(([task, options]) => ({
       id: task,
       type: "bash",
@@ -44,14 +47,15 @@ const chain = Object.fromEntries(
 );
 const backlog = Object.fromEntries(Array.from({ length: CHAIN_LENGTH }, (_, n) => [`t${n}`, { priority: "low" }]));
 
+const next = () => ({ attemptId: randomUUID(), token: randomUUID() });
+
 type Held = Pick<Claimed, "taskInstanceId" | "token">;
 
 /** Ends what the worker runs, one attempt after the other, until it has the task; returns how many ended before. */
 async function endsBefore(ref: WorkerRef, slots: number, running: Held[], dagId: string): Promise<number> {
   const { deps, pool } = database;
   for (let ended = 1; ended < CHAIN_LENGTH; ended++) {
-    const next = { attemptId: randomUUID(), token: randomUUID() };
-    const end = await finishRunning(pool, [{ ...success(running.shift()!), next }], `worker:${ref.id}`, 30_000);
+    const end = await finishRunning(pool, [{ ...success(running.shift()!), next: next() }], `worker:${ref.id}`, 30_000);
     running.push(...end.continued.values());
     // Before the pass for which the end asks: the worker takes at once what is handed over already.
     const claimed = await claimSome(deps, ref, slots - running.length);
@@ -97,17 +101,59 @@ test("chains continue on workers that cannot run what waits", async () => {
   const [its] = await claimSome(deps, other, 1);
   await start(deps, "certain");
   await admitLeft(deps);
-  const next = () => ({ attemptId: randomUUID(), token: randomUUID() });
   const ends = [mine!, its!].map((one) => ({ ...success(one), next: next() }));
   const { continued } = await finishRunning(pool, ends, "worker:w", 30_000);
   expect([...continued.keys()]).toEqual([its!.taskInstanceId]);
 });
 
+test.each([
+  ["a pool", { pool: "licence" }, {}],
+  ["a limit of their DAG", {}, { maxActiveTasks: 1 }],
+])("chains continue on workers that could run what waits for %s", async (_, options, limits) => {
+  const { deps, pool } = database;
+  await upsertPool(pool, "licence", 1, undefined);
+  await define("plain", chain);
+  const certain = { workerLabels: ["gpu"], ...options };
+  await define("certain", { a: certain, b: certain }, limits);
+  const gpu = await workerOf("gpu", 2, ["gpu"]);
+  await start(deps, "certain");
+  await admitLeft(deps);
+  expect(await claimSome(deps, gpu, 1)).toHaveLength(1);
+  await start(deps, "plain");
+  await admitLeft(deps);
+  const [step] = await claimSome(deps, gpu, 1);
+  await admitLeft(deps);
+  const { continued } = await finishRunning(pool, [{ ...success(step!), next: next() }], "worker:gpu", 30_000);
+  expect(continued.size).toBe(1);
+});
+
+test("chains continue in slots of another class than those that are waited for", async () => {
+  const { deps, pool } = database;
+  await define("plain", { a: {} });
+  await define("certain", { t: { workerLabels: ["gpu"] } });
+  const noop = { type: "noop", config: {} };
+  await define("inline", { a: noop, b: { ...noop, dependsOn: ["a"] } });
+  const gpu = await workerOf("gpu", 1, ["gpu"]);
+  await start(deps, "plain");
+  await start(deps, "inline");
+  await admitLeft(deps);
+  await claimSome(deps, gpu, 1);
+  const { claimed } = await claim(deps, gpu, { queues: ["default"], slotClass: "inline" }, [randomUUID()]);
+  await start(deps, "certain");
+  await admitLeft(deps);
+  await admitLeft(deps);
+  const { continued } = await finishRunning(pool, [{ ...success(claimed[0]!), next: next() }], "worker:gpu", 30_000);
+  expect(continued.size).toBe(1);
+});
+
 test("the window is back when nothing waits for a certain worker any more", async () => {
   const { deps, pool } = database;
   const room = async (): Promise<number> =>
-    (await pool.query<{ room: number }>("select room from sluice.lane where queue = 'default' and slots > 0")).rows[0]!
-      .room;
+    (
+      await pool.query<{ room: number }>(
+        "select room from sluice.lane where queue = 'default' and slot_class = 'process'",
+      )
+    ).rows[0]!.room;
   await define("plain", backlog);
   await define("certain", { t: { priority: "high", workerLabels: ["gpu"] } });
   const ref = await workerOf("w", 8, ["gpu"]);
