@@ -63,9 +63,12 @@ const RUNS_OF = {
   run: "r.id = $1::bigint",
 } as const;
 
+/** Each of them costs a search of its own, under the locks of all. */
+const RUNS_AT_ONCE = 100;
+
 /**
  * Holds the tasks of all runs of a DAG, a backfill or a run that the transaction has locked and marked, or lets them go, as the
- * pauses say now. Returns the runs of which that is left to slices: all of them, where they have many open tasks together.
+ * pauses say now. Returns the runs of which that is left to slices: all of them, where they are many or have many tasks together.
  */
 export async function holdRunsOf(
   tx: Tx,
@@ -74,10 +77,12 @@ export async function holdRunsOf(
   actor: string | null,
 ): Promise<readonly string[]> {
   const { rows } = await tx.query<{ runIds: string[]; isSmall: boolean }>(
+    // All tasks and not the open ones: what is open is found by reading all of a run.
     `select coalesce(array_agg(r.id::text order by r.id), '{}') as "runIds",
-            coalesce(sum(p.open) <= sluice.hold_at_once() and not bool_or(exists (
+            coalesce(count(*) <= ${RUNS_AT_ONCE} and sum((select max(t.ord) + 1 from sluice.dag_task t where t.version_id = r.version_id))
+                       <= sluice.hold_at_once() and not bool_or(exists (
               select from sluice.run_action a where a.run_id = r.id and a.kind in ('pause', 'resume'))), true) as "isSmall"
-       from sluice.dag_run r join sluice.run_progress p on p.run_id = r.id
+       from sluice.dag_run r
       where r.state = 'running' and ${RUNS_OF[what]}`,
     [id],
   );

@@ -137,16 +137,21 @@ export async function endAction(tx: Tx, runId: string, kind: ActionKind): Promis
   return rows[0]!.how;
 }
 
-/** Runs with an action, without those in quarantine; in no order, so that schedulers seldom wait for each other at the same run. */
-export async function runsWithActions(db: Db): Promise<string[]> {
-  const { rows } = await db.query<{ id: string }>({
+export type RunWithAction = { runId: string; kind: ActionKind };
+
+/**
+ * Runs with an action, without those in quarantine: first what a person waits for, then pauses and resumes, which have taken effect
+ * already. Among each in no order, so that schedulers seldom wait for each other at the same run.
+ */
+export async function runsWithActions(db: Db): Promise<RunWithAction[]> {
+  const { rows } = await db.query<RunWithAction>({
     name: "runs-with-actions",
-    text: `select run_id as id from sluice.run_action a
+    text: `select run_id as "runId", kind from sluice.run_action a
             where not exists (select from sluice.quarantine q where q.duty = 'actions' and q.key = a.run_id::text
                                  and q.retry_at > (select sluice.clock()))
-            order by random()`,
+            order by kind in ('pause', 'resume'), random()`,
   });
-  return rows.map((row) => row.id);
+  return rows;
 }
 
 /** What an action needs to know of a run before it is asked for. */

@@ -10,6 +10,7 @@ import {
   isHold,
   readAction,
   type RunAction,
+  type RunWithAction,
   runsWithActions,
   writeProgress,
 } from "#lib/db/run-actions.ts";
@@ -127,6 +128,8 @@ export async function asFarAsYoung(deps: EngineDeps, runIds: readonly string[]):
 
 /** So many slices of a run before others have their turn. */
 const SLICES_A_TURN = 4;
+/** Pauses and resumes of a round write about so many slices' rows together: what a person asks for meanwhile joins the next round. */
+const HELD_SLICES_A_ROUND = 4;
 
 /**
  * Carries out what people asked of runs and no process has completed: the callers have died, or left large runs to the
@@ -140,7 +143,8 @@ export async function carryOutActions(deps: EngineDeps, most = SLICE_ROWS): Prom
   const tail = createTail(deps);
   let race: unknown;
   for (let hasMoved = false; ;) {
-    const round = (await runsWithActions(deps.pool)).filter((runId) => !passed.has(runId));
+    const round = (await runsWithActions(deps.pool)).filter(({ runId }) => !passed.has(runId));
+    let held = 0;
     if (round.length === 0 && contended.size > 0 && hasMoved) {
       for (const runId of contended) passed.delete(runId);
       contended.clear();
@@ -148,10 +152,13 @@ export async function carryOutActions(deps: EngineDeps, most = SLICE_ROWS): Prom
       continue;
     }
     if (round.length === 0) break;
-    for (const runId of round) passed.add(runId);
-    const work = async (runId: string): Promise<void> => {
+    for (const { runId } of round) passed.add(runId);
+    const work = async ({ runId, kind }: RunWithAction): Promise<void> => {
+      if (isHold(kind) && held >= HELD_SLICES_A_ROUND * most) return void passed.delete(runId);
       try {
-        if (isUnfinished(await takeTurn(deps, runId, most, tail))) passed.delete(runId);
+        const { outcome, rows } = await takeTurn(deps, runId, most, tail);
+        if (isUnfinished(outcome)) passed.delete(runId);
+        if (isHold(kind)) held += rows;
         hasMoved = true;
       } catch (error) {
         if (isLostRace(error)) contended.add(runId);
@@ -159,7 +166,7 @@ export async function carryOutActions(deps: EngineDeps, most = SLICE_ROWS): Prom
       }
     };
     try {
-      await isolatingEach(deps, "actions", round, (runId) => runId, work);
+      await isolatingEach(deps, "actions", round, ({ runId }) => runId, work);
     } catch (error) {
       if (!isLostRace(error)) throw error;
       race = error;
@@ -175,14 +182,21 @@ export function isUnfinished(outcome: Carried["outcome"]): boolean {
   return outcome === "open" || outcome === "turned";
 }
 
-async function takeTurn(deps: EngineDeps, runId: string, most: number, tail: Tail): Promise<Carried["outcome"]> {
+async function takeTurn(
+  deps: EngineDeps,
+  runId: string,
+  most: number,
+  tail: Tail,
+): Promise<Pick<Carried, "outcome" | "rows">> {
   let outcome: Carried["outcome"] = "open";
+  let rows = 0;
   for (let slice = 0; slice < SLICES_A_TURN && isUnfinished(outcome); slice++) {
     const carried = await carryOutSlice(deps, runId, { most });
     ({ outcome } = carried);
+    rows += carried.rows;
     await tail.add(carried);
   }
-  return outcome;
+  return { outcome, rows };
 }
 
 /** What follows from so many slices, or slices of so many rows, is carried out together: a backfill has thousands of small runs. */

@@ -1,4 +1,4 @@
-import { beforeEach, describe, expect, test } from "vitest";
+import { beforeEach, describe, expect, test, vi } from "vitest";
 import { lockBackfill } from "#lib/db/backfill/state.ts";
 import { finishRunning } from "#lib/db/finishes.ts";
 import { holdSlice, markDagPaused, markRunPaused } from "#lib/db/pauses.ts";
@@ -185,6 +185,31 @@ describe("a pause of a large run", () => {
     await pool.query(`update sluice.run_action set args = '{"from": 5}'`);
     await carryOutActions(deps, 1);
     expect([await heldIn(runId), await actions()]).toEqual([ALL_OPEN, []]);
+  });
+
+  test("leaves what else a person asks for meanwhile no longer waiting than a few of its slices take", async () => {
+    const { deps, pool } = database;
+    await publish(deps, "wide", { a: [], b: [], c: [], d: [], e: [], f: [] });
+    const [cancelled, ...paused] = [
+      await start(deps, "wide"),
+      ...(await Promise.all(Array.from({ length: 6 }, () => start(deps, "wide")))),
+    ] as const;
+    for (const runId of paused) await mark(runId, "anna");
+    let slices = 0;
+    let stateInTime = "";
+    const original = pool.query;
+    const query = vi.spyOn(pool, "query").mockImplementation((async (...given: Parameters<typeof pool.query>) => {
+      const isSlice = (given[0] as { name?: string }).name === "hold-slice";
+      if (isSlice && ++slices === 1)
+        await insertAction(pool, cancelled, { kind: "cancel", args: {}, actor: "bert", reason: null });
+      if (isSlice && slices === 16) stateInTime = await runState(deps, cancelled);
+      return Reflect.apply(original, pool, given);
+    }) as typeof pool.query);
+    await carryOutActions(deps, 1);
+    query.mockRestore();
+    expect(stateInTime).toBe("cancelled");
+    expect(slices).toBeGreaterThan(20);
+    await nothingBroken(deps);
   });
 
   test("of a run that is gone is forgotten", async () => {
