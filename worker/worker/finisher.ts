@@ -26,8 +26,11 @@ type Waiting = { end: Finish; isAwaited: boolean; busyMs: number; settled: (answ
 const FIRST_BUSY_MS = 50;
 const MAX_BUSY_MS = 1_000;
 
-/** Much less than a round from end to start, and as long as several short processes take; so many ends wait no longer. */
-const GATHER_MS = 10;
+/**
+ * A quarter of what a worker claims ahead, so that its slots do not run dry meanwhile; so many ends wait no longer. Who
+ * waits for such an end waits behind what the worker has claimed already.
+ */
+const GATHER_MS = 50;
 const ENOUGH_ENDS = 32;
 
 /**

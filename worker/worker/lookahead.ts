@@ -1,7 +1,10 @@
 import { MAX_AHEAD } from "#lib/domain/lookahead.ts";
 
-/** As long as it takes on a busy machine to end attempts, to admit others and to claim them. */
-const ROUND_MS = 100;
+/**
+ * Several times as long as it takes on a busy machine to end attempts, to admit others and to claim them: such a round
+ * costs some ten milliseconds of processor for however few tasks it is.
+ */
+const ROUND_MS = 200;
 const MIN_SAMPLES = 8;
 const MAX_SAMPLES = 32;
 
