@@ -1,10 +1,8 @@
 # The folders of the spawner's tasks: made, looked into and removed by one who may do more than the task.
 use strict;
 use warnings;
-use Fcntl qw(O_NONBLOCK O_RDONLY O_NOFOLLOW O_WRONLY O_CREAT O_EXCL S_ISREG);
-use POSIX ();
 
-our (%removals, %tasks);
+our %removals;
 my $PLAIN_FOLDER = 64;
 
 # Nobody else can enter the folder before the last line, so no name in it is anybody's link. Most tasks have no inputs,
@@ -28,37 +26,47 @@ sub make_folder {
     return undef;
 }
 
-# Hands back files of the folder, those that are the task's own and plain ones, and removes the folder.
-sub collect {
-    my ($id, @wanted) = @_;
-    my $task = delete $tasks{$id} or return;
+# What the task has left of the files that are handed back, those that are its own and plain ones; three fields for each.
+sub files_of {
+    my ($task) = @_;
+    my @wanted = @{$task->{outputs}} or return;
+    # Most tasks leave nothing, and then this is all that is to be done with their folder.
+    return ('') x (@wanted / 2 * 3) if is_removed($task);
     my @found;
     while (my ($name, $most) = splice @wanted, 0, 2) { push @found, read_own($task, $name, $most) }
-    send_frame('c', $id, pack '(N/a)*', @found);
-    remove($task->{folder}, $task->{user}) if defined $task->{folder};
+    return @found;
+}
+
+sub is_removed {
+    my ($task) = @_;
+    return 1 unless defined $task->{folder};
+    return '' unless rmdir $task->{folder};
+    delete $task->{folder};
+    return 1;
 }
 
 sub read_own {
     my ($task, $name, $most) = @_;
     my ($size, $bytes, $wrong) = ('', '', '');
-    my $path = ($task->{folder} // '') . "/$name";
-    if (!defined $task->{folder}) { }
-    elsif (sysopen my $file, $path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK) {
+    if (sysopen my $file, "$task->{folder}/$name", O_NOFOLLOW | O_NONBLOCK) {
         my ($mode, $owner, $length) = (stat $file)[2, 4, 7];
-        if (!S_ISREG($mode) || $task->{user} && $owner != $task->{user}[0]) { $wrong = 'it is not a plain file of the task' }
+        my $is_plain = ($mode & 0170000) == 0100000;
+        if (!$is_plain || $task->{user} && $owner != $task->{user}[0]) { $wrong = 'it is not a plain file of the task' }
         else {
             $size = $length;
             sysread $file, $bytes, $size if $size <= $most;
         }
     }
-    elsif ($!{ELOOP})   { $wrong = 'it is a link' }
-    elsif (!$!{ENOENT}) { $wrong = trouble('open') }
+    elsif ($! == ELOOP)  { $wrong = 'it is a link' }
+    elsif ($! != ENOENT) { $wrong = trouble('open') }
     return ($size, $bytes, $wrong);
 }
 
 # A few plain files are removed here; anything more by `rm`, first as the user whose links it may meet.
 sub remove {
-    my ($folder, $user) = @_;
+    my ($task) = @_;
+    return if is_removed($task);
+    my ($folder, $user) = @$task{'folder', 'user'};
     opendir my $listing, $folder or return;
     my @names = grep { $_ ne '.' && $_ ne '..' } readdir $listing;
     closedir $listing;
@@ -70,11 +78,14 @@ sub run_rm {
     my ($folder, $user, $tries) = @_;
     my $pid = fork // return send_frame('n', 0, trouble("$folder could not be removed: fork"));
     if ($pid == 0) {
-        POSIX::dup2(POSIX::open('/dev/null', O_WRONLY), $_) for 1, 2;
+        open my $null, '>', '/dev/null';
+        syscall SYS_dup3, fileno $null, $_, 0 for 1, 2;
         become_user(@$user) if $user;
+        my $none = "\0" x 8;
+        syscall SYS_rt_sigprocmask, 2, $none, 0, 8;
         no warnings 'exec';
         exec 'rm', '-rf', '--', $folder;
-        POSIX::_exit(127);
+        syscall SYS_exit_group, 127;
     }
     $removals{$pid} = [$folder, $tries];
 }
@@ -82,7 +93,7 @@ sub run_rm {
 sub remove_rest {
     my ($folder, $tries) = @{delete $removals{$_[0]}};
     # The folder itself lies in one of ours.
-    return if rmdir $folder or $!{ENOENT};
+    return if rmdir $folder or $! == ENOENT;
     return run_rm($folder, undef, $tries - 1) if $tries > 1;
     send_frame('n', 0, trouble("$folder could not be removed:"));
 }

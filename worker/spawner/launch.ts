@@ -13,13 +13,14 @@ const fileOf = (name: string): string => fileURLToPath(new URL(name, import.meta
 /** Small heaps: each fork copies the page tables of all that is there. */
 const LEAN_NODE = ["--max-semi-space-size=1", "--single-threaded"];
 const COMMANDS: Record<SpawnerProgram, readonly string[]> = {
-  perl: ["perl", fileOf("./main.pl")],
+  perl: ["perl", fileOf("./main.pl"), process.arch],
   node: [process.execPath, ...LEAN_NODE, fileOf("./main.ts")],
 };
 
-/** Perl, where there is one with the modules that main.pl uses. */
+/** Perl, where there is one of 64 bits and main.pl knows the numbers of the system's calls. */
 export function findProgram(env: Record<string, string>): SpawnerProgram {
-  const { status } = spawnSync("perl", ["-MPOSIX", "-MFcntl", "-MFile::Basename", "-e", "1"], {
+  if (process.platform !== "linux") return "node";
+  const { status } = spawnSync("perl", ["-c", fileOf("./main.pl"), process.arch], {
     env: env as NodeJS.ProcessEnv,
     stdio: "ignore",
   });

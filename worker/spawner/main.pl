@@ -1,57 +1,61 @@
-# The worker's spawner where there is a Perl: it forks from a few megabytes, and so costs less than a Node process
+# The worker's spawner where there is a Perl, on Linux: it forks from a few megabytes, and so costs less than a Node process
 # does. main.ts does the same where there is none; protocol.ts says what both of them speak. Beside that one it knows
-# what a process used, and finds what left its group without the help of control groups.
+# what a process used, and finds what left its group without the help of control groups. `main.pl ARCHITECTURE`
 use strict;
 use warnings;
-use Fcntl qw(F_GETFL F_SETFL O_NONBLOCK);
-use File::Basename qw(dirname);
-use POSIX ();
 
-our (%tasks, %pids, %removals, $error_end, $calls, $self, $subreaper);
-require(dirname(__FILE__) . "/$_.pl") for 'become', 'folder', 'strays';
+our (%tasks, %pids, %removals, $error_end, $self, $subreaper);
+BEGIN { require(__FILE__ =~ s{[^/]*\z}{}r . "$_.pl") for 'calls', 'become', 'folder', 'strays' }
 
-# Perl has no words for these calls of Linux, only their numbers.
-my %NUMBERS = (x86_64 => {wait4 => 61, prctl => 157}, aarch64 => {wait4 => 260, prctl => 167});
-my ($system, $machine) = (POSIX::uname())[0, 4];
-$calls = $system eq 'Linux' && length(pack 'P', '') == 8 ? $NUMBERS{$machine} : undef;
 my $PR_SET_CHILD_SUBREAPER = 36;
 # What tasks orphan becomes a child of this process instead of init's, and is found and collected here.
-$subreaper = $calls && syscall($calls->{prctl}, $PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) == 0;
+$subreaper = syscall(SYS_prctl, $PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) == 0;
 
 my $PIECE = 65_536;
-# How late an end is seen where no file tells of it: a signal that comes just before `select` waits does not wake it.
+# How often what is left of a task is looked at.
 my $TICK_S = 0.02;
 my $DYING_TICKS = 250;
-# Of all Linux systems, since 5.3.
-my $PIDFD_OPEN = 434;
 # What left the group may keep the pipes open; the attempt does not wait for it longer.
-my $STRAY_TICKS = POSIX::sysconf(POSIX::_SC_CLK_TCK());
+my $STRAY_S = 1;
+# A process that hangs in a device may never be gone from its control group.
+my $GONE_WITHIN_S = 5;
 
-my (%watched, %guarded, %sources, %start_errors);
+my (%sources, %start_errors, %guarded, %ending);
 my ($in, $out, $wanted) = ('', '', '');
+# What calls write to.
+my ($piece, $status, $usage, $ends) = ("\0" x $PIECE, "\0" x 4, "\0" x 144, "\0" x 8);
 $self = $$;
 
-# Handlers and not IGNORE, which the tasks would inherit. When to stop is the worker's decision.
-$SIG{$_} = sub { } for qw(INT TERM HUP PIPE);
-fcntl STDOUT, F_SETFL, fcntl(STDOUT, F_GETFL, 0) | O_NONBLOCK;
+# Blocked and neither handled nor ignored: a task has them as they were, from its first moment on. When to stop is the
+# worker's decision. Perl ignores FPE, and the task would inherit it.
+my $blocked = pack 'Q', 1 << 0 | 1 << 1 | 1 << 12 | 1 << 14 | 1 << 16;
+syscall SYS_rt_sigprocmask, 0, $blocked, 0, 8;
+$SIG{$_} = 'DEFAULT' for qw(HUP INT PIPE TERM CHLD);
+$SIG{FPE} = sub { };
+# Ends of children wake `select`, in whichever moment they come.
+my $child_ends = pack 'Q', 1 << 16;
+my $ended = syscall SYS_signalfd4, -1, $child_ends, 8, O_NONBLOCK | O_CLOEXEC;
+die "signalfd: $!" if $ended < 0;
+
+my ($F_GETFL, $F_SETFL) = (3, 4);
+fcntl STDOUT, $F_SETFL, fcntl(STDOUT, $F_GETFL, 0) | O_NONBLOCK;
 # Where a child says that it could not become its task; closed by a successful exec.
 pipe(my $errors, $error_end) or die "pipe: $!";
-fcntl $errors, F_SETFL, fcntl($errors, F_GETFL, 0) | O_NONBLOCK;
-vec($wanted, 0, 1) = 1;
+fcntl $errors, $F_SETFL, fcntl($errors, $F_GETFL, 0) | O_NONBLOCK;
+vec($wanted, $_, 1) = 1 for 0, $ended;
 
 while (1) {
     flush_out();
     my ($readable, $writable) = ($wanted, length $out ? "\2" : '');
-    my $busy = keys %watched < keys %pids || %removals || grep { $_->{exit} } values %tasks;
-    my $found = select $readable, $writable, undef, $busy ? $TICK_S : undef;
+    my $found = select $readable, $writable, undef, %ending ? $TICK_S : undef;
     if ($found > 0) {
         read_commands() if vec $readable, 0, 1;
         my @ready = grep { vec $readable, $_, 1 } keys %sources;
         # Between the two outputs there is no order; what is printed before a mistake mostly comes first.
         forward($_) for sort { $sources{$b}{letter} cmp $sources{$a}{letter} } @ready;
+        reap() if vec $readable, $ended, 1;
     }
-    reap();
-    finish($_) for grep { $tasks{$_}{exit} } keys %tasks;
+    finish($_) for keys %ending;
 }
 
 sub send_frame {
@@ -67,7 +71,7 @@ sub flush_out {
 
 sub read_commands {
     my $read = sysread STDIN, $in, $PIECE, length $in;
-    end_everything() if defined $read ? $read == 0 : !($!{EINTR} || $!{EAGAIN});
+    end_everything() if defined $read ? $read == 0 : $! != EINTR && $! != EAGAIN;
     while (length $in >= 9) {
         my ($length, $letter, $id) = unpack 'N a N', $in;
         last if length $in < 4 + $length;
@@ -76,7 +80,6 @@ sub read_commands {
         if    ($letter eq 'R') { start($id, $payload) }
         elsif ($letter eq 'K') { stop($id, $payload) }
         elsif ($letter eq 'M') { read_on($id, $payload) }
-        elsif ($letter eq 'C') { collect($id, unpack '(N/a)*', $payload) }
         elsif ($letter eq 'G') { $guarded{$id} = 1 }
         elsif ($letter eq 'U') { delete $guarded{$id} }
     }
@@ -92,71 +95,60 @@ sub stop {
 sub start {
     my ($id, $payload) = @_;
     my ($file, $folder, $cwd, $uid, $gid, @lists) = unpack '(N/a)*', $payload;
-    my ($args, $env, $files, $procs) = map { [unpack '(N/a)*', $_] } @lists;
-    my $task = $tasks{$id} = {folder => $folder, cwd => $cwd, procs => $procs, sources => 0};
-    $task->{user} = [$uid, $gid] if length $uid;
+    my ($args, $env, $files, $outputs, $procs) = map { [unpack '(N/a)*', $_] } @lists;
+    my $task = $tasks{$id} = {folder => $folder, cwd => $cwd, outputs => $outputs, procs => $procs, sources => 0};
+    $task->{user} = [$uid + 0, $gid + 0] if length $uid;
     my $wrong = make_folder($task, @$files);
     return refuse($id, $wrong) if defined $wrong;
-    my %ends;
+    my %pipes;
     for my $letter ('o', 'e') {
-        pipe(my $reader, my $writer) or return refuse($id, trouble("pipe"));
-        # So that the task may open /dev/stdout and /dev/stderr.
-        chown @{$task->{user}}, $writer if $task->{user};
-        $ends{$letter} = [$reader, $writer];
+        $pipes{$letter} = open_pipe($task) // return refuse($id, trouble('pipe'), %pipes);
     }
-    # Until it is the task, the child has this program's handlers, which would swallow a signal to end.
-    my ($term, $before) = (POSIX::SigSet->new(POSIX::SIGTERM()), POSIX::SigSet->new);
-    POSIX::sigprocmask(POSIX::SIG_BLOCK(), $term, $before);
-    my $pid = fork;
-    my $failed = defined $pid ? undef : trouble("fork");
-    POSIX::sigprocmask(POSIX::SIG_SETMASK(), $before) unless defined $pid && $pid == 0;
-    return refuse($id, $failed) unless defined $pid;
-    become_task($task, $file, $args, $env, map { $ends{$_}[1] } 'o', 'e') if $pid == 0;
+    my $program = program_of($file, $args, $env);
+    my $pid = fork // return refuse($id, trouble('fork'), %pipes);
+    become_task($task, $program, $pipes{o}[1], $pipes{e}[1]) if $pid == 0;
     $task->{pid} = $pid;
     $pids{$pid} = $id;
-    watch($pid);
-    for my $letter ('o', 'e') {
-        my $fd = fileno $ends{$letter}[0];
-        $sources{$fd} = {handle => $ends{$letter}[0], id => $id, letter => $letter, late => 0};
-        $task->{$letter} = $fd;
+    while (my ($letter, $pipe) = each %pipes) {
+        my ($reader, $writer) = @$pipe;
+        syscall SYS_close, $writer;
+        $sources{$reader} = {id => $id, letter => $letter, late => 0};
+        $task->{$letter} = $reader;
         $task->{sources}++;
-        vec($wanted, $fd, 1) = 1;
+        vec($wanted, $reader, 1) = 1;
     }
-    send_frame('s', $id, pack '(N/a)*', $pid);
+    # Whatever becomes of this process, a control group knows what is to be ended.
+    send_frame('s', $id, pack '(N/a)*', $pid) unless @$procs;
 }
 
-# Its end wakes `select`, in whichever moment it comes.
-sub watch {
-    my ($pid) = @_;
-    my $fd = $system eq 'Linux' ? syscall $PIDFD_OPEN, $pid, 0 : -1;
-    return $SIG{CHLD} = sub { } if $fd < 0;
-    $watched{$pid} = $fd;
-    vec($wanted, $fd, 1) = 1;
-}
-
-sub unwatch {
-    my $fd = delete $watched{$_[0]} // return;
-    vec($wanted, $fd, 1) = 0;
-    POSIX::close($fd);
+sub open_pipe {
+    my ($task) = @_;
+    return undef if syscall(SYS_pipe2, $ends, O_CLOEXEC) != 0;
+    my ($reader, $writer) = unpack 'i2', $ends;
+    # So that the task may open /dev/stdout and /dev/stderr.
+    syscall SYS_fchown, $writer, @{$task->{user}} if $task->{user};
+    return [$reader, $writer];
 }
 
 # What could not be started has no process, and nothing of it is left to end.
 sub refuse {
-    my ($id, $error) = @_;
-    send_frame('x', $id, pack '(N/a)*', '', '', $error, '', '');
+    my ($id, $error, %pipes) = @_;
+    for my $pipe (values %pipes) { syscall SYS_close, $_ for @$pipe }
+    $tasks{$id}{exit} = ['', '', $error, '', ''];
+    tell_exit($id);
 }
 
 sub forward {
     my ($fd) = @_;
     my $source = $sources{$fd} or return;
-    my $read = sysread $source->{handle}, my ($bytes), $PIECE;
-    return if !defined $read && ($!{EINTR} || $!{EAGAIN});
-    return close_source($fd) unless $read;
+    my $read = syscall SYS_read, $fd, $piece, $PIECE;
+    return if $read < 0 && ($! == EINTR || $! == EAGAIN);
+    return close_source($fd) if $read <= 0;
     # Reads on only when the worker asks for more: a flood of output waits in the pipe.
     vec($wanted, $fd, 1) = 0;
     $source->{paused} = 1;
-    $source->{late} += $read if $tasks{$source->{id}}{ended};
-    send_frame($source->{letter}, $source->{id}, $bytes);
+    $source->{late} += $read if $tasks{$source->{id}}{exit};
+    send_frame($source->{letter}, $source->{id}, substr $piece, 0, $read);
 }
 
 sub read_on {
@@ -173,38 +165,34 @@ sub close_source {
     my $task = $tasks{$source->{id}};
     delete $task->{$source->{letter}};
     $task->{sources}--;
-    close $source->{handle};
-}
-
-# Collects what has ended: (pid, status, CPU milliseconds, peak KiB), the last two where the system tells.
-sub next_ended {
-    return do { my $pid = waitpid -1, POSIX::WNOHANG(); ($pid, $?, '', '') } unless $calls;
-    my ($status, $usage) = (pack('i', 0), "\0" x 144);
-    my $pid = syscall $calls->{wait4}, -1, $status, POSIX::WNOHANG(), $usage;
-    return ($pid) if $pid <= 0;
-    my ($user_s, $user_us, $system_s, $system_us, $peak) = unpack 'q5', $usage;
-    my $cpu = sprintf '%.0f', ($user_s + $system_s) * 1000 + ($user_us + $system_us) / 1000;
-    return ($pid, unpack('i', $status), $cpu, $peak);
+    syscall SYS_close, $fd;
 }
 
 sub reap {
-    while (%pids || %removals) {
-        my ($pid, $status, $cpu, $peak) = next_ended();
-        last if $pid <= 0;
-        unwatch($pid);
+    1 while syscall(SYS_read, $ended, $piece, $PIECE) > 0;
+    while ((my $pid = syscall SYS_wait4, -1, $status, WNOHANG, $usage) > 0) {
         remove_rest($pid) if $removals{$pid};
         my $id = delete $pids{$pid} // next;
-        read_start_errors();
-        my $task = $tasks{$id};
         # What the command left behind in its group ends with it.
         kill 'KILL', -$pid;
+        my $task = $tasks{$id};
         $task->{group} = delete $task->{pid};
-        $task->{ended} = (POSIX::times())[0] || 1;
-        my ($code, $signal) = $status & 127 ? ('', $status & 127) : ($status >> 8, '');
-        my $error = delete $start_errors{$pid};
-        $task->{exit} = defined $error ? ['', '', $error, '', ''] : [$code, $signal, '', $cpu, $peak];
-        send_frame('l', $id, '');
+        $task->{exit} = exit_of($pid);
+        $task->{since} = seconds();
+        $ending{$id} = 1;
     }
+}
+
+# A code or a signal, or why it could not be started; CPU milliseconds and peak KiB.
+sub exit_of {
+    my ($pid) = @_;
+    my $how = unpack 'i', $status;
+    read_start_errors() if $how == 127 << 8;
+    my $error = delete $start_errors{$pid};
+    return ['', '', $error, '', ''] if defined $error;
+    my ($user_s, $user_us, $system_s, $system_us, $peak) = unpack 'q5', $usage;
+    my $cpu = sprintf '%.0f', ($user_s + $system_s) * 1000 + ($user_us + $system_us) / 1000;
+    return [$how & 127 ? ('', $how & 127) : ($how >> 8, ''), '', $cpu, $peak];
 }
 
 # A child writes its line before it exits, so the line is here when its end is seen.
@@ -218,16 +206,40 @@ sub read_start_errors {
 
 # Tells the exit of a task that has ended, when all of its output is told and nothing of it is found alive.
 sub finish {
-    my $task = $tasks{$_[0]};
-    my $ticks = (POSIX::times())[0] - $task->{ended};
+    my ($id) = @_;
+    my $task = $tasks{$id};
+    my $waited = seconds() - $task->{since};
     # The pipes mostly close with the process; only who keeps them open is looked for before.
-    return if $task->{sources} && $ticks == 0;
-    my $late = $ticks >= $STRAY_TICKS;
-    # A member of the group that is slow to die may still have children.
-    my $strays = @{$task->{procs}} ? 0 : end_strays($task) || kill 0, -$task->{group};
-    close_late($task) if $late && $task->{sources};
-    return if $task->{sources} || ($strays && !$late);
-    send_frame('x', $_[0], pack '(N/a)*', @{delete $task->{exit}});
+    return if $task->{sources} && $waited < $TICK_S;
+    my $is_left = is_left($task);
+    close_late($task) if $waited >= $STRAY_S && $task->{sources};
+    my $patience = @{$task->{procs}} ? $GONE_WITHIN_S : $STRAY_S;
+    return tell_exit($id) unless $task->{sources} || ($is_left && $waited < $patience);
+    # The worker ends what is in the control group.
+    send_frame('l', $id, '') unless $task->{is_told}++;
+}
+
+# Whether anything of the task lives; what was found without its control group has been killed.
+sub is_left {
+    my ($task) = @_;
+    my ($procs) = @{$task->{procs}};
+    # A member of the process group that is slow to die may still have children.
+    return end_strays($task) || kill 0, -$task->{group} unless defined $procs;
+    my $group = syscall SYS_openat, AT_FDCWD, $procs, O_CLOEXEC;
+    return '' if $group < 0;
+    my $read = syscall SYS_read, $group, $piece, $PIECE;
+    syscall SYS_close, $group;
+    return $read > 0;
+}
+
+# A process that did not end well leaves no files.
+sub tell_exit {
+    my ($id) = @_;
+    my $task = delete $tasks{$id};
+    delete $ending{$id};
+    my @files = $task->{exit}[0] eq '0' ? files_of($task) : ();
+    send_frame('x', $id, pack '(N/a)*', @{$task->{exit}}, @files);
+    remove($task);
 }
 
 # A pipe holds no more than this of what the task itself wrote, and what comes then is of others.
@@ -248,7 +260,7 @@ sub end_everything {
     # One that is slow to die keeps its children for so long, and they are found only when they are this program's.
     for (1 .. $DYING_TICKS) {
         my $pid;
-        1 while ($pid = waitpid -1, POSIX::WNOHANG()) > 0;
+        1 while ($pid = waitpid -1, WNOHANG) > 0;
         last if $pid < 0;
         kill 'KILL', orphans();
         select undef, undef, undef, $TICK_S;

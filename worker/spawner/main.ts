@@ -10,7 +10,7 @@ import { killGroup } from "../kill-group.ts";
 import { collectFile, makeFolder, removeFolder, workingFolder } from "./folder.ts";
 import { createFrameReader } from "./frames.ts";
 import { decodeToSpawner, encodeFromSpawner } from "./protocol.ts";
-import type { FromSpawner, ProcessUser, ToSpawner } from "./protocol.ts";
+import type { FromSpawner, SpawnedExit, ToSpawner } from "./protocol.ts";
 
 /** What left the process group may keep the pipes open; the attempt does not wait for it longer. */
 const STRAY_PIPE_MS = 1_000;
@@ -20,9 +20,10 @@ const LAST_PIECE_MS = 50;
 const PIPE_BYTES = 65_536;
 
 type Run = Extract<ToSpawner, { kind: "run" }>;
-type Task = {
+type Task = Pick<Run, "user"> & {
   folder: string | undefined;
-  user: ProcessUser | undefined;
+  /** Files to hand back. */
+  wanted: Run["outputs"];
   child?: ChildProcess;
   outputs?: { stdout: Output; stderr: Output };
 };
@@ -83,7 +84,7 @@ function programIn(
 
 function start(run: Run): void {
   const { id, folder, env, user } = run;
-  const task: Task = { folder: undefined, user };
+  const task: Task = { folder: undefined, user, wanted: run.outputs };
   tasks.set(id, task);
   makeFolder(folder, run.files, user, () => (task.folder = folder));
   const { file, args, from } = programIn(run, workingFolder(folder, run.cwd, user));
@@ -94,7 +95,7 @@ function start(run: Run): void {
     stdio: ["ignore", "pipe", "pipe"],
     ...user,
   });
-  child.on("error", (error) => send({ kind: "exit", id, error: error.message }));
+  child.on("error", (error) => tellExit(id, { error: error.message }));
   if (child.pid === undefined) return;
   send({ kind: "started", id, pid: child.pid });
   const outputs = { stdout: forward(id, "stdout", child.stdout), stderr: forward(id, "stderr", child.stderr) };
@@ -106,7 +107,7 @@ function start(run: Run): void {
     const stray = setTimeout(() => Object.values(outputs).forEach((output) => output.closeLate()), STRAY_PIPE_MS);
     child.on("close", () => {
       clearTimeout(stray);
-      send({ kind: "exit", id, ...(code === null ? { signal: constants.signals[signal!] } : { code }) });
+      tellExit(id, code === null ? { signal: constants.signals[signal!] } : { code });
     });
   });
 }
@@ -116,19 +117,19 @@ function startOrTell(run: Run): void {
   try {
     start(run);
   } catch (error) {
-    send({ kind: "exit", id: run.id, error: error instanceof Error ? error.message : String(error) });
+    tellExit(run.id, { error: error instanceof Error ? error.message : String(error) });
   }
 }
 
-function collect({ id, files }: Extract<ToSpawner, { kind: "collect" }>): void {
+/** A process that did not end well leaves no files. */
+function tellExit(id: number, how: Pick<SpawnedExit, "code" | "signal" | "error">): void {
   const task = tasks.get(id);
   if (task === undefined) return;
   tasks.delete(id);
   const { folder, user } = task;
-  const found = files.map(({ name, maxBytes }) =>
-    folder === undefined ? { bytes: Buffer.alloc(0) } : collectFile(folder, name, maxBytes, user),
-  );
-  send({ kind: "collected", id, files: found });
+  const wanted = how.code === 0 && folder !== undefined ? task.wanted : [];
+  const files = wanted.map(({ name, maxBytes }) => collectFile(folder!, name, maxBytes, user));
+  send({ kind: "exit", id, ...how, files });
   if (folder !== undefined) removeFolder(folder, user, (text) => send({ kind: "notice", text }));
 }
 
@@ -140,8 +141,6 @@ function take(message: ToSpawner): void {
       return tasks.get(message.id)?.outputs?.[message.stream].more();
     case "kill":
       return killLeader(tasks.get(message.id)?.child, message.signal);
-    case "collect":
-      return collect(message);
     case "guard":
       guarded.add(message.id);
       return;

@@ -7,6 +7,10 @@ import type { FromSpawner, ToSpawner } from "./protocol.ts";
 const id = fc.integer({ min: 1, max: 2 ** 31 });
 const text = fc.string({ unit: "binary" }).map((value) => value.toWellFormed());
 const texts = fc.dictionary(text, text);
+const variables = fc.dictionary(
+  text.filter((name) => !name.includes("=")),
+  text,
+);
 const stream = fc.constantFrom<"stdout" | "stderr">("stdout", "stderr");
 const bytes = fc.uint8Array({ maxLength: 300 }).map((values) => Buffer.from(values));
 const number = fc.option(fc.nat(), { nil: undefined });
@@ -21,13 +25,13 @@ const toSpawner = fc.oneof<fc.Arbitrary<ToSpawner>[]>(
     cwd: some,
     user: fc.option(fc.record({ uid: fc.nat(), gid: fc.nat() }), { nil: undefined }),
     args: fc.array(text),
-    env: texts,
+    env: variables,
     files: texts,
+    outputs: fc.array(fc.record({ name: text, maxBytes: fc.nat() })),
     procs: fc.array(text),
   }),
   fc.record({ kind: fc.constant("kill"), id, signal: fc.constantFrom("SIGTERM", "SIGKILL") }),
   fc.record({ kind: fc.constant("more"), id, stream }),
-  fc.record({ kind: fc.constant("collect"), id, files: fc.array(fc.record({ name: text, maxBytes: fc.nat() })) }),
   fc.record({ kind: fc.constantFrom("guard", "unguard"), id }),
 );
 
@@ -43,10 +47,6 @@ const fromSpawner = fc.oneof<fc.Arbitrary<FromSpawner>[]>(
     error: some,
     cpuMs: number,
     peakKib: number,
-  }),
-  fc.record({
-    kind: fc.constant("collected"),
-    id,
     files: fc.array(fc.record({ size: number, bytes, trouble: some })),
   }),
   fc.record({ kind: fc.constant("notice"), text }),

@@ -8,7 +8,10 @@ import { fields, type Frame, frame, list } from "./frames.ts";
 export type ProcessUser = { uid: number; gid: number };
 
 export type ToSpawner =
-  /** Makes `folder` with `files` in it, and starts `file` there or in `cwd`, inside the control groups of `procs`. */
+  /**
+   * Makes `folder` with `files` in it, starts `file` there or in `cwd`, inside the control groups of `procs`, and
+   * removes the folder when nothing is left of the process.
+   */
   | {
       kind: "run";
       id: number;
@@ -20,28 +23,28 @@ export type ToSpawner =
       args: readonly string[];
       env: Readonly<Record<string, string>>;
       files: Readonly<Record<string, string>>;
-      /** Files that a process writes itself into to join a control group. */
+      /** Files of the folder that are handed back when the process has ended well. */
+      outputs: readonly { name: string; maxBytes: number }[];
+      /** Files that a process writes itself into to join a control group; the first one lists all that is in there. */
       procs: readonly string[];
     }
   | { kind: "kill"; id: number; signal: "SIGTERM" | "SIGKILL" }
   /** The worker has taken a piece of output and wants more. */
   | { kind: "more"; id: number; stream: "stdout" | "stderr" }
-  /** The process is over and nothing is left of it: hands back files of its folder, and removes the folder. */
-  | { kind: "collect"; id: number; files: readonly { name: string; maxBytes: number }[] }
   /** Processes that somebody else made and that must not outlive the worker either. */
   | { kind: "guard" | "unguard"; id: number };
 
 export type FromSpawner =
+  /** Told of what has no control group to be found by. */
   | { kind: "started"; id: number; pid: number }
   | { kind: "data"; id: number; stream: "stdout" | "stderr"; bytes: Buffer }
-  /** The process has ended; what it started may go on. */
+  /** The process has ended, but what it started goes on. Not told when its exit can be told at once. */
   | { kind: "ended"; id: number }
   | SpawnedExit
-  | Collected
   /** Something to be logged. */
   | { kind: "notice"; text: string };
 
-/** It has ended and its output is all told. A code or a signal, or the reason why it could not be started. */
+/** It has ended, its output is all told and nothing is left of it. A code or a signal, or why it could not be started. */
 export type SpawnedExit = {
   kind: "exit";
   id: number;
@@ -50,28 +53,27 @@ export type SpawnedExit = {
   error?: string | undefined;
   cpuMs?: number | undefined;
   peakKib?: number | undefined;
+  /** The files that were asked for, in that order; none of a process that did not end well. */
+  files: CollectedFile[];
 };
 
 /** `size` is absent when there is no such file; `trouble` says why one that is there is not read. */
 export type CollectedFile = { size?: number | undefined; bytes: Buffer; trouble?: string | undefined };
 
-/** The files that were asked for, in that order. */
-export type Collected = { kind: "collected"; id: number; files: CollectedFile[] };
-
 export function encodeToSpawner(message: ToSpawner): Buffer {
   switch (message.kind) {
     case "run": {
-      const { file, folder, cwd = "", user, args, env, files, procs } = message;
+      const { file, folder, cwd = "", user, args, env, files, outputs, procs } = message;
       const ids = user === undefined ? ["", ""] : [String(user.uid), String(user.gid)];
-      const lists = [args, Object.entries(env).flat(), Object.entries(files).flat(), procs];
+      const variables = Object.entries(env).map(([name, value]) => `${name}=${value}`);
+      const wanted = outputs.flatMap(({ name, maxBytes }) => [name, String(maxBytes)]);
+      const lists = [args, variables, Object.entries(files).flat(), wanted, procs];
       return frame("R", message.id, fields([file, folder, cwd, ...ids, ...lists.map(fields)]));
     }
     case "kill":
       return frame("K", message.id, Buffer.from(message.signal.slice(3)));
     case "more":
       return frame("M", message.id, Buffer.from(message.stream === "stdout" ? "o" : "e"));
-    case "collect":
-      return frame("C", message.id, fields(message.files.flatMap(({ name, maxBytes }) => [name, String(maxBytes)])));
     case "guard":
       return frame("G", message.id, Buffer.alloc(0));
     case "unguard":
@@ -80,12 +82,11 @@ export function encodeToSpawner(message: ToSpawner): Buffer {
 }
 
 export function decodeToSpawner({ letter, id, payload }: Frame): ToSpawner {
-  const text = (): string[] => list(payload).map(String);
   switch (letter) {
     case "R": {
-      const [file, folder, cwd, uid, gid, args, env, files, procs] = list(payload) as TupleOf9;
+      const [file, folder, cwd, uid, gid, ...lists] = list(payload) as [Buffer, Buffer, Buffer, Buffer, Buffer];
+      const [args, env, files, outputs, procs] = lists.map((packed: Buffer) => list(packed).map(String)) as TupleOf5;
       const user = uid.length === 0 ? undefined : { uid: Number(uid), gid: Number(gid) };
-      const strings = (packed: Buffer): string[] => list(packed).map(String);
       return {
         kind: "run",
         id,
@@ -93,22 +94,17 @@ export function decodeToSpawner({ letter, id, payload }: Frame): ToSpawner {
         folder: String(folder),
         cwd: textIn(cwd),
         user,
-        args: strings(args),
-        env: pairs(strings(env)),
-        files: pairs(strings(files)),
-        procs: strings(procs),
+        args,
+        env: Object.fromEntries(env.map(variableIn)),
+        files: pairs(files),
+        outputs: chunks(outputs, 2).map(([name, most]) => ({ name: name!, maxBytes: Number(most) })),
+        procs,
       };
     }
     case "K":
       return { kind: "kill", id, signal: String(payload) === "TERM" ? "SIGTERM" : "SIGKILL" };
     case "M":
       return { kind: "more", id, stream: String(payload) === "o" ? "stdout" : "stderr" };
-    case "C":
-      return {
-        kind: "collect",
-        id,
-        files: chunks(text(), 2).map(([name, most]) => ({ name: name!, maxBytes: Number(most) })),
-      };
     case "G":
     case "U":
       return { kind: letter === "G" ? "guard" : "unguard", id };
@@ -127,16 +123,12 @@ export function encodeFromSpawner(message: FromSpawner): Buffer {
       return frame("l", message.id, Buffer.alloc(0));
     case "exit": {
       const { code, signal, error, cpuMs, peakKib } = message;
-      return frame("x", message.id, fields([code, signal, error, cpuMs, peakKib].map((value) => String(value ?? ""))));
+      const files = message.files.flatMap(({ size, bytes, trouble }) => [String(size ?? ""), bytes, trouble ?? ""]);
+      const how = [code, signal, error, cpuMs, peakKib].map((value) => String(value ?? ""));
+      return frame("x", message.id, fields([...how, ...files]));
     }
     case "notice":
       return frame("n", 0, Buffer.from(message.text));
-    case "collected":
-      return frame(
-        "c",
-        message.id,
-        fields(message.files.flatMap(({ size, bytes, trouble }) => [String(size ?? ""), bytes, trouble ?? ""])),
-      );
   }
 }
 
@@ -152,25 +144,27 @@ export function decodeFromSpawner({ letter, id, payload }: Frame): FromSpawner {
     case "n":
       return { kind: "notice", text: String(payload) };
     case "x": {
-      const [code, signal, error, cpuMs, peakKib] = list(payload);
+      const [code, signal, error, cpuMs, peakKib, ...left] = list(payload);
       const [ended, used] = [
         { code: numberIn(code), signal: numberIn(signal), error: textIn(error) },
         { cpuMs: numberIn(cpuMs), peakKib: numberIn(peakKib) },
       ];
-      return { kind: "exit", id, ...ended, ...used };
-    }
-    case "c": {
-      const files = chunks(list(payload), 3).map(([size, bytes, trouble]) => {
+      const files = chunks(left, 3).map(([size, bytes, trouble]) => {
         return { size: numberIn(size), bytes: bytes!, trouble: textIn(trouble) };
       });
-      return { kind: "collected", id, files };
+      return { kind: "exit", id, ...ended, ...used, files };
     }
     default:
       throw new Error(`the spawner sent a frame ${JSON.stringify(letter)}`);
   }
 }
 
-type TupleOf9 = [Buffer, Buffer, Buffer, Buffer, Buffer, Buffer, Buffer, Buffer, Buffer];
+type TupleOf5 = [string[], string[], string[], string[], string[]];
+
+function variableIn(text: string): [string, string] {
+  const at = text.indexOf("=");
+  return [text.slice(0, at), text.slice(at + 1)];
+}
 
 function pairs(flat: readonly string[]): Record<string, string> {
   const entries: [string, string][] = [];

@@ -4,7 +4,7 @@ import type { AttemptGroup, GroupEnd } from "../cgroups/groups.ts";
 import { killGroup } from "../kill-group.ts";
 import { killTasksIn, WORK_DIR } from "../kill-tasks-in.ts";
 import { removeTaskFolders } from "../remove-task-folders.ts";
-import type { Collected, FromSpawner, ProcessUser, SpawnedExit, ToSpawner } from "./protocol.ts";
+import type { FromSpawner, ProcessUser, SpawnedExit, ToSpawner } from "./protocol.ts";
 
 /** From SIGTERM to SIGKILL when an attempt is stopped. */
 const TERM_GRACE_MS = 2_000;
@@ -37,8 +37,9 @@ export function startProcess(options: {
 }): RunningProcess {
   const { id, request, signal, onData, user, group, memory, send } = options;
   const ended = Promise.withResolvers<SpawnedExit | undefined>();
-  const collected = Promise.withResolvers<Collected | undefined>();
   let pid: number | undefined;
+  /** All output that has come. */
+  let taken: Promise<void> = Promise.resolve();
 
   const take = (message: FromSpawner): void => {
     switch (message.kind) {
@@ -49,13 +50,12 @@ export function startProcess(options: {
         const { stream } = message;
         const more = (): void => void send({ kind: "more", id, stream });
         // Output that cannot be kept must not keep the process from going on.
-        void onData(stream, message.bytes).then(more, more);
+        const kept = onData(stream, message.bytes).then(more, more);
+        taken = taken.then(() => kept);
         return;
       }
       case "exit":
         return ended.resolve(message);
-      case "collected":
-        return collected.resolve(message);
       case "ended":
         // The number may be another's soon.
         pid = undefined;
@@ -70,7 +70,6 @@ export function startProcess(options: {
     killGroup(pid);
     group.kill();
     ended.resolve(undefined);
-    collected.resolve(undefined);
   };
 
   const stop = (name: "SIGTERM" | "SIGKILL"): void => {
@@ -79,16 +78,13 @@ export function startProcess(options: {
   };
 
   const run = async (): Promise<Exit> => {
-    const { outputs = [], ...rest } = request;
+    const { outputs = [] } = request;
     const env = { ...request.env, [WORK_DIR]: request.folder };
-    const sent = send({ kind: "run", id, ...rest, env, user, procs: group.procs });
+    const sent = send({ kind: "run", id, ...request, outputs, env, user, procs: group.procs });
     const exit = sent ? await untilEnded(ended.promise, signal, stop) : undefined;
+    await taken;
     const groupEnd = await group.close();
-    // A process that did not end well has no output.
-    const files = exit?.code === 0 ? outputs : [];
-    const isAsked = exit !== undefined && send({ kind: "collect", id, files });
-    const found = isAsked ? await collected.promise : undefined;
-    if (exit !== undefined && found !== undefined) return { ...toExit(exit, found), ...usedBy(exit, groupEnd, memory) };
+    if (exit !== undefined) return { ...toExit(exit), ...usedBy(exit, groupEnd, memory) };
     // The spawner knew of more than it had told: of what left the process's group, or of the process itself.
     await killTasksIn(request.folder, user === undefined ? [] : [user]);
     await removeTaskFolders([request.folder]);
@@ -119,7 +115,7 @@ async function untilEnded<T>(
   }
 }
 
-function toExit({ code, signal, error }: SpawnedExit, { files }: Collected): Exit {
+function toExit({ code, signal, error, files }: SpawnedExit): Exit {
   const exit = {
     code: code ?? null,
     signal: signal === undefined ? null : (SIGNAL_NAMES.get(signal) ?? `signal ${signal}`),

@@ -222,7 +222,7 @@ describe.each<SpawnerProgram>(["perl", "node"])("the spawner in %s", (program) =
     const request = requestOf(`echo $$ > ${pidFile}; echo ready; sleep 300`);
     const guarded = spawn("sleep", ["300"], { detached: true, stdio: "ignore" });
     child.stdin.write(encodeToSpawner({ kind: "guard", id: guarded.pid! }));
-    child.stdin.write(encodeToSpawner({ kind: "run", id: 1, ...request, user: undefined, procs: [] }));
+    child.stdin.write(encodeToSpawner({ kind: "run", id: 1, ...request, outputs: [], user: undefined, procs: [] }));
     for (let kind = ""; kind !== "data";) {
       const [bytes] = (await once(child.stdout, "data")) as [Buffer];
       kind = read(bytes).map(decodeFromSpawner).at(-1)?.kind ?? kind;
