@@ -1,4 +1,4 @@
-import { chmod, mkdir, mkdtemp, readdir, rm, writeFile } from "node:fs/promises";
+import { chmod, mkdir, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import os from "node:os";
 import path from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
@@ -11,6 +11,7 @@ import { createSpawner, type Spawner } from "./spawner/client.ts";
 import type { SpawnerProgram } from "./spawner/launch.ts";
 import { findTaskUsers, taskUserTrouble } from "./task-user.ts";
 import { createUserPool } from "./user-pool.ts";
+import { writeNothing } from "./worker/nothing.ts";
 
 const isRoot = process.getuid?.() === 0;
 let folder: string;
@@ -101,6 +102,17 @@ describe.runIf(isRoot).each<SpawnerProgram>(["perl", "node"])("a task of another
     );
     expect(text.match(/Permission denied|Operation not permitted/g)).toHaveLength(7);
     expect(text).not.toContain("top secret");
+  });
+
+  test("can read the file that stands for inputs that say nothing, and neither change nor replace it", async () => {
+    const work = path.join(folder, `work-${program}`);
+    await mkdir(work, { mode: 0o711 });
+    const nothing = await writeNothing(work);
+    const { text } = await run(
+      `cat ${nothing}; echo x > ${nothing}; rm -f ${nothing}; echo x > y; mv -f y ${nothing}; true`,
+    );
+    expect(text.match(/Permission denied/g)).toHaveLength(3);
+    expect([text.slice(0, 2), await readFile(nothing, "utf8")]).toEqual(["{}", "{}"]);
   });
 
   test("cannot hand out a file of the worker as its output", async () => {

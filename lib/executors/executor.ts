@@ -99,6 +99,8 @@ export type ExecutorContext = {
   timeoutMs: number;
   /** A name for a folder of the attempt's own, for what is spawned. */
   workDir: string;
+  /** A file that says `{}`, which what is spawned can read and not change. */
+  nothing?: string | undefined;
   /** Which addresses the task may reach. */
   network: AddressGuard;
   /** The text of a file that belongs to the DAG's version. */

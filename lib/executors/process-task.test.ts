@@ -1,12 +1,16 @@
 import { expect, test } from "vitest";
 import { NO_XCOMS } from "#lib/domain/xcom.ts";
-import type { ExecutorContext, Exit, Outcome } from "./executor.ts";
+import type { ExecutorContext, Exit, Outcome, SpawnRequest } from "./executor.ts";
 import { createAddressGuard } from "./http-address.ts";
 import { runProcessTask } from "./process-task.ts";
 
 const USAGE = { peakMemoryBytes: 4_096, cpuMs: 12 };
 
 function verdictOn(exit: Partial<Exit>): Promise<Outcome> {
+  return run({ spawn: async () => ({ code: null, signal: null, usage: USAGE, ...exit }) });
+}
+
+function run(more: Pick<ExecutorContext, "spawn"> & Partial<ExecutorContext>): Promise<Outcome> {
   const context: ExecutorContext = {
     attempt: {
       attemptId: "a-1",
@@ -18,7 +22,7 @@ function verdictOn(exit: Partial<Exit>): Promise<Outcome> {
       logicalDate: "2026-01-01T00:00:00.000Z",
       intervalStart: "2026-01-01T00:00:00.000Z",
       intervalEnd: "2026-01-02T00:00:00.000Z",
-      conf: {},
+      conf: { asked: 1 },
       params: {},
       bundle: undefined,
     },
@@ -30,9 +34,9 @@ function verdictOn(exit: Partial<Exit>): Promise<Outcome> {
     network: createAddressGuard([]),
     sourceOf: () => Promise.reject(new Error("it has no file")),
     log: () => undefined,
-    spawn: async () => ({ code: null, signal: null, usage: USAGE, ...exit }),
     contain: () => Promise.reject(new Error("no container")),
     call: () => Promise.reject(new Error("a process calls no function")),
+    ...more,
   };
   return runProcessTask(context, { file: "x", args: [], what: "command" }, { skipOn: [99], failOn: [78] });
 }
@@ -78,5 +82,28 @@ test("an output that is a link is not read", async () => {
     kind: "failed",
     reason: "RESULT_UNSTORABLE",
     error: "$SLUICE_OUTPUT cannot be read: it is a link",
+  });
+});
+
+test("inputs that say nothing are the one file that says so, where there is one", async () => {
+  const asked: SpawnRequest[] = [];
+  const spawn = async (request: SpawnRequest): Promise<Exit> => {
+    asked.push(request);
+    return { code: 0, signal: null };
+  };
+  await run({ spawn });
+  await run({ spawn, nothing: "/attempts/nothing.json" });
+  const [made, shared] = asked.map(({ env, files }) => ({ files, ...env }));
+  expect(made).toMatchObject({
+    files: { "inputs.json": "{}", "xcoms.json": "{}", "params.json": "{}", "conf.json": '{"asked":1}' },
+    SLUICE_INPUTS: "/attempts/a-1/inputs.json",
+  });
+  expect(shared!.files).toEqual({ "conf.json": '{"asked":1}' });
+  expect(shared).toMatchObject({
+    SLUICE_INPUTS: "/attempts/nothing.json",
+    SLUICE_XCOMS: "/attempts/nothing.json",
+    SLUICE_PARAMS: "/attempts/nothing.json",
+    SLUICE_CONF: "/attempts/a-1/conf.json",
+    SLUICE_OUTPUT: "/attempts/a-1/output.json",
   });
 });

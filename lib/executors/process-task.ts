@@ -6,6 +6,13 @@ import type { ExecutorContext, Exit, HandedBack, Outcome } from "./executor.ts";
 /** All a task's process is given: nothing of the worker's own environment but these. */
 export const INHERITED_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
+/** Files by the variables that name them, beside what a task leaves. */
+const INPUTS = {
+  SLUICE_INPUTS: "inputs.json",
+  SLUICE_CONF: "conf.json",
+  SLUICE_PARAMS: "params.json",
+  SLUICE_XCOMS: "xcoms.json",
+};
 const OUTPUT = "output.json";
 const PUSHED = "push.jsonl";
 /** Of all that a task pushes together; each value has its own bound. */
@@ -29,7 +36,7 @@ type ExitCodes = { skipOn: readonly number[]; failOn: readonly number[] };
 /** Runs one program as the task: inputs and conf in files, output from a file, an exit code as the verdict. */
 export async function runProcessTask(context: ExecutorContext, program: Program, codes: ExitCodes): Promise<Outcome> {
   const { workDir: folder } = context;
-  const { env, files, outputs } = await taskFiles(context, folder);
+  const { env, files, outputs } = await taskFiles(context, folder, context.nothing);
   const exit = await context.spawn({
     file: program.file,
     args: program.args,
@@ -53,18 +60,33 @@ type TaskFiles = {
   outputs: { name: string; maxBytes: number }[];
 };
 
-/** What a program finds in its folder and in its variables, wherever it runs, and which files it may leave there. */
-export async function taskFiles(context: ExecutorContext, folder: string): Promise<TaskFiles> {
+/**
+ * What a program finds in its folder and in its variables, wherever it runs, and which files it may leave there. Most
+ * inputs say nothing: where there is a file for that, `nothing`, none is made.
+ */
+export async function taskFiles(context: ExecutorContext, folder: string, nothing?: string): Promise<TaskFiles> {
   const { attempt } = context;
   const { outputs, xcoms } = await context.inputs();
+  const inputs = {
+    SLUICE_INPUTS: JSON.stringify(outputs),
+    SLUICE_CONF: JSON.stringify(attempt.conf),
+    SLUICE_PARAMS: JSON.stringify(attempt.params),
+    SLUICE_XCOMS: JSON.stringify(xcoms),
+  };
+  const names: Record<string, string> = {
+    SLUICE_OUTPUT: path.join(folder, OUTPUT),
+    SLUICE_XCOM_PUSH: path.join(folder, PUSHED),
+  };
+  const files: Record<string, string> = {};
+  for (const [variable, name] of Object.entries(INPUTS) as [keyof typeof INPUTS, string][]) {
+    const text = inputs[variable];
+    const isMade = nothing === undefined || text !== "{}";
+    names[variable] = isMade ? path.join(folder, name) : nothing;
+    if (isMade) files[name] = text;
+  }
   return {
-    env: { ...environment(context), ...context.env, ...fileNames(folder) },
-    files: {
-      "inputs.json": JSON.stringify(outputs),
-      "xcoms.json": JSON.stringify(xcoms),
-      "conf.json": JSON.stringify(attempt.conf),
-      "params.json": JSON.stringify(attempt.params),
-    },
+    env: { ...environment(context), ...context.env, ...names },
+    files,
     outputs: [
       { name: OUTPUT, maxBytes: MAX_OUTPUT_BYTES },
       { name: PUSHED, maxBytes: MAX_PUSHED_BYTES },
@@ -84,17 +106,6 @@ function verdict(exit: Exit, what: string, { skipOn, failOn }: ExitCodes): Outco
   if (exit.code !== null && skipOn.includes(exit.code)) return { kind: "skipped", reason: "EXIT", exitCode: exit.code };
   const failed = failure(exit, what);
   return exit.code !== null && failOn.includes(exit.code) ? { ...failed, isFinal: true } : failed;
-}
-
-function fileNames(folder: string): Record<string, string> {
-  return {
-    SLUICE_INPUTS: path.join(folder, "inputs.json"),
-    SLUICE_CONF: path.join(folder, "conf.json"),
-    SLUICE_PARAMS: path.join(folder, "params.json"),
-    SLUICE_OUTPUT: path.join(folder, OUTPUT),
-    SLUICE_XCOMS: path.join(folder, "xcoms.json"),
-    SLUICE_XCOM_PUSH: path.join(folder, PUSHED),
-  };
 }
 
 /** What a task finds in its environment, wherever it runs. */

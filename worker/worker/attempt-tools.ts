@@ -17,6 +17,7 @@ import { secretsOf } from "../secrets/file.ts";
 import { createDiskCheck } from "./free-disk.ts";
 import { createInputs } from "./inputs.ts";
 import { endLeftovers } from "./leftovers.ts";
+import { writeNothing } from "./nothing.ts";
 import { type AttemptTools, untilReachable } from "./run-attempt.ts";
 
 /** A bundle is read for all attempts that wait for it, so none of them may end the reading. */
@@ -71,6 +72,7 @@ export async function openAttemptTools(
     containers,
     network: createAddressGuard(settings.httpAllow),
     workFolder,
+    nothing: shared === undefined ? await writeNothing(workFolder) : undefined,
     diskTrouble: createDiskCheck({ folder: workFolder, minFreeMib: settings.minFreeDisk }),
     async stop() {
       await functions.stop();

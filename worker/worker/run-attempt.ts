@@ -43,6 +43,8 @@ export type AttemptTools = {
   containers: Containers;
   /** Where attempts have their folders. */
   workFolder: string;
+  /** A file that says `{}`, where tasks cannot change it. */
+  nothing?: string | undefined;
   /** Why no process should start now, when there is no room for its files. */
   diskTrouble(): Promise<string | undefined>;
   network: AddressGuard;
@@ -122,7 +124,7 @@ async function execute(run: () => Promise<Outcome>, endOutput: () => Promise<voi
 }
 
 function contextOf(
-  { deps, inputs, spawner, functions, bundles, containers, network, workFolder }: AttemptTools,
+  { deps, inputs, spawner, functions, bundles, containers, network, workFolder, nothing }: AttemptTools,
   claimed: Claimed,
   task: TaskSpec,
   signal: AbortSignal,
@@ -149,6 +151,7 @@ function contextOf(
     timeoutMs: durationMs(task.timeout),
     // A look that was lost may still be ending here, in a folder of the same attempt.
     workDir: path.join(workFolder, look === null ? attemptId : `${attemptId}.${deps.newToken().slice(0, 8)}`),
+    nothing,
     network,
     sourceOf: (name) => bundles.textOf(bundle, name),
     log: (stream, text) => void write(stream, Buffer.from(text)),
