@@ -154,3 +154,13 @@ describe("bash", () => {
     });
   });
 });
+
+test("text is UTF-8, unless the task says something else", async () => {
+  const length = async (env: Record<string, string>): Promise<string> => {
+    log = "";
+    await run("x=\u00fc; echo ${#x} $(printf %s $x | wc -m)", env);
+    return log;
+  };
+  expect(await length({})).toBe("1 1\n");
+  for (const name of ["LANG", "LC_CTYPE", "LC_ALL"]) expect(await length({ [name]: "C" })).toBe("2 2\n");
+});

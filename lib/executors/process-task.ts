@@ -40,7 +40,7 @@ export async function runProcessTask(context: ExecutorContext, program: Program,
   const exit = await context.spawn({
     file: program.file,
     args: program.args,
-    env: { ...ofProcess(folder), ...env, ...program.env },
+    env: { ...ofProcess(folder, env), ...env, ...program.env },
     folder,
     cwd: program.cwd,
     files: { ...files, ...program.files },
@@ -49,9 +49,14 @@ export async function runProcessTask(context: ExecutorContext, program: Program,
   return outcomeOf(exit, program.what, codes);
 }
 
-/** What a process on the worker's machine finds in its environment beside what is the task's. */
-export function ofProcess(folder: string): Record<string, string> {
-  return { PATH: INHERITED_PATH, LANG: "C.UTF-8", HOME: folder };
+/**
+ * What a process on the worker's machine finds in its environment beside what is the task's, `own`. For LANG a program
+ * reads a dozen files as it starts, for LC_CTYPE one of them, and in this locale the others say what C says. LC_CTYPE
+ * would stand above a LANG of the task's own. Without a SHELL, bash looks the user up for one.
+ */
+export function ofProcess(folder: string, own: Readonly<Record<string, string>>): Record<string, string> {
+  const locale: Record<string, string> = own["LANG"] === undefined ? { LC_CTYPE: "C.UTF-8" } : {};
+  return { PATH: INHERITED_PATH, SHELL: "/bin/sh", HOME: folder, ...locale };
 }
 
 type TaskFiles = {

@@ -119,7 +119,7 @@ export function openTaskContext(context: ExecutorContext): {
       return context.spawn({
         file,
         args,
-        env: { ...ofProcess(folder), ...environment(context), ...context.env, ...env },
+        env: { ...ofProcess(folder, { ...context.env, ...env }), ...environment(context), ...context.env, ...env },
         folder,
         files,
         ...(outputs && { outputs }),
