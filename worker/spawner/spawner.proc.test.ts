@@ -1,6 +1,6 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { mkdtemp, readdir, readFile, rm } from "node:fs/promises";
+import { mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import os from "node:os";
 import path from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
@@ -140,6 +140,19 @@ describe.each<SpawnerProgram>(["perl", "node"])("the spawner in %s", (program) =
     const exit = await run("", undefined, undefined, { folder });
     expect(exit).toMatchObject({ code: null, error: expect.stringContaining("EEXIST") });
     expect(await readdir(folder)).toEqual([]);
+  });
+
+  test("looks for the program where the process's own PATH says", async () => {
+    const bin = await mkdtemp(path.join(folder, "bin-"));
+    await writeFile(path.join(bin, "hello"), "#!/bin/sh\necho hello $1\n", { mode: 0o755 });
+    await writeFile(path.join(bin, "closed"), "", { mode: 0o644 });
+    const at = (file: string, PATH?: string) =>
+      run("", undefined, undefined, { file, args: ["you"], env: PATH === undefined ? {} : { PATH } });
+    expect(await at("hello", `/no/such:${bin}:/bin`)).toMatchObject({ code: 0, text: "hello you\n" });
+    expect(await at("hello", "/bin")).toMatchObject({ error: expect.stringContaining("ENOENT") });
+    expect(await at("closed", bin)).toMatchObject({ error: expect.stringContaining("EACCES") });
+    expect(await at("true")).toMatchObject({ code: 0 });
+    await rm(bin, { recursive: true });
   });
 
   test("survives a command that is too long for the system, and tells so", async () => {
