@@ -24,8 +24,8 @@ test("of two attempts of one task that end at the same moment, the live one is a
   const finisher = createFinisher(deps, "worker:w", [], FITTING);
   const onward = (): { attemptId: string; token: string } => ({ attemptId: randomUUID(), token: randomUUID() });
   const [late, timely] = await Promise.all([
-    finisher.submit({ ...success(taken!), next: onward() }, true),
-    finisher.submit({ ...success(live!), next: onward() }, true),
+    finisher.submit({ ...success(taken!), next: onward() }, 0),
+    finisher.submit({ ...success(live!), next: onward() }, 0),
   ]);
   expect(late).toEqual({ accepted: false, next: undefined });
   expect(timely).toMatchObject({ accepted: true, next: { taskId: "b" } });
@@ -39,9 +39,9 @@ test("an end that the database refuses ends as such, and keeps no other from its
   const [a, b, c] = await claimAll(deps, w);
   const finisher = createFinisher(deps, "worker:w", [], FITTING);
   const answers = await Promise.all([
-    finisher.submit({ ...success(a!), output: "1" }, true),
-    finisher.submit({ ...success(b!), output: "no JSON" }, true),
-    finisher.submit(success(c!), true),
+    finisher.submit({ ...success(a!), output: "1" }, 0),
+    finisher.submit({ ...success(b!), output: "no JSON" }, 0),
+    finisher.submit(success(c!), 0),
   ]);
   expect(answers.map(({ accepted }) => accepted)).toEqual([true, true, true]);
   expect(await states(deps, runId)).toEqual(["success", "failed", "success"]);
@@ -63,8 +63,8 @@ test("an end of a locked run keeps no other from its end, and is accepted when t
   const lock = await held(deps, (tx) => lockRun(tx, locked));
   const finisher = createFinisher(deps, "worker:w", [], FITTING);
   let isSettled = false;
-  const late = finisher.submit(success(of(locked)), true).finally(() => (isSettled = true));
-  expect(await finisher.submit(success(of(innocent)), true)).toMatchObject({ accepted: true });
+  const late = finisher.submit(success(of(locked)), 0).finally(() => (isSettled = true));
+  expect(await finisher.submit(success(of(innocent)), 0)).toMatchObject({ accepted: true });
   expect([await runState(deps, innocent), isSettled]).toEqual(["success", false]);
   await lock.commit();
   expect(await late).toMatchObject({ accepted: true });

@@ -16,21 +16,17 @@ const MAX_BACKOFF_MS = 2_000;
 export type Answer = { accepted: boolean; next?: Continued | undefined };
 
 export type Finisher = {
-  /** Resolves when the end was accepted or refused. While nothing waits for it, it may wait a moment for others. */
-  submit(end: Finish, isAwaited: boolean): Promise<Answer>;
+  /** Resolves when the end was accepted or refused. It may wait so long for others; 0 when something waits for it. */
+  submit(end: Finish, patienceMs: number): Promise<Answer>;
 };
 
-type Waiting = { end: Finish; isAwaited: boolean; busyMs: number; settled: (answer: Answer) => void };
+type Waiting = { end: Finish; patienceMs: number; busyMs: number; settled: (answer: Answer) => void };
 
 /** An end whose run was locked comes again after this, doubled each time. */
 const FIRST_BUSY_MS = 50;
 const MAX_BUSY_MS = 1_000;
 
-/**
- * A quarter of what a worker claims ahead, so that its slots do not run dry meanwhile; so many ends wait no longer. Who
- * waits for such an end waits behind what the worker has claimed already.
- */
-const GATHER_MS = 50;
+/** So many ends wait no longer. */
 const ENOUGH_ENDS = 32;
 
 /**
@@ -49,13 +45,15 @@ export function createFinisher(
   let waiting: Waiting[] = [];
   let working = false;
   let hurry = (): void => undefined;
+  /** How long those that gather wait now. */
+  let gatheringMs = 0;
 
   const work = async (): Promise<void> => {
     working = true;
     // Ends of the same moment go together.
     await Promise.resolve();
     while (waiting.length > 0) {
-      if (waiting.length < ENOUGH_ENDS && !waiting.some((item) => item.isAwaited)) await gather();
+      if (waiting.length < ENOUGH_ENDS && !waiting.some((item) => item.patienceMs === 0)) await gather();
       const batch = nextBatch(waiting);
       waiting = waiting.filter((item) => !batch.has(item));
       const { accepted, busy, continued } = await persist([...batch].map((item) => item.end));
@@ -78,13 +76,14 @@ export function createFinisher(
 
   const add = (item: Waiting): void => {
     waiting.push(item);
-    if (item.isAwaited || waiting.length >= ENOUGH_ENDS) hurry();
+    if (item.patienceMs < gatheringMs || waiting.length >= ENOUGH_ENDS) hurry();
     if (!working) void work();
   };
 
   const gather = (): Promise<void> =>
     new Promise((resolve) => {
-      const timer = setTimeout(resolve, GATHER_MS);
+      gatheringMs = Math.min(...waiting.map((item) => item.patienceMs));
+      const timer = setTimeout(resolve, gatheringMs);
       hurry = () => {
         clearTimeout(timer);
         resolve();
@@ -127,8 +126,8 @@ export function createFinisher(
   };
 
   return {
-    submit(end, isAwaited) {
-      return new Promise((settled) => add({ end, isAwaited, busyMs: FIRST_BUSY_MS, settled }));
+    submit(end, patienceMs) {
+      return new Promise((settled) => add({ end, patienceMs, busyMs: FIRST_BUSY_MS, settled }));
     },
   };
 }

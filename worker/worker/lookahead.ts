@@ -1,17 +1,12 @@
 import { MAX_AHEAD } from "#lib/domain/lookahead.ts";
 
-/**
- * Several times as long as it takes on a busy machine to end attempts, to admit others and to claim them: such a round
- * costs some ten milliseconds of processor for however few tasks it is.
- */
-const ROUND_MS = 200;
 const MIN_SAMPLES = 8;
 const MAX_SAMPLES = 32;
 
 /**
  * How many attempts a worker may claim before it has slots for them, so that slots of short tasks are not idle while
- * the next are fetched: as many as its slots finish in one such round. For tasks that take longer than that it is none, and
- * what goes next is decided as late as can be.
+ * the next are fetched: as many as its slots finish in a round, `roundMs`. For tasks that take longer than that it is
+ * none, and what goes next is decided as late as can be.
  */
 export type Lookahead = {
   /** Powers of two, so that it does not change all the time. */
@@ -22,7 +17,7 @@ export type Lookahead = {
   forget(): void;
 };
 
-export function createLookahead(slots: number): Lookahead {
+export function createLookahead(slots: number, roundMs: number): Lookahead {
   let durations: number[] = [];
   let ahead = 0;
   return {
@@ -31,7 +26,7 @@ export function createLookahead(slots: number): Lookahead {
       durations = [...durations.slice(1 - MAX_SAMPLES), durationMs];
       if (durations.length < MIN_SAMPLES) return;
       const median = durations.toSorted((a, b) => a - b)[durations.length >> 1]!;
-      const wanted = Math.min(MAX_AHEAD, (slots * ROUND_MS) / Math.max(median, 0.01));
+      const wanted = Math.min(MAX_AHEAD, (slots * roundMs) / Math.max(median, 0.01));
       ahead = wanted < 1 ? 0 : 2 ** Math.floor(Math.log2(wanted));
     },
     forget() {

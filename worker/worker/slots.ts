@@ -9,6 +9,18 @@ import { type AttemptTools, runAttempt } from "./run-attempt.ts";
 /** A claimed attempt, from its claim until its end was handed in. */
 export type Held = { claimed: Claimed; slotClass: SlotClass; stop: AbortController; claimedAt: number };
 
+/**
+ * How long the end of a task whose slot went on without it waits for others. Who waits for it waits behind what the
+ * worker has claimed ahead; and what ends processes in that time, or functions, is less than that by far.
+ */
+const PATIENCE_MS: Record<SlotClass, number> = { process: 50, function: 10, inline: 10 };
+
+/**
+ * Several times as long as it takes on a busy machine to end attempts, to admit others and to claim them. Such a round
+ * costs some ten milliseconds of processor for however few tasks it is, and processes end more slowly than functions.
+ */
+const ROUND_MS: Record<SlotClass, number> = { process: 200, function: 100, inline: 100 };
+
 export type Slots = {
   /** By token: one attempt may be looked at twice here, the first time in vain. All of them have leases to renew. */
   held: ReadonlyMap<string, Held>;
@@ -51,7 +63,7 @@ export function createSlots(options: {
   const held = new Map<string, Held>();
   const waiting = byClass<Held[]>(() => []);
   const busy = byClass(() => 0);
-  const lookaheads = byClass((slotClass): Lookahead => createLookahead(slots[slotClass]));
+  const lookaheads = byClass((slotClass): Lookahead => createLookahead(slots[slotClass], ROUND_MS[slotClass]));
   /** What goes on: the attempts in slots, and the ends that are being handed in. */
   const working = new Set<Promise<unknown>>();
   let closed = false;
@@ -83,7 +95,8 @@ export function createSlots(options: {
     await log.stored();
     // Stopped from outside: not this worker's verdict any more. A drained attempt is handed back, a fenced one is gone.
     if (stop.signal.aborted) return undefined;
-    const answer = await options.finisher.submit({ ...end, next }, next !== undefined || closed);
+    const patienceMs = next !== undefined || closed ? 0 : PATIENCE_MS[slotClass];
+    const answer = await options.finisher.submit({ ...end, next }, patienceMs);
     if (!answer.accepted)
       deps.log.info({ attempt: claimed.attemptId }, "a late result was refused: the attempt is no longer ours");
     return answer.next && { ...claimed, ...answer.next };
