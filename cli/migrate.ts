@@ -10,13 +10,16 @@ export function migrateCommand(): Command {
     .addHelpText("after", "\nExample:\n  $ DATABASE_URL=postgres://sluice@db/sluice sluice migrate")
     .action(async () => {
       const settings = settingsWithDatabaseOrExit();
-      const [{ createPool }, { install }, { ensureAdmin }] = await Promise.all([
+      const [{ createPool }, { proveAddresses }, { install }, { ensureAdmin }] = await Promise.all([
         import("#lib/db/pool.ts"),
+        import("#lib/db/session-address.ts"),
         import("#lib/engine/install.ts"),
         import("#lib/auth/ensure-admin.ts"),
       ]);
-      const pool = createPool({ url: settings.sessionUrl ?? settings.databaseUrl, max: 2, name: "migrate" });
+      const sessionUrl = settings.sessionUrl ?? settings.databaseUrl;
+      const pool = createPool({ url: sessionUrl, max: 2, name: "migrate" });
       try {
+        await proveAddresses(settings.databaseUrl, sessionUrl);
         const applied = await install(pool);
         for (const name of applied) process.stdout.write(`Applied ${name}\n`);
         if (applied.length === 0) process.stdout.write("The database is up to date\n");

@@ -4,7 +4,7 @@ import path from "node:path";
 import { Command } from "commander";
 import { exportNextAuthUrl } from "#lib/env.ts";
 import { WEB_BUILD } from "#worker/standalone/paths.ts";
-import { exitWith, settingsWithDatabaseOrExit } from "./settings.ts";
+import { exitWith, settingsWithDatabaseOrExit, type WithDatabase } from "./settings.ts";
 import { superviseWebServer } from "./web-server.ts";
 
 /** \`sluice web\` */
@@ -26,6 +26,7 @@ export function webCommand(): Command {
           : undefined,
       ].filter((problem) => problem !== undefined);
       if (missing.length > 0) exitWith(missing);
+      await proveOrExit(settings);
       const server = path.join(WEB_BUILD, "server.js");
       await access(server).catch(() =>
         exitWith([`The web UI is not built (${server}): run \`sluice start\` once, or npm run build`]),
@@ -34,4 +35,12 @@ export function webCommand(): Command {
       superviseWebServer();
       await import(pathToFileURL(server).href);
     });
+}
+
+/** Ends the process when its addresses lead to two databases. A database that is away is waited for by its requests. */
+async function proveOrExit({ databaseUrl, sessionUrl = databaseUrl }: WithDatabase): Promise<void> {
+  const { proveAddresses, SessionAddressError } = await import("#lib/db/session-address.ts");
+  await proveAddresses(databaseUrl, sessionUrl).catch((error: unknown) => {
+    if (error instanceof SessionAddressError) exitWith([error.message]);
+  });
 }

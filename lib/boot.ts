@@ -3,6 +3,7 @@ import type { Logger } from "pino";
 import { listen } from "#lib/db/listen.ts";
 import { createNotifier } from "#lib/db/notify.ts";
 import { createPool } from "#lib/db/pool.ts";
+import { type Addresses, proveSessionAddress } from "#lib/db/session-address.ts";
 import { keepSessionSettings } from "#lib/db/session-settings.ts";
 import type { PrismaClient } from "#lib/db/prisma.ts";
 import { createLogStore } from "#lib/db/task-logs.ts";
@@ -90,25 +91,32 @@ async function buildWebDeps(): Promise<WebDeps> {
     log,
     announceRequest,
   );
-  await keepSessionSettings(engine.pool);
-  await engine.queue.start();
+  try {
+    await proveSessionAddress(engine);
+    await keepSessionSettings(engine.pool);
+    await engine.queue.start();
+  } catch (error) {
+    // The next request builds another one.
+    await engine.pool.end();
+    throw error;
+  }
   // Here and not above: worker and scheduler load this module too and have no use for Prisma.
   const { createPrisma } = await import("#lib/db/prisma.ts");
   return {
     settings: { ...read.settings, sessionSecret },
     engine,
     prisma: createPrisma(engine.pool),
-    changes: runChanges(engine.sessionUrl, log),
+    changes: runChanges(engine, log),
     apiTokenHash: createHash("sha256").update(apiToken).digest(),
     log,
   };
 }
 
-function runChanges(url: string, log: Logger): RunChanges {
+function runChanges(addresses: Addresses, log: Logger): RunChanges {
   const closing = new AbortController();
   const interested = new Map<string, Set<() => void>>();
   const listener = listen({
-    url,
+    addresses,
     hears: { sluice_runs: (runId) => interested.get(runId)?.forEach((onChange) => onChange()) },
     onReconnect: () => interested.forEach((set) => set.forEach((onChange) => onChange())),
     onError: (error) =>

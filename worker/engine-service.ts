@@ -1,14 +1,19 @@
 import { requireProtocol } from "#lib/db/protocol.ts";
+import { proveSessionAddress } from "#lib/db/session-address.ts";
 import { keepSessionSettings } from "#lib/db/session-settings.ts";
 import type { EngineDeps } from "#lib/engine/deps.ts";
 import type { Service } from "./lifecycle.ts";
 
-/** Starts what talks to the database, if that takes this program's protocol; at the stop, ends it last. */
+/**
+ * Starts what talks to the database, if that takes this program's protocol and both of its addresses
+ * lead there; at the stop, ends it last.
+ */
 export function engineService(deps: EngineDeps): Service {
   return {
     name: "engine",
     async start() {
       await requireProtocol(deps.pool);
+      await proveSessionAddress(deps);
       await keepSessionSettings(deps.pool);
       await deps.queue.start();
     },

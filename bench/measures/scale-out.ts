@@ -78,7 +78,7 @@ async function rate(system: System, pool: EngineDeps["pool"], { workers, schedul
   for (let n = 0; n < schedulers; n++) {
     const lead = createAdmissionLead(randomUUID());
     const deps = createEngineDeps({ ...base, requestPass: lead.request });
-    listeners.push(hears(system.url, "sluice_admission", () => void lead.requested(deps)));
+    listeners.push(hears(system.deps, "sluice_admission", () => void lead.requested(deps)));
     every(TURN_MS, () => lead.turn(deps));
     every(SWEEP_MS, () => startAllQueuedRuns(deps));
     every(SWEEP_MS, () => sweep(deps));
@@ -87,7 +87,7 @@ async function rate(system: System, pool: EngineDeps["pool"], { workers, schedul
     const deps = createEngineDeps(base);
     loops.push(workerLoop(deps, `scale-${n}`, wakes, stopping.signal));
   }
-  listeners.push(hears(system.url, "sluice_tasks", () => wakes.forEach((wake) => wake())));
+  listeners.push(hears(system.deps, "sluice_tasks", () => wakes.forEach((wake) => wake())));
   const runId = await system.trigger("fan-scale");
   await system.ended(runId);
   stopping.abort();
@@ -99,8 +99,8 @@ async function rate(system: System, pool: EngineDeps["pool"], { workers, schedul
   return (WIDTH + 2) / (await runSeconds(system.pool, runId));
 }
 
-function hears(url: string, channel: "sluice_admission" | "sluice_tasks", onValue: () => void): Listener {
-  return listen({ url, hears: { [channel]: onValue }, onReconnect: onValue, onError: () => undefined });
+function hears(addresses: EngineDeps, channel: "sluice_admission" | "sluice_tasks", onValue: () => void): Listener {
+  return listen({ addresses, hears: { [channel]: onValue }, onReconnect: onValue, onError: () => undefined });
 }
 
 /** Claims, ends what it has claimed, and claims again; with nothing to do it waits until it hears of something. */

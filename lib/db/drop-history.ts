@@ -1,5 +1,6 @@
 import pg from "pg";
 import type { Generation } from "./generations.ts";
+import { type Addresses, proveSession } from "./session-address.ts";
 import { WITHOUT_LIMITS } from "./session-settings.ts";
 
 /** A transaction that a drop has to wait for; `pid` is null for one that is prepared, which no session has any more. */
@@ -29,13 +30,15 @@ const DROP_LOCK = 0x64726f70;
 
 /**
  * Drops the partitions of a marked generation, one after another, and then its row, on a connection of its own, without the
- * limits of the pool. No session that reads or writes waits for it: a
+ * limits of the pool. Before anything is dropped, that connection proves that it is in the pool's
+ * database, and marks the row again: so its own database decides that nothing is left of the
+ * generation's runs. No session that reads or writes waits for it: a
  * partition is detached concurrently first. Where a transaction that is not about to end would be waited for, nothing is begun and
  * the transaction is named. What an earlier call has left half-done is completed.
  */
-export async function dropHistory(url: string, generation: Generation, limits = LIMITS): Promise<Drop> {
+export async function dropHistory(addresses: Addresses, generation: Generation, limits = LIMITS): Promise<Drop> {
   const client = new pg.Client({
-    connectionString: url,
+    connectionString: addresses.sessionUrl,
     application_name: "sluice-drop-history",
     connectionTimeoutMillis: 5_000,
     keepAlive: true,
@@ -43,9 +46,12 @@ export async function dropHistory(url: string, generation: Generation, limits = 
   client.on("error", () => undefined);
   await client.connect();
   try {
+    await proveSession(client, addresses);
     await client.query(WITHOUT_LIMITS);
     const { rows } = await client.query<{ mine: boolean }>("select pg_try_advisory_lock($1) as mine", [DROP_LOCK]);
     if (!rows[0]!.mine) return { outcome: "taken" };
+    // Another process has dropped it since it was listed.
+    if (!(await markAgain(client, generation))) return { outcome: "dropped" };
     const tables = await client.query<{ name: string }>("select name from sluice.history_tables()");
     for (const { name } of tables.rows) {
       const by = await dropPartition(client, `sluice.${name}`, `sluice.${name}_g${generation.number}`, limits);
@@ -57,6 +63,22 @@ export async function dropHistory(url: string, generation: Generation, limits = 
     // The lock goes with the connection.
     await client.end();
   }
+}
+
+/**
+ * Marks the generation's row where it is marked already, which has its trigger look for runs. Returns
+ * false when there is no such row, and throws when it is another one than was listed.
+ */
+async function markAgain(client: pg.Client, { number, firstRun, endRun }: Generation): Promise<boolean> {
+  const { rowCount } = await client.query(
+    `update sluice.generation set dropping_at = dropping_at
+      where number = $1 and first_run = $2 and end_run = $3 and dropping_at is not null`,
+    [number, firstRun, endRun],
+  );
+  if (rowCount === 1) return true;
+  const other = await client.query("select from sluice.generation where number = $1", [number]);
+  if (other.rowCount === 0) return false;
+  throw new Error(`generation ${number} is not the one that was to be dropped, or is not marked; nothing is dropped`);
 }
 
 /** Returns what stands in the way; nothing when the partition is gone. What detaches may not be in a transaction with anything else. */

@@ -22,6 +22,7 @@ import { dropEmpty, rotateGenerations } from "./retention.ts";
 import { clearRun } from "./run-actions.ts";
 
 const database = testDatabase();
+const another = testDatabase();
 const BASH = { tasks: [{ id: "only", type: "bash", config: { command: "true" } }] };
 
 beforeEach(() => freshGenerations(database.deps));
@@ -100,7 +101,7 @@ describe("a generation's history is dropped", () => {
     expect(await runExists(deps, runId)).toBe(false);
     expect(await runExists(deps, another)).toBe(true);
     expect(await partitionsOf(deps, generation)).toEqual([]);
-    expect(await dropHistory(database.url, generation)).toEqual({ outcome: "dropped" });
+    expect(await dropHistory(database.deps, generation)).toEqual({ outcome: "dropped" });
   });
 });
 
@@ -126,6 +127,35 @@ describe("what keeps history", () => {
     });
   });
 
+  test("a drop asks the row first, so nothing is dropped of a generation that the row does not allow", async () => {
+    const { deps, pool } = database;
+    const all = Object.keys(HISTORY_TABLES).toSorted();
+    const { generation } = await oldRun(deps, "unmarked");
+    await expect(dropHistory(deps, generation)).rejects.toThrow(/not marked; nothing is dropped/);
+    expect(await partitionsOf(deps, generation)).toEqual(all);
+    // As if it had been marked in another database: here a run is left.
+    await pool.query("alter table sluice.generation disable trigger refuse_mark_trg");
+    await pool.query("update sluice.generation set dropping_at = sluice.clock() where number = $1", [
+      generation.number,
+    ]);
+    await pool.query("alter table sluice.generation enable trigger refuse_mark_trg");
+    await expect(dropHistory(deps, generation)).rejects.toMatchObject({ code: "55006" });
+    expect(await partitionsOf(deps, generation)).toEqual(all);
+    const other = { ...generation, endRun: String(BigInt(generation.endRun) + 1n) };
+    await expect(dropHistory(deps, other)).rejects.toThrow(/not the one that was to be dropped/);
+    expect(await partitionsOf(deps, generation)).toEqual(all);
+  });
+
+  test("and nothing in another database that the session's address names, also where the row there allows it", async () => {
+    await freshGenerations(another.deps);
+    await another.pool.query("update sluice.generation set dropping_at = sluice.clock() where number = 1");
+    const [there] = await listGenerations(another.pool);
+    expect(there).toMatchObject({ number: 1, droppingAt: expect.any(Date) as Date });
+    const wrong = { ...database.deps, sessionUrl: another.url };
+    await expect(dropHistory(wrong, there!)).rejects.toThrow(/leads to another database/);
+    expect(await partitionsOf(another.deps, there!)).toEqual(Object.keys(HISTORY_TABLES).toSorted());
+  });
+
   const limits = { youngS: 0, detachMs: 300, finalizeMs: 300 };
 
   async function marked(dagId: string): ReturnType<typeof oldRun> {
@@ -144,12 +174,12 @@ describe("what keeps history", () => {
       await tx.query("select count(*) from sluice.event");
       return (await tx.query<{ pid: number }>("select pg_backend_pid() as pid")).rows[0]!.pid;
     });
-    const drop = await dropHistory(database.url, generation, limits);
+    const drop = await dropHistory(database.deps, generation, limits);
     expect(drop).toMatchObject({ outcome: "blocked", by: [{ pid: reader.result, application: "sluice-test" }] });
     expect(await partitionsOf(deps, generation)).toEqual(Object.keys(HISTORY_TABLES).toSorted());
     expect((await pool.query("select from pg_inherits where inhdetachpending")).rowCount).toBe(0);
     await reader.commit();
-    expect(await dropHistory(database.url, generation, limits)).toEqual({ outcome: "dropped" });
+    expect(await dropHistory(database.deps, generation, limits)).toEqual({ outcome: "dropped" });
     expect(await partitionsOf(deps, generation)).toEqual([]);
   });
 
@@ -164,16 +194,16 @@ describe("what keeps history", () => {
     });
     const by = [{ pid: reader.result }];
     // Young enough to be waited for, and not gone at the limit: the detach is left half-done.
-    expect(await dropHistory(database.url, generation, { ...limits, youngS: 60 })).toMatchObject({
+    expect(await dropHistory(database.deps, generation, { ...limits, youngS: 60 })).toMatchObject({
       outcome: "blocked",
       by,
     });
     expect((await pool.query("select from pg_inherits where inhdetachpending")).rowCount).toBe(1);
     await openGeneration(pool, 30);
     await ended(deps, "beside");
-    expect(await dropHistory(database.url, generation, limits)).toMatchObject({ outcome: "blocked", by });
+    expect(await dropHistory(database.deps, generation, limits)).toMatchObject({ outcome: "blocked", by });
     await reader.commit();
-    expect(await dropHistory(database.url, generation, { ...limits, youngS: 60 })).toEqual({ outcome: "dropped" });
+    expect(await dropHistory(database.deps, generation, { ...limits, youngS: 60 })).toEqual({ outcome: "dropped" });
     expect(await partitionsOf(deps, generation)).toEqual([]);
   });
 
@@ -187,12 +217,12 @@ describe("what keeps history", () => {
       return (await tx.query<{ pid: number }>("select pg_backend_pid() as pid")).rows[0]!.pid;
     });
     const by = [{ pid: dump.result }];
-    expect(await dropHistory(database.url, generation, limits)).toMatchObject({ outcome: "blocked", by });
-    expect(await dropHistory(database.url, generation, { ...limits, youngS: 60 })).toMatchObject({
+    expect(await dropHistory(database.deps, generation, limits)).toMatchObject({ outcome: "blocked", by });
+    expect(await dropHistory(database.deps, generation, { ...limits, youngS: 60 })).toMatchObject({
       outcome: "blocked",
       by,
     });
     await dump.commit();
-    expect(await dropHistory(database.url, generation, limits)).toEqual({ outcome: "dropped" });
+    expect(await dropHistory(database.deps, generation, limits)).toEqual({ outcome: "dropped" });
   });
 });

@@ -56,7 +56,7 @@ export async function dropEmpty(deps: EngineDeps): Promise<void> {
   const empty = (await listGenerations(deps.pool)).filter(({ droppingAt }) => droppingAt !== null);
   for (const generation of empty) {
     const { number, keepDays, firstRun, endRun } = generation;
-    const drop = await dropHistory(deps.sessionUrl, generation);
+    const drop = await dropHistory(deps, generation);
     if (drop.outcome === "taken") return;
     if (drop.outcome === "blocked") {
       const by = drop.by.map(blockerText);

@@ -9,7 +9,7 @@ import type { Service } from "../lifecycle.ts";
  * lost: then all are woken.
  */
 export function hearingService(
-  { log, sessionUrl: url }: Pick<EngineDeps, "log" | "sessionUrl">,
+  deps: Pick<EngineDeps, "log" | "pool" | "sessionUrl">,
   wakes: Partial<Record<Channel, () => void>>,
 ): Service {
   let listener: Listener | undefined;
@@ -17,11 +17,11 @@ export function hearingService(
     name: "hearing",
     async start() {
       listener ??= listen({
-        url,
+        addresses: deps,
         hears: wakes,
         onReconnect: () => Object.values(wakes).forEach((wake) => wake()),
         onError: (error) =>
-          log.warn({ error: messageOf(error) }, "lost the connection that hears of work; reconnecting"),
+          deps.log.warn({ error: messageOf(error) }, "lost the connection that hears of work; reconnecting"),
       });
     },
     async stop() {

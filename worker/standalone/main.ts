@@ -71,7 +71,7 @@ async function startAll(run: Run): Promise<void> {
   run.signal.throwIfAborted();
   const settings = { ...run.settings, databaseUrl: database.url, adminPassword: undefined };
   const { generatedPassword } = await prepareData(
-    settings.sessionUrl ?? database.url,
+    { databaseUrl: database.url, sessionUrl: settings.sessionUrl ?? database.url },
     run.settings.adminPassword,
     run.console.say,
   );

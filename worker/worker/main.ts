@@ -142,7 +142,7 @@ function workerService(
         },
       });
       const listener = listen({
-        url: deps.sessionUrl,
+        addresses: deps,
         hears: {
           sluice_tasks: (value) => {
             loop.wake(value);
