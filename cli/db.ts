@@ -110,11 +110,15 @@ function retention(): Command {
     .argument("[time]", Object.keys(RETENTIONS).join(", "), parseRetention)
     .action((time: Retention | undefined) =>
       withEngine("db-retention", async ({ pool }) => {
-        const [{ defaultKeepDays, setDefaultKeepDays }, { inTx }] = await Promise.all([
+        const [{ defaultKeepDays, setDefaultKeepDays }, { requireOwner }, { inTx }] = await Promise.all([
           import("#lib/db/generations.ts"),
+          import("#lib/db/table-owner.ts"),
           import("#lib/db/tx.ts"),
         ]);
-        if (time !== undefined) await inTx(pool, (tx) => setDefaultKeepDays(tx, RETENTIONS[time]));
+        if (time !== undefined) {
+          await requireOwner(pool);
+          await inTx(pool, (tx) => setDefaultKeepDays(tx, RETENTIONS[time]));
+        }
         const keepDays = await defaultKeepDays(pool);
         printLine(
           `runs are kept for ${retentionText(keepDays)} after they ended, unless their DAG has a retention of its own`,

@@ -22,6 +22,7 @@ export function doctorCommand(): Command {
           { listSchedulers },
           { readDatabaseAge },
           { ageFindings },
+          { lackingSettings },
         ] = await Promise.all([
           import("#lib/db/invariants.ts"),
           import("#lib/db/tx.ts"),
@@ -29,11 +30,13 @@ export function doctorCommand(): Command {
           import("#lib/db/schedulers.ts"),
           import("#lib/db/database-age.ts"),
           import("#lib/domain/database-age.ts"),
+          import("#lib/db/session-settings.ts"),
         ]);
         const findings = await inTx(pool, checkInvariants);
         const [schedulers, quarantine] = await Promise.all([listSchedulers(pool), listQuarantine(pool)]);
         const duties = await dutyChecks(schedulers);
         const database = await readDatabaseAge(pool);
+        const lacking = await lackingSettings(pool);
         const checks = [
           ...findings,
           ...duties,
@@ -41,6 +44,11 @@ export function doctorCommand(): Command {
             id: "database-age",
             says: "transaction ids, multixacts and the oldest snapshot are young enough",
             broken: ageFindings(database),
+          },
+          {
+            id: "session-settings",
+            says: "new sessions of this role have the settings that Sluice needs (`sluice migrate` gives them to it)",
+            broken: lacking,
           },
           { id: "quarantine", says: "no row breaks a duty of the schedulers", broken: quarantine },
         ];

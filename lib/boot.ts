@@ -8,6 +8,7 @@ import { keepSessionSettings } from "#lib/db/session-settings.ts";
 import type { PrismaClient } from "#lib/db/prisma.ts";
 import { createLogStore } from "#lib/db/task-logs.ts";
 import { messageOf } from "#lib/domain/errors.ts";
+import { createSettingsCheck, SETTINGS_EVERY_MS } from "#lib/engine/check-session-settings.ts";
 import { createEngineDeps, type EngineDeps } from "#lib/engine/deps.ts";
 import { announceRequest } from "#lib/engine/lead-admission.ts";
 import { processSettings, type Settings } from "#lib/env.ts";
@@ -100,6 +101,7 @@ async function buildWebDeps(): Promise<WebDeps> {
     await engine.pool.end();
     throw error;
   }
+  keepsSettings(engine);
   // Here and not above: worker and scheduler load this module too and have no use for Prisma.
   const { createPrisma } = await import("#lib/db/prisma.ts");
   return {
@@ -110,6 +112,16 @@ async function buildWebDeps(): Promise<WebDeps> {
     apiTokenHash: createHash("sha256").update(apiToken).digest(),
     log,
   };
+}
+
+/** Looks now and then whether sessions still have their settings, as duties of the other processes do. */
+function keepsSettings(engine: EngineDeps): void {
+  const check = createSettingsCheck(engine);
+  const look = (): void =>
+    void check().catch((error: unknown) => {
+      engine.log.warn({ error: messageOf(error) }, "the settings of sessions could not be looked at; trying again");
+    });
+  setInterval(look, SETTINGS_EVERY_MS).unref();
 }
 
 function runChanges(addresses: Addresses, log: Logger): RunChanges {

@@ -21,6 +21,17 @@ async function folder(): Promise<string> {
   return made;
 }
 
+type Ended = { code: number; stdout: string; stderr: string };
+
+/** How a command has failed, which it must. */
+async function ended(command: string, env: NodeJS.ProcessEnv): Promise<Ended> {
+  const options = { env, timeout: 60_000 };
+  return promisify(execFile)(process.execPath, [CLI, command], options).then(
+    () => expect.unreachable(`${command} has not failed`),
+    (error: unknown) => error as Ended,
+  );
+}
+
 test.for(["worker", "scheduler", "web", "migrate"])(
   "%s ends at its start when its two addresses lead to two databases, and says which and what is right",
   async (command) => {
@@ -32,10 +43,7 @@ test.for(["worker", "scheduler", "web", "migrate"])(
       SLUICE_SESSION_SECRET: "x".repeat(32),
       SLUICE_API_TOKEN: "x".repeat(16),
     };
-    const ended: unknown = await promisify(execFile)(process.execPath, [CLI, command], { env, timeout: 60_000 }).catch(
-      (e: unknown) => e,
-    );
-    const { code, stdout, stderr } = ended as { code: number; stdout: string; stderr: string };
+    const { code, stdout, stderr } = await ended(command, env);
     const { pathname } = new URL(production.url);
     expect(stdout + stderr).toMatch(
       new RegExp(`DATABASE_SESSION_URL \\(127.0.0.1:\\d+${pathname}\\) leads to another database than DATABASE_URL `),
@@ -44,6 +52,20 @@ test.for(["worker", "scheduler", "web", "migrate"])(
     expect(code).toBe(1);
   },
 );
+
+test("a scheduler whose role does not own the tables ends at its start, and says which role does", async () => {
+  const { pool } = staging;
+  await pool.query("create role runner login password 'x'");
+  onTestFinished(async () => void (await pool.query("drop owned by runner; drop role runner")));
+  await pool.query("grant usage on schema sluice to runner; grant all on all tables in schema sluice to runner");
+  const url = Object.assign(new URL(staging.url), { username: "runner", password: "x" });
+  const own = { ...plainEnv(), DATABASE_URL: url.href, SLUICE_DAGS_DIR: await folder() };
+  for (const env of [own, { ...own, DATABASE_URL: staging.url, DATABASE_SESSION_URL: url.href }])
+    expect(await ended("scheduler", env)).toMatchObject({
+      code: 1,
+      stdout: expect.stringContaining("the role runner does not own the tables of Sluice: ") as string,
+    });
+});
 
 test("neither a copy of the whole server nor a standby passes for the database", async () => {
   const root = await folder();

@@ -1,7 +1,7 @@
 import { randomBytes, randomInt } from "node:crypto";
 import { setTimeout as delay } from "node:timers/promises";
 import pg from "pg";
-import { createPool } from "./pool.ts";
+import { createPool, type Db } from "./pool.ts";
 
 /** The address for sessions is not one of the pool's database, or not one that keeps a session. */
 export class SessionAddressError extends Error {}
@@ -17,9 +17,10 @@ const HEARD_MS = 5_000;
 
 /**
  * Proves on a connection of its own that `sessionUrl` is an address of the pool's database. Throws a
- * `SessionAddressError` when it is not, and what the driver says when either does not answer.
+ * `SessionAddressError` when it is not, and what the driver says when either does not answer. `also` is
+ * asked of the proved connection.
  */
-export async function proveSessionAddress(addresses: Addresses): Promise<void> {
+export async function proveSessionAddress(addresses: Addresses, also?: (db: Db) => Promise<void>): Promise<void> {
   const client = new pg.Client({
     connectionString: addresses.sessionUrl,
     application_name: "sluice-session-proof",
@@ -30,6 +31,7 @@ export async function proveSessionAddress(addresses: Addresses): Promise<void> {
   try {
     await client.connect();
     await proveSession(client, addresses);
+    await also?.(client);
   } finally {
     await client.end().catch(() => undefined);
   }

@@ -1,4 +1,5 @@
 import type pg from "pg";
+import type { Db } from "./pool.ts";
 
 /**
  * What every session of Sluice's role has in Sluice's database. Settings of the role, and not parameters
@@ -27,6 +28,9 @@ export const WITHOUT_LIMITS =
 /** "sess" in ASCII: two processes that change one row of the catalog at once fail. */
 const LOCK = 0x73657373;
 
+/** A setting that a session has not got. */
+export type LackingSetting = { name: string; is: string; shouldBe: string };
+
 /**
  * Gives the role that `pool` connects as these settings, where it has not got them, and closes its
  * connections that began without. Throws when new sessions still lack them: then something between
@@ -36,7 +40,9 @@ export async function keepSessionSettings(pool: pg.Pool): Promise<void> {
   let lacking: string[] = [];
   // One more than there may be connections from before.
   for (let n = 0; n <= pool.options.max; n++) {
-    lacking = await giveOne(pool);
+    const one = await giveOne(pool);
+    if (one.refusal !== undefined) throw one.refusal;
+    lacking = one.lacking;
     if (lacking.length === 0) return;
   }
   throw new Error(
@@ -45,26 +51,63 @@ export async function keepSessionSettings(pool: pg.Pool): Promise<void> {
   );
 }
 
-/** Asks one connection what it lacks and returns that. Where it lacks something the role is given it, and the connection closed. */
-async function giveOne(pool: pg.Pool): Promise<string[]> {
+/** What connections of a pool lacked, and why the role could not be given it; nothing where it could. */
+export type GivenSettings = { lacking: string[]; refusal: Error | undefined };
+
+/**
+ * Looks at every connection of the pool that nobody uses just now, at one at least, and closes those
+ * that lack a setting. The role is given what they lack.
+ */
+export async function giveLackingSettings(pool: pg.Pool): Promise<GivenSettings> {
+  const looks = Array.from({ length: Math.max(1, pool.idleCount) }, () => giveOne(pool));
+  // All of them come to their end, so that no connection is still under way afterwards.
+  await Promise.allSettled(looks);
+  const all = await Promise.all(looks);
+  return {
+    lacking: [...new Set(all.flatMap(({ lacking }) => lacking))].toSorted(),
+    refusal: all.find(({ refusal }) => refusal !== undefined)?.refusal,
+  };
+}
+
+/** What sessions of `db` lack: see SESSION_SETTINGS. */
+export async function lackingSettings(db: Db): Promise<LackingSetting[]> {
+  const { rows } = await db.query<LackingSetting>(
+    `select name, current_setting(name) as is, value as "shouldBe" from unnest($1::text[], $2::text[]) s(name, value)
+      where current_setting(name) <> value and (current_setting(name) = '0' or name not like '%timeout')`,
+    [Object.keys(SESSION_SETTINGS), Object.values(SESSION_SETTINGS)],
+  );
+  return rows;
+}
+
+/** Asks one connection what it lacks. Where it lacks something the role is given it, and the connection closed. */
+async function giveOne(pool: pg.Pool): Promise<GivenSettings> {
   const client = await pool.connect();
-  let lacking: string[] = [];
+  let isRight = false;
   try {
-    const { rows } = await client.query<{ name: string; statement: string }>(
-      `select name, format('alter role %I in database %I set %I = %L', current_user, current_database(), name, value) as statement
-         from unnest($1::text[], $2::text[]) s(name, value)
-        where current_setting(name) <> value and (current_setting(name) = '0' or name not like '%timeout')`,
-      [Object.keys(SESSION_SETTINGS), Object.values(SESSION_SETTINGS)],
-    );
-    lacking = rows.map(({ name }) => name);
-    if (rows.length > 0) {
-      await client.query("begin");
-      await client.query("select pg_advisory_xact_lock($1)", [LOCK]);
-      for (const { statement } of rows) await client.query(statement);
-      await client.query("commit");
-    }
-    return lacking;
+    const lacking = await lackingSettings(client);
+    isRight = lacking.length === 0;
+    const refusal = isRight ? undefined : await give(client, lacking);
+    return { lacking: lacking.map(({ name }) => name), refusal };
   } finally {
-    client.release(lacking.length > 0);
+    client.release(!isRight);
+  }
+}
+
+/** Returns why the role may not have them. */
+async function give(client: pg.PoolClient, lacking: readonly LackingSetting[]): Promise<Error | undefined> {
+  const { rows } = await client.query<{ statement: string }>(
+    `select format('alter role %I in database %I set %I = %L', current_user, current_database(), name, value) as statement
+       from unnest($1::text[], $2::text[]) s(name, value)`,
+    [lacking.map(({ name }) => name), lacking.map(({ shouldBe }) => shouldBe)],
+  );
+  try {
+    await client.query("begin");
+    await client.query("select pg_advisory_xact_lock($1)", [LOCK]);
+    for (const { statement } of rows) await client.query(statement);
+    await client.query("commit");
+    return undefined;
+  } catch (error) {
+    if (error instanceof Error) return error;
+    throw error;
   }
 }

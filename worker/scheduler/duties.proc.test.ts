@@ -84,6 +84,7 @@ const DUTIES = [
   "presence",
   "retention",
   "runs",
+  "session settings",
   "statistics",
   "sweep",
   "unneeded rows",

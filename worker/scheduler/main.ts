@@ -5,11 +5,13 @@ import type { Log } from "#lib/domain/log.ts";
 import { engineDeps } from "#lib/boot.ts";
 import { sampleSizes } from "#lib/db/table-sizes.ts";
 import { ping } from "#lib/db/pool.ts";
+import { requireOwner } from "#lib/db/table-owner.ts";
 import { deleteOldWaitSpans } from "#lib/db/waits.ts";
 import { deleteExpiredXcoms } from "#lib/db/xcoms.ts";
 import { tendBackfills } from "#lib/engine/backfill/tend.ts";
 import { createUnneededRows } from "#lib/engine/delete-unneeded.ts";
 import { carryOutActions } from "#lib/engine/carry-out-actions.ts";
+import { createSettingsCheck, SETTINGS_EVERY_MS } from "#lib/engine/check-session-settings.ts";
 import { dispatchCallbacks } from "#lib/engine/dispatch-callbacks.ts";
 import { createAdmissionLead } from "#lib/engine/lead-admission.ts";
 import { forgetWorkers } from "#lib/engine/forget-workers.ts";
@@ -78,7 +80,7 @@ export async function runScheduler(
     const admission = admissionService(deps, lead, duties, metrics, protocol);
     return {
       services: [
-        engineService(deps),
+        engineService(deps, requireOwner),
         duty("generations", GENERATIONS_EVERY_MS, () => rotateGenerations(deps)),
         { name: "first load", start: () => firstLoad(loader, log), stop: () => Promise.resolve() },
         firing,
@@ -95,6 +97,7 @@ export async function runScheduler(
         duty("retention", RETENTION_EVERY_MS, async () => ({ againInMs: await deleteExpired(deps) })),
         duty("old history", HISTORY_EVERY_MS, () => deleteLeftBehind(deps)),
         duty("database age", DATABASE_AGE_EVERY_MS, createAgeCheck(deps, metrics.registry)),
+        duty("session settings", SETTINGS_EVERY_MS, createSettingsCheck(deps)),
         duty("unneeded rows", UNNEEDED_EVERY_MS, createUnneededRows(deps)),
         duty("gone workers", GONE_WORKERS_EVERY_MS, () => forgetWorkers(deps)),
         duty("statistics", STATISTICS_EVERY_MS, () => sampleSizes(deps.pool)),

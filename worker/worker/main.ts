@@ -4,6 +4,7 @@ import { engineDeps } from "#lib/boot.ts";
 import { listen, type Listener } from "#lib/db/listen.ts";
 import { messageOf } from "#lib/domain/errors.ts";
 import { offersOf } from "#lib/domain/needs.ts";
+import { createSettingsCheck, SETTINGS_EVERY_MS } from "#lib/engine/check-session-settings.ts";
 import type { EngineDeps } from "#lib/engine/deps.ts";
 import { announceRequest } from "#lib/engine/lead-admission.ts";
 import { CALLBACKS } from "#lib/engine/dispatch-callbacks.ts";
@@ -68,6 +69,14 @@ export async function runWorker(given: Settings & { databaseUrl: string }, execu
       log,
       run: worker.heartbeat,
     });
+    const settingsCheck = everyService({
+      name: "session settings",
+      everyMs: SETTINGS_EVERY_MS,
+      duties,
+      metrics,
+      log,
+      run: createSettingsCheck(deps),
+    });
     const callbacks = callbackService(settings, deps, duties, metrics);
     worker.onCallbacks(callbacks.wake);
     return {
@@ -77,6 +86,7 @@ export async function runWorker(given: Settings & { databaseUrl: string }, execu
         heartbeat,
         worker,
         callbacks,
+        settingsCheck,
         healthService({ host: settings.host, port: settings.healthPort, duties, metrics, log }),
       ],
     };
