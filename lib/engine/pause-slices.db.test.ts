@@ -1,4 +1,4 @@
-import { beforeEach, describe, expect, test, vi } from "vitest";
+import { beforeEach, describe, expect, test } from "vitest";
 import { lockBackfill } from "#lib/db/backfill/state.ts";
 import { finishRunning } from "#lib/db/finishes.ts";
 import { holdSlice, markDagPaused, markRunPaused } from "#lib/db/pauses.ts";
@@ -197,16 +197,15 @@ describe("a pause of a large run", () => {
     for (const runId of paused) await mark(runId, "anna");
     let slices = 0;
     let stateInTime = "";
-    const original = pool.query;
-    const query = vi.spyOn(pool, "query").mockImplementation((async (...given: Parameters<typeof pool.query>) => {
-      const isSlice = (given[0] as { name?: string }).name === "hold-slice";
+    const query = async (...given: [{ name?: string }]): Promise<unknown> => {
+      const isSlice = given[0].name === "hold-slice";
       if (isSlice && ++slices === 1)
         await insertAction(pool, cancelled, { kind: "cancel", args: {}, actor: "bert", reason: null });
       if (isSlice && slices === 16) stateInTime = await runState(deps, cancelled);
-      return Reflect.apply(original, pool, given);
-    }) as typeof pool.query);
-    await carryOutActions(deps, 1);
-    query.mockRestore();
+      return Reflect.apply(pool.query, pool, given) as unknown;
+    };
+    const watched = Object.create(pool, { query: { value: query } }) as typeof pool;
+    await carryOutActions({ ...deps, pool: watched }, 1);
     expect(stateInTime).toBe("cancelled");
     expect(slices).toBeGreaterThan(20);
     await nothingBroken(deps);
