@@ -59,7 +59,8 @@ export async function claimQueued(
   const { rows } = await db.query<{ claimed: ClaimedJson[]; leftIn: string[] }>({
     name: "claim-queued",
     text: `select claimed, left_in as "leftIn" from sluice.claim_1($1, $2, $3, $4, $5, $6)`,
-    values: [worker.id, worker.epoch, queues, slotClass, tokens, leaseMs],
+    // As one text: the client would look at each character of each token.
+    values: [worker.id, worker.epoch, queues, slotClass, `{${tokens.join(",")}}`, leaseMs],
   });
   const { claimed, leftIn } = rows[0]!;
   return { claimed: claimed.map(fromJson), leftIn };

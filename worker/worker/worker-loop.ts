@@ -256,14 +256,16 @@ export function createWorkerLoop(options: {
   };
 
   /** True when nothing has woken the worker until it is time to poll. */
-  const isIdle = async (next: Promise<void>): Promise<boolean> => {
-    const timer = new AbortController();
-    const pollMs = POLL_MS * (1 + JITTER * (2 * Math.random() - 1));
-    const timedOut = delay(pollMs, true, { signal: timer.signal }).catch(() => false);
-    const isTime = await Promise.race([next.then(() => false), timedOut]);
-    timer.abort();
-    return isTime;
-  };
+  const isIdle = (next: Promise<void>): Promise<boolean> =>
+    new Promise((resolve) => {
+      const pollMs = POLL_MS * (1 + JITTER * (2 * Math.random() - 1));
+      // Not one that is aborted: it would make an error with its stack at each start of a task.
+      const timer = setTimeout(resolve, pollMs, true);
+      void next.then(() => {
+        clearTimeout(timer);
+        resolve(false);
+      });
+    });
 
   return {
     wake,
