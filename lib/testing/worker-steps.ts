@@ -36,6 +36,7 @@ export const startWorker = (id: string, slots: number, offers: readonly string[]
     () => true,
     async (model, deps) => {
       const old = model.workers.get(id)?.ref;
+      await catchUp(model, deps);
       const ref = await join(deps, id, slots, offers);
       model.workers.set(id, { ref, state: "active", slots, ahead: 0 });
       if (!old) return;
