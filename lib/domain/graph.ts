@@ -37,7 +37,7 @@ export function graphProblems(tasks: readonly GraphTask[]): Problem[] {
       if (!firstIndex.has(parent)) {
         problems.push({
           path,
-          message: `task "${task.id}" depends on "${parent}", ${unknownTask(parent, firstIndex)}`,
+          message: `task "${task.id}" depends on "${parent}", ${unknownTask(parent, firstIndex, problems.length < MAX_HINTS)}`,
         });
       } else if (seen.has(parent)) {
         problems.push({ path, message: `task "${task.id}" names "${parent}" twice` });
@@ -61,8 +61,12 @@ export function graphProblems(tasks: readonly GraphTask[]): Problem[] {
 /** Comparing with every name is quadratic over a file full of mistakes; beyond this many the hint is left out. */
 const MAX_NAMES_COMPARED = 1_000;
 
-function unknownTask(id: string, known: ReadonlyMap<string, number>): string {
-  const near = known.size > MAX_NAMES_COMPARED ? undefined : nearestName(id, [...known.keys()]);
+/** As many mistakes of a file are told; what is beyond is not worth a hint. */
+export const MAX_HINTS = 100;
+
+function unknownTask(id: string, known: ReadonlyMap<string, number>, hasHint: boolean): string {
+  const compares = hasHint && known.size <= MAX_NAMES_COMPARED;
+  const near = compares ? nearestName(id, [...known.keys()]) : undefined;
   return `which is not a task of this DAG${near === undefined ? "" : `; did you mean "${near}"?`}`;
 }
 

@@ -3,14 +3,16 @@
  * share does not count as likeness.
  */
 export function nearestName(name: string, known: readonly string[], prefix = ""): string | undefined {
-  let best: { name: string; distance: number } | undefined;
-  for (const candidate of known) {
-    const distance = editDistance(name.toLowerCase(), candidate.toLowerCase());
-    if (best === undefined || distance < best.distance) best = { name: candidate, distance };
-  }
   // Half of what is a name's own may be wrong; beyond that a suggestion misleads.
   const own = name.startsWith(prefix) ? name.length - prefix.length : name.length;
   const limit = Math.max(2, Math.floor(own / 2));
+  let best: { name: string; distance: number } | undefined;
+  for (const candidate of known) {
+    // So many letters at least are other ones.
+    if (Math.abs(candidate.length - name.length) > limit) continue;
+    const distance = editDistance(name.toLowerCase(), candidate.toLowerCase());
+    if (best === undefined || distance < best.distance) best = { name: candidate, distance };
+  }
   return best !== undefined && best.distance <= Math.min(limit, best.name.length - 1) ? best.name : undefined;
 }
 

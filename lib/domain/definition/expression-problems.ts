@@ -1,6 +1,6 @@
 import { checkTemplate, type Scope } from "../expressions/check.ts";
 import { hasExpression, parseTemplate } from "../expressions/template.ts";
-import type { Problem } from "../graph.ts";
+import { MAX_HINTS, type Problem } from "../graph.ts";
 import type { DagSpec } from "../model/dag.ts";
 import type { TaskSpec } from "../model/task.ts";
 import type { PluginTypes } from "../model/plugin-type.ts";
@@ -15,12 +15,12 @@ export function expressionProblems(
   plugins: PluginTypes,
 ): Problem[] {
   const { params, tasks, callbacks } = dag;
-  const names = Object.keys(params);
+  const common = { params: new Set(Object.keys(params)), hints: { left: MAX_HINTS } };
   // A callback is made apart from the run: it has no outputs.
-  const called: Scope = { params: names, outputs: [] };
+  const called: Scope = { ...common, outputs: new Set() };
   const ofDag = textProblems(callbacks, ["callbacks"], { ...called, hasTask: false });
   const ofTasks = tasks.flatMap((task, index) => {
-    const scope: Scope = { params: names, outputs: task.dependsOn };
+    const scope: Scope = { ...common, outputs: new Set(task.dependsOn) };
     const at = ["tasks", index];
     return [
       ...conditionProblems(task, [...at, "condition"], scope),

@@ -1,17 +1,22 @@
-import { type Document, isMap, LineCounter, type Node, parseDocument, type ParsedNode } from "yaml";
+import { type Document, LineCounter, parseDocument } from "yaml";
 import { graphProblems } from "../graph.ts";
 import type { DagSpec } from "../model/dag.ts";
 import { NO_PLUGINS, type PluginTypes } from "../model/plugin-type.ts";
 import { dataProblem, MAX_ALIASES, textProblem } from "./caps.ts";
+import { duplicateKeys } from "./duplicate-keys.ts";
 import { expressionProblems } from "./expression-problems.ts";
 import { type DataProblem, issueProblems, placeOf } from "./issue-problems.ts";
+import { type Places, placesIn } from "./places.ts";
 import { type FileProblem, snippetAt, type TextProblem } from "./problem.ts";
 import { fileDag } from "./schema.ts";
 import { toSpec } from "./to-spec.ts";
-import { yamlProblems } from "./yaml-errors.ts";
+import { duplicateKeyProblem, yamlProblems } from "./yaml-errors.ts";
 
 export type { FileProblem } from "./problem.ts";
 export type DefinitionResult = { ok: true; spec: DagSpec } | { ok: false; problems: FileProblem[] };
+
+/** `uniqueKeys` takes time that grows with the square of the keys: see duplicate-keys.ts. */
+const READ = { prettyErrors: false, merge: false, stringKeys: true, uniqueKeys: false } as const;
 
 /** More than anybody reads at once; a file full of mistakes is not worth more. */
 const MAX_PROBLEMS = 100;
@@ -37,11 +42,12 @@ export function parseDefinition(text: string, file: string, plugins: PluginTypes
  */
 export function placedProblems(text: string, file: string, problems: readonly DataProblem[]): FileProblem[] {
   const lines = new LineCounter();
-  const document = parseDocument(text, { lineCounter: lines, prettyErrors: false });
+  const document = parseDocument(text, { ...READ, lineCounter: lines });
   const data: unknown = document.toJS({ maxAliasCount: MAX_ALIASES });
+  const places = placesIn(document);
   return problems
     .slice(0, MAX_PROBLEMS)
-    .map((problem) => inFile(file, text, lines, locate(document, withPlace(data, problem))));
+    .map((problem) => inFile(file, text, lines, locate(places, withPlace(data, problem))));
 }
 
 function inFile(file: string, text: string, lines: LineCounter, problem: TextProblem): FileProblem {
@@ -65,14 +71,21 @@ function readText(text: string, lines: LineCounter, plugins: PluginTypes): Read 
     return { ok: false, problems: [refused] };
   }
   try {
-    const document = parseDocument(text, { lineCounter: lines, prettyErrors: false, merge: false, stringKeys: true });
-    const broken = yamlProblems([...document.errors, ...document.warnings]);
+    const document = parseDocument(text, { ...READ, lineCounter: lines });
+    const broken = brokenParts(document);
     return broken.length > 0 ? { ok: false, problems: broken } : readDocument(document, plugins);
   } catch (error) {
     // The library throws for some inputs, and runs out of stack on others.
     const message = error instanceof Error ? error.message : "unknown error";
     return { ok: false, problems: [{ offset: 0, message: `the file cannot be read: ${message}` }] };
   }
+}
+
+/** What the parser objects to, and keys that it would read over. */
+function brokenParts(document: Document.Parsed): TextProblem[] {
+  const problems = yamlProblems([...document.errors, ...document.warnings]);
+  const doubled = duplicateKeys(document).map(duplicateKeyProblem);
+  return doubled.length === 0 ? problems : [...problems, ...doubled].toSorted((a, b) => a.offset - b.offset);
 }
 
 function readDocument(document: Document.Parsed, plugins: PluginTypes): Read {
@@ -99,7 +112,8 @@ function readData(document: Document.Parsed, data: object, plugins: PluginTypes)
     ...(spec === undefined ? [] : expressionProblems(spec, plugins).map((problem) => withPlace(data, problem))),
   ];
   if (spec !== undefined && problems.length === 0) return { ok: true, spec };
-  const located = problems.map((problem) => locate(document, problem));
+  const places = placesIn(document);
+  const located = problems.map((problem) => locate(places, problem));
   return { ok: false, problems: located.toSorted((a, b) => a.offset - b.offset) };
 }
 
@@ -107,9 +121,8 @@ function withPlace(data: unknown, problem: DataProblem): DataProblem {
   return { ...problem, message: `${placeOf(data, problem.path)}${problem.message}` };
 }
 
-function locate(document: Document.Parsed, { path, key, ...problem }: DataProblem): TextProblem {
-  const offset = key === undefined ? offsetOf(document, path) : keyOffsetOf(document, path, key);
-  return { offset, ...problem };
+function locate(places: Places, { path, key, ...problem }: DataProblem): TextProblem {
+  return { offset: places.offsetOf(key === undefined ? { path } : { path, key }), ...problem };
 }
 
 /** As much of the tasks as the graph's rules can be asked about when the rest is wrong. */
@@ -123,20 +136,4 @@ function readableTasks(data: object): { id: string; dependsOn: string[] }[] {
       dependsOn: Array.isArray(dependsOn) ? dependsOn.filter((parent) => typeof parent === "string") : [],
     };
   });
-}
-
-/** Start of the deepest node that exists on the path. */
-function offsetOf(document: Document.Parsed, path: readonly PropertyKey[]): number {
-  for (let length = path.length; length > 0; length--) {
-    const node = document.getIn(path.slice(0, length), true) as ParsedNode | undefined;
-    if (node?.range) return node.range[0];
-  }
-  return document.contents?.range?.[0] ?? 0;
-}
-
-/** Start of a key itself, not of what it holds. */
-function keyOffsetOf(document: Document.Parsed, path: readonly PropertyKey[], key: string): number {
-  const parent = path.length === 0 ? document.contents : document.getIn(path, true);
-  const pair = isMap(parent) ? parent.items.find((item) => String(item.key) === key) : undefined;
-  return (pair?.key as Node | undefined)?.range?.[0] ?? offsetOf(document, path);
 }

@@ -6,13 +6,19 @@ import { MAX_SOURCE, type ExpressionProblem, parseTemplate } from "./template.ts
 
 /** What expressions of a task may refer to. */
 export type Scope = {
-  params: readonly string[];
-  outputs: readonly string[];
+  params: ReadonlySet<string>;
+  outputs: ReadonlySet<string>;
   /** False where there is no task: in what a run's end calls. */
   hasTask?: boolean;
   /** Why no secret may be used in this place; absent where one may. */
   refusesSecrets?: string;
+  /** How many names that do not exist are still compared with those that do; each takes one. As many as there are, where absent. */
+  hints?: { left: number };
 };
+
+const MEMBERS_OF_RUN = new Set<string>(MEMBERS.run);
+const MEMBERS_OF_TASK = new Set<string>(MEMBERS.task);
+const NOTHING: ReadonlySet<string> = new Set();
 
 /** Everything wrong with the expressions of a text, as far as can be told before a run. Never throws. */
 export function checkTemplate(text: string, scope: Scope): ExpressionProblem[] {
@@ -79,26 +85,30 @@ function calledName(node: ASTNode): string | undefined {
 
 /** Names of params, parents and members that do not exist. */
 function referenceProblems(ast: ASTNode, scope: Scope): ExpressionProblem[] {
-  const known: Record<string, { names: readonly string[]; what: string }> = {
+  const known: Record<string, { names: ReadonlySet<string>; what: string }> = {
     params: { names: scope.params, what: "a param of this DAG" },
     outputs: { names: scope.outputs, what: "a task in dependsOn" },
     xcoms: { names: scope.outputs, what: "a task in dependsOn" },
-    run: { names: MEMBERS.run, what: "something a run has" },
-    task: { names: scope.hasTask === false ? [] : MEMBERS.task, what: "something a task has" },
+    run: { names: MEMBERS_OF_RUN, what: "something a run has" },
+    task: { names: scope.hasTask === false ? NOTHING : MEMBERS_OF_TASK, what: "something a task has" },
   };
   const problems: ExpressionProblem[] = [];
   for (const { root, member, offset } of references(ast)) {
     const target = known[root];
-    if (target === undefined || member === undefined || target.names.includes(member)) continue;
-    problems.push({ offset, message: `"${member}" is not ${target.what}; ${hint(member, target.names)}` });
+    if (target === undefined || member === undefined || target.names.has(member)) continue;
+    problems.push({ offset, message: `"${member}" is not ${target.what}; ${hint(member, target.names, scope.hints)}` });
   }
   return problems;
 }
 
-function hint(name: string, known: readonly string[]): string {
-  const near = nearestName(name, known);
+/** Comparing with every name is quadratic over a file full of mistakes; beyond this many none is compared. */
+const MAX_NAMES_COMPARED = 1_000;
+
+function hint(name: string, known: ReadonlySet<string>, hints: Scope["hints"]): string {
+  const compares = known.size <= MAX_NAMES_COMPARED && (hints === undefined || hints.left-- > 0);
+  const near = compares ? nearestName(name, [...known]) : undefined;
   if (near !== undefined) return `did you mean "${near}"?`;
-  return known.length === 0 ? "there is none" : `there is: ${known.slice(0, 20).join(", ")}`;
+  return known.size === 0 ? "there is none" : `there is: ${[...known.keys().take(20)].join(", ")}`;
 }
 
 /**

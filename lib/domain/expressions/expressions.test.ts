@@ -19,7 +19,7 @@ const VALUES: ExpressionValues = {
   },
   task: { id: "load", attempt: 2, attemptId: "a-1" },
 };
-const SCOPE = { params: Object.keys(VALUES.params), outputs: Object.keys(VALUES.outputs) };
+const SCOPE = { params: new Set(Object.keys(VALUES.params)), outputs: new Set(Object.keys(VALUES.outputs)) };
 
 const value = (text: string): unknown => {
   const result = evaluateTemplate(text, VALUES);

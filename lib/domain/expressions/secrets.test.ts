@@ -4,7 +4,7 @@ import { checkTemplate } from "./check.ts";
 import { evaluateTemplate } from "./evaluate.ts";
 import { secretNamesIn } from "./secret-references.ts";
 
-const SCOPE = { params: ["name"], outputs: [] };
+const SCOPE = { params: new Set(["name"]), outputs: new Set<string>() };
 const problems = (text: string): string[] => checkTemplate(text, SCOPE).map((p) => `${p.offset} ${p.message}`);
 
 const value = (text: string): unknown => {
