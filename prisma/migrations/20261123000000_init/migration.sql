@@ -1596,7 +1596,7 @@ begin
 end $$;
 
 -- Starts a run as `start_run` does, admits what it has ready, and, once that is committed, tells the workers of its lanes: all in
--- one round trip, because somebody waits for the first task to begin. Called outside transactions. `told`: they were told. The
+-- one round trip, because the caller wants the first task to begin at once. Called outside transactions. `told`: they were told. The
 -- second commit must not fail, or the caller would take the run for not started: where the queue of notifications is nearly full or
 -- the names are too long for one, telling is left to the caller.
 create procedure sluice.trigger_run(
@@ -1612,8 +1612,9 @@ begin
   told := message <> '' and octet_length(message) < 7900 and pg_notification_queue_usage() < 0.9;
   if told then
     commit;
-    -- It writes nothing that a crash must not lose.
-    perform set_config('synchronous_commit', 'off', true);
+    -- It writes nothing that a crash must not lose. Commits with a NOTIFY wait for each other: a lock timeout there is what callers
+    -- repeat, and would start a second run.
+    perform set_config('synchronous_commit', 'off', true), set_config('lock_timeout', '0', true);
     perform pg_notify('sluice_tasks', message);
   end if;
 end $$;
