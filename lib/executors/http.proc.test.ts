@@ -243,3 +243,46 @@ describe("addresses", () => {
     }
   });
 });
+
+describe("connections", () => {
+  /** A server, and how many connections it has had. */
+  async function counting(listener: RequestListener): Promise<{ url: string; server: Server; connections(): number }> {
+    const url = await serve(listener);
+    const server = servers.at(-1)!;
+    let connections = 0;
+    server.on("connection", () => connections++);
+    return { url, server, connections: () => connections };
+  }
+
+  test("are kept for the next request that changes nothing, and for no other", async () => {
+    const { url, connections } = await counting((_, response) => response.end("{}"));
+    for (let n = 0; n < 3; n++) expect(await run({ url })).toMatchObject({ kind: "success" });
+    expect(connections()).toBe(1);
+    for (let n = 0; n < 2; n++) expect(await run({ url, method: "POST" })).toMatchObject({ kind: "success" });
+    expect(connections()).toBe(3);
+  });
+
+  test("that the server has closed meanwhile are replaced, once", async () => {
+    let requests = 0;
+    const { url, connections } = await counting((request, response) => {
+      requests++;
+      // The second request over a connection is cut off, as by a server that closes an idle connection just then.
+      if (requests === 2) request.socket.resetAndDestroy();
+      else response.end("{}");
+    });
+    for (let n = 0; n < 2; n++) expect(await run({ url })).toMatchObject({ kind: "success" });
+    expect([requests, connections()]).toEqual([3, 2]);
+  });
+
+  test("go to the address that was checked for this request, whatever was kept for the name", async () => {
+    const { url, connections } = await counting((request, response) => response.end(request.headers.host));
+    const port = new URL(url).port;
+    const named = `http://service.example:${port}/`;
+    const at = (address: string): Given => ({ allow: ["127.0.0.0/8"], resolve: async () => [{ address, family: 4 }] });
+    const hosts = { kind: "success", output: { body: `service.example:${port}` } };
+    expect(await run({ url: named }, at("127.0.0.1"))).toMatchObject(hosts);
+    expect(connections()).toBe(1);
+    // Nothing listens there.
+    expect(await run({ url: named }, at("127.0.0.2"))).toMatchObject({ kind: "failed", reason: "HTTP_ERROR" });
+  });
+});
