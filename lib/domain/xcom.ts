@@ -27,6 +27,37 @@ export function parentXcoms(left: Record<string, Record<string, Json>>): ParentX
   return { outputs: Object.fromEntries(outputs), xcoms: Object.fromEntries(xcoms) };
 }
 
+/**
+ * The value of a JSON text as the database returns it once it is stored: jsonb keeps the members of an object by the length
+ * of their keys in bytes, then by these bytes (https://www.postgresql.org/docs/current/datatype-json.html says only
+ * that their order is not kept).
+ */
+export function storedJson(json: string): Json {
+  const root = [JSON.parse(json) as Json];
+  // Not by recursion: the values are of any depth.
+  const nodes: Node[] = [root];
+  for (const node of nodes) {
+    for (const [key, value] of Object.entries(node)) {
+      if (value === null || typeof value !== "object") continue;
+      const member = Array.isArray(value) ? value : inStoredOrder(value as Record<string, Json>);
+      Object.assign(node, { [key]: member });
+      nodes.push(member as Node);
+    }
+  }
+  return root[0]!;
+}
+
+type Node = Json[] | Record<string, Json>;
+
+function inStoredOrder(value: Record<string, Json>): Record<string, Json> {
+  const members = Object.entries(value).map(([key, member]) => ({
+    key: Buffer.from(key),
+    entry: [key, member] as const,
+  }));
+  members.sort((a, b) => a.key.length - b.key.length || a.key.compare(b.key));
+  return Object.fromEntries(members.map(({ entry }) => entry));
+}
+
 export type StorableXcoms =
   | { ok: true; output: string | undefined; pushed: Record<string, string> }
   | Extract<StorableJson, { ok: false }>;

@@ -1,7 +1,9 @@
+import fc from "fast-check";
 import { beforeEach, expect, test } from "vitest";
 import type { Claimed } from "#lib/db/claims.ts";
 import { deleteExpiredXcoms, readParentXcoms, runXcoms } from "#lib/db/xcoms.ts";
-import type { ParentXcoms } from "#lib/domain/xcom.ts";
+import { storableJson } from "#lib/domain/output.ts";
+import { type ParentXcoms, storedJson } from "#lib/domain/xcom.ts";
 import { testDatabase } from "#lib/testing/database.ts";
 import { claimAll, moveClock, publish, start, success, worker, forgetRuns } from "#lib/testing/engine.ts";
 import { finish } from "./finish.ts";
@@ -77,4 +79,21 @@ test("more than a worker may hold is not handed over", async () => {
   const { rows } = await database.pool.query<{ size: number }>("select sum(bytes)::int as size from sluice.xcom");
   expect(await parentsOf(child, rows[0]!.size)).toBeDefined();
   expect(await parentsOf(child, rows[0]!.size - 1)).toBeUndefined();
+});
+
+test("what a parent hands to its child in the worker is what the database returns, to the order of its members", async () => {
+  await fc.assert(
+    fc.asyncProperty(fc.array(fc.jsonValue({ maxDepth: 4 }), { maxLength: 30 }), async (values) => {
+      const texts = values.flatMap((value) => {
+        const kept = storableJson(value);
+        return kept.ok && kept.json !== undefined ? [kept.json] : [];
+      });
+      const { rows } = await database.pool.query<{ values: unknown[] }>(
+        "select coalesce(jsonb_agg(t::jsonb order by n), '[]') as values from unnest($1::text[]) with ordinality x(t, n)",
+        [texts],
+      );
+      expect(JSON.stringify(texts.map(storedJson))).toBe(JSON.stringify(rows[0]!.values));
+    }),
+    { numRuns: 50 },
+  );
 });

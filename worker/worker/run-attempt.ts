@@ -2,7 +2,7 @@ import path from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { nextLook } from "#lib/domain/deferral.ts";
 import { messageOf } from "#lib/domain/errors.ts";
-import { TaskSpec } from "#lib/domain/model/task.ts";
+import type { TaskSpec } from "#lib/domain/model/task.ts";
 import { resourceAmount } from "#lib/domain/model/resources.ts";
 import { durationMs } from "#lib/domain/model/duration.ts";
 import { nextRetry } from "#lib/domain/retry.ts";
@@ -26,12 +26,15 @@ import type { SecretProvider } from "../secrets/provider.ts";
 import type { Spawner } from "../spawner/client.ts";
 import { type Inputs, InputsTooLarge } from "./inputs.ts";
 import type { AttemptLog } from "./log-writer.ts";
+import { createTaskSpecs } from "./task-specs.ts";
 
 const ASK_AGAIN_MS = 500;
 /** A message is for people; the log has the rest. */
 const MAX_ERROR_LENGTH = 16_384;
 /** A timer beyond it fires at once (Node keeps the delay in 31 bits); nobody's lease lives that long. */
 const MAX_TIMER_MS = 2 ** 31 - 1;
+
+const specs = createTaskSpecs();
 
 export type AttemptTools = {
   deps: EngineDeps;
@@ -61,7 +64,7 @@ export async function runAttempt(
   let mask = NO_MASK;
   const beganAt = performance.now();
   try {
-    const written = TaskSpec.parse(claimed.task);
+    const written = specs.read(claimed.task);
     const executor = tools.executors.get(written.type);
     if (executor === undefined) return toFinish(claimed, written, unknownType(written, tools.executors));
     const resolved = await resolve(tools, claimed, written, executor, signal);

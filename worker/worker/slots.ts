@@ -99,7 +99,10 @@ export function createSlots(options: {
     const answer = await options.finisher.submit({ ...end, next }, patienceMs);
     if (!answer.accepted)
       deps.log.info({ attempt: claimed.attemptId }, "a late result was refused: the attempt is no longer ours");
-    return answer.next && { ...claimed, ...answer.next };
+    if (answer.next === undefined) return undefined;
+    const child = { ...claimed, ...answer.next };
+    tools.inputs.handOver(child, claimed, end);
+    return child;
   };
 
   const hold = (claimed: Claimed, slotClass: SlotClass): Held => {
