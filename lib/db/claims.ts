@@ -1,3 +1,4 @@
+import { runIdOf } from "#lib/domain/ids.ts";
 import type { RunTimes } from "#lib/domain/run-times.ts";
 import type { SlotClass } from "#lib/domain/states.ts";
 import type { Db } from "./pool.ts";
@@ -45,8 +46,8 @@ export type Claims = {
 };
 
 /**
- * `queued` → `running` for at most one attempt for each of `tokens`, under a lease of `leaseMs`: those assigned to this
- * worker first. Takes nothing for a worker that drains, has stopped, or was replaced by a newer process of its name. The
+ * `queued` or `ready` → `running` for at most one attempt for each of `tokens`, under a lease of `leaseMs`: those assigned to this
+ * worker first, then what was handed over, then what is ready where nothing has to be weighed. Takes nothing for a worker that drains, has stopped, or was replaced by a newer process of its name. The
  * transition itself is the function `sluice.claim_1` in the migrations.
  */
 export async function claimQueued(
@@ -56,25 +57,32 @@ export async function claimQueued(
   tokens: readonly string[],
   leaseMs: number,
 ): Promise<Claims> {
-  const { rows } = await db.query<{ claimed: ClaimedJson[]; leftIn: string[] }>({
+  const { rows } = await db.query<{ claimed: OfTask[]; runs: RunJson[]; leftIn: string[] }>({
     name: "claim-queued",
-    text: `select claimed, left_in as "leftIn" from sluice.claim_1($1, $2, $3, $4, $5, $6)`,
+    text: `select claimed, runs, left_in as "leftIn" from sluice.claim_1($1, $2, $3, $4, $5, $6)`,
     // As one text: the client would look at each character of each token.
     values: [worker.id, worker.epoch, queues, slotClass, `{${tokens.join(",")}}`, leaseMs],
   });
-  const { claimed, leftIn } = rows[0]!;
-  return { claimed: claimed.map(fromJson), leftIn };
+  const { claimed, runs, leftIn } = rows[0]!;
+  const ofRuns = new Map(runs.map((run) => [run.runId, ofRun(run)]));
+  return {
+    claimed: claimed.map((of) => ({ look: null, ...of, ...ofRuns.get(runIdOf(of.taskInstanceId))! })),
+    leftIn,
+  };
 }
 
-/** JSON has no instants. */
-type ClaimedJson = Omit<Claimed, "look" | keyof RunTimes> & Record<keyof RunTimes, string> & { look?: Look };
+/** What tasks have of their run. */
+type OfRun = RunTimes & Pick<Claimed, "runId" | "dagId" | "bundle" | "conf" | "params" | "triggerKind">;
+type OfTask = Omit<Claimed, keyof OfRun | "look"> & { look?: Look };
 
-function fromJson({ logicalDate, intervalStart, intervalEnd, look, ...same }: ClaimedJson): Claimed {
+/** JSON has no instants. */
+type RunJson = Omit<OfRun, keyof RunTimes> & Record<keyof RunTimes, string>;
+
+function ofRun({ logicalDate, intervalStart, intervalEnd, ...same }: RunJson): OfRun {
   return {
     ...same,
     logicalDate: new Date(logicalDate),
     intervalStart: new Date(intervalStart),
     intervalEnd: new Date(intervalEnd),
-    look: look ?? null,
   };
 }

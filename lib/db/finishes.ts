@@ -46,6 +46,8 @@ export type Finished = {
   callsForAdmission: boolean;
   /** Lanes in which the call itself admitted tasks. */
   lanes: string[];
+  /** Lanes in which a slot fell free for tasks that a worker may claim without admission: it asks for them, or for a pass. */
+  claimable: string[];
   /** Somebody is to be told of an end. */
   hasCallbacks: boolean;
   /** Runs in which a task ended in a way that others' rules must be asked about. */
@@ -72,7 +74,7 @@ export async function finishRunning(
     name: "finish-running",
     text: `
       select accepted, busy, unsettled as "unsettledRuns", dags_with_room as "dagsWithRoom", backfills,
-             calls_for_admission as "callsForAdmission", lanes, has_callbacks as "hasCallbacks", continued
+             calls_for_admission as "callsForAdmission", lanes, has_callbacks as "hasCallbacks", continued, claimable
         from sluice.finish_1($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)`,
     values: [
       batch.map((f) => f.taskInstanceId),

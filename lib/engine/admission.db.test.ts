@@ -375,7 +375,7 @@ describe("a child may continue in its parent's slot", () => {
     expect(await mayContinue("chain")).toBe(true);
     expect(await Promise.all(["pooled", "limited"].map(mayContinue))).toEqual([false, false]);
     const { rows } = await pool.query(
-      `select distinct dag_id as dag, sluice.is_waited_for(array[id]) as waited from sluice.workload
+      `select distinct dag_id as dag, f.others as waited from sluice.workload, sluice.waited_for(array[id]) f
         where dag_id in ('chain', 'pooled', 'limited') order by 1`,
     );
     expect(rows).toEqual([

@@ -14,7 +14,8 @@ import { LEASE_MS } from "./lease.ts";
  */
 export async function finish(deps: EngineDeps, batch: readonly Finish[], actor: string): Promise<string[]> {
   const finished = await end(deps, batch, actor);
-  await followUp(deps, effectsOf(finished));
+  const effects = effectsOf(finished);
+  await followUp(deps, { ...effects, wantsAdmission: effects.wantsAdmission || finished.claimable.length > 0 });
   return finished.accepted;
 }
 
@@ -24,6 +25,8 @@ export type Ended = {
   busy: ReadonlySet<string>;
   /** What the worker continues with, claimed already, by the task instance whose slot it has. */
   continued: ReadonlyMap<string, Continued>;
+  /** Lanes, by name, in which the worker may claim what waits for the slots that fell free: no pass was asked for these. */
+  claimable: readonly string[];
 };
 
 /**
@@ -35,8 +38,8 @@ export async function finishAndContinue(deps: EngineDeps, batch: readonly Finish
   followUp(deps, effectsOf(finished)).catch((error: unknown) => {
     deps.log.warn({ error: messageOf(error) }, "follow-up of completed attempts failed; a scheduler will retry");
   });
-  const { accepted, busy, continued } = finished;
-  return { accepted: new Set(accepted), busy: new Set(busy), continued };
+  const { accepted, busy, continued, claimable } = finished;
+  return { accepted: new Set(accepted), busy: new Set(busy), continued, claimable };
 }
 
 function end(deps: EngineDeps, batch: readonly Finish[], actor: string): Promise<Finished> {

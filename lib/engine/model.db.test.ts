@@ -10,7 +10,7 @@ import { isFinalBackfillState, isFinalRunState } from "#lib/domain/states.ts";
 import { isOpen } from "#lib/testing/backfill-model.ts";
 import { backfills, create } from "#lib/testing/backfill-steps.ts";
 import { testDatabase } from "#lib/testing/database.ts";
-import { DAGS, LABEL, POOL, QUEUES, readAll } from "#lib/testing/engine-agreement.ts";
+import { DAGS, LABEL, POOL, QUEUES_OF, readAll, type WorkerId } from "#lib/testing/engine-agreement.ts";
 import { begin, emptyModel, type Model, newRun } from "#lib/testing/engine-model.ts";
 import { type Command, followed, passTime } from "#lib/testing/engine-steps.ts";
 import { holdsAtOnce, keepsLease, moveClock, start, patrolAdmission } from "#lib/testing/engine.ts";
@@ -67,6 +67,7 @@ async function heal(model: Model): Promise<void> {
     const claimed = [
       ...(await claimFrom(deps, healer, "default", 100)),
       ...(await claimFrom(deps, healer, "solo", 100)),
+      ...(await claimFrom(deps, healer, "own", 100)),
     ];
     const batch = claimed.map(({ taskInstanceId: id, token }) => {
       return { taskInstanceId: id, token, state: "success" as const, reason: "EXIT" };
@@ -95,8 +96,9 @@ async function unlimited(model: Model): Promise<void> {
 
 const roll = fc.nat(1_000);
 const aDag = fc.constantFrom(...DAGS);
-const aQueue = fc.constantFrom(...QUEUES);
-const aWorker = fc.constantFrom("one", "two");
+const WORKERS = Object.keys(QUEUES_OF) as WorkerId[];
+const aWorker = fc.constantFrom(...WORKERS);
+const aPlace = fc.constantFrom(...WORKERS.flatMap((id) => QUEUES_OF[id].map((queue) => ({ id, queue }))));
 const oneEnd: fc.Arbitrary<End> = fc.record({
   roll,
   isLate: fc.constantFrom(false, false, false, true),
@@ -125,7 +127,7 @@ const aManner = fc.record({
 /** How often each comes, against the others. */
 const WEIGHTED: readonly [number, fc.Arbitrary<Command>][] = [
   [4, aDag.map(startRun)],
-  [16, fc.tuple(aWorker, aQueue, fc.integer({ min: 1, max: 5 })).map((how) => claimWith(...how))],
+  [20, fc.tuple(aPlace, fc.integer({ min: 1, max: 5 })).map(([{ id, queue }, most]) => claimWith(id, queue, most))],
   [16, fc.tuple(aBatch, fc.boolean()).map(([batch, handsOn]) => end(batch, handsOn))],
   [2, fc.tuple(aWorker, fc.integer({ min: 2, max: 4 }), fc.subarray([LABEL])).map((of) => startWorker(...of))],
   [2, fc.tuple(aWorker, fc.constantFrom(0, 0, 2, 4)).map(([id, ahead]) => tellAhead(id, ahead))],
@@ -198,7 +200,7 @@ const commands = fc.commands(
   { maxCommands: 100, size: "max" },
 );
 
-/** An engine with two workers and a run of each DAG. */
+/** An engine with four workers and a run of each DAG. */
 async function setUp(): Promise<{ model: Model; real: EngineDeps }> {
   const { deps, pool } = database;
   await moveClock(deps, "0");
@@ -211,7 +213,7 @@ async function setUp(): Promise<{ model: Model; real: EngineDeps }> {
   await holdsAtOnce(deps, 2);
   const model = emptyModel();
   await unlimited(model);
-  for (const id of ["one", "two"])
+  for (const id of WORKERS)
     model.workers.set(id, { ref: await join(deps, id, 3), state: "active", slots: 3, ahead: 0 });
   for (const dag of DAGS) {
     const run = newRun(await start(deps, dag.spec.id), dag);

@@ -200,8 +200,10 @@ test("20,000 tasks become ready, are held and freed; a lane full of them is admi
 
 test("attempts are claimed, renewed, handed back, and lost; what they say is kept", async () => {
   const { deps, pool } = database;
-  const claimed = await about(ADMITTED, () => claimMany(TASKS));
+  const claimed = await about(ADMITTED, () => claimMany(ADMITTED));
   expect(claimed).toHaveLength(ADMITTED);
+  // Beside 20,000 that are ready.
+  expect(await about(10, () => claimMany(10))).toHaveLength(10);
   await about(ADMITTED, () => renewLeases(pool, worker, claimed, LEASE_MS));
   const chunks = claimed.map((attempt): LogChunk => ({
     ...attempt,
@@ -216,7 +218,7 @@ test("attempts are claimed, renewed, handed back, and lost; what they say is kep
   await about(ADMITTED, () => extendLeases(pool, worker, tokens, LEASE_MS));
   await about(ADMITTED, () => handBack(deps, worker));
   await about(ADMITTED, () => admit(deps));
-  expect(await about(ADMITTED, () => claimMany(TASKS))).toHaveLength(ADMITTED);
+  expect(await about(ADMITTED, () => claimMany(ADMITTED))).toHaveLength(ADMITTED);
   await moveClock(deps, "1 hour");
   await about(ADMITTED, () => takeBackExpired(deps, 0));
   worker = await join();
@@ -226,7 +228,7 @@ test("attempts are claimed, renewed, handed back, and lost; what they say is kep
 test("attempts say 'not yet', are tried again, and end with outputs, failures and calls", async () => {
   const { deps, pool } = database;
   const again = async (how: Partial<Finish>): Promise<void> => {
-    const claimed = await about(ADMITTED, () => claimMany(TASKS));
+    const claimed = await about(ADMITTED, () => claimMany(ADMITTED));
     expect(claimed).toHaveLength(ADMITTED);
     await about(ADMITTED, () => endAll(claimed, how));
     await about(ADMITTED, () => admit(deps));

@@ -24,8 +24,16 @@ const bash = (id: string, options: object = {}) => ({ id, type: "bash", config: 
 export const POOL = { name: "shared", slots: 3 };
 /** Of workers; some have it. */
 export const LABEL = "gpu";
-export const QUEUES = ["default", "solo"] as const;
+export const QUEUES = ["default", "solo", "own"] as const;
 export type Queue = (typeof QUEUES)[number];
+/** Workers and the queues that each serves. Those of one queue alone claim of it without admission what need not be weighed. */
+export const QUEUES_OF = {
+  one: ["default", "solo"],
+  two: ["default", "solo"],
+  three: ["own"],
+  four: ["own"],
+} as const satisfies Record<string, readonly Queue[]>;
+export type WorkerId = keyof typeof QUEUES_OF;
 export const DAGS: readonly ModelDag[] = [
   {
     id: "chain",
@@ -75,6 +83,13 @@ export const DAGS: readonly ModelDag[] = [
       bash("y", { pool: POOL.name }),
       bash("z", { pool: POOL.name, slots: 2, priority: "high" }),
       bash("last", { dependsOn: ["x", "y", "z"], triggerRule: "all_done_min_one_success" }),
+    ],
+  },
+  {
+    id: "equal",
+    tasks: [
+      ...Array.from({ length: 7 }, (_, n) => bash(`e${n}`, { queue: "own" })),
+      bash("last", { queue: "own", dependsOn: ["e0", "e6"] }),
     ],
   },
 ].map((spec) => modelDag(DagSpec.parse({ ...spec, schedule: [{ cron: "0 0 * * *" }] })));

@@ -9,7 +9,7 @@ import { finish } from "#lib/engine/finish.ts";
 import { LEASE_MS, LOST_ALLOWANCE } from "#lib/engine/lease.ts";
 import { registerWorker } from "#lib/engine/register-worker.ts";
 import { handBack } from "#lib/engine/sweep.ts";
-import { LABEL, type Queue, QUEUES } from "./engine-agreement.ts";
+import { LABEL, type Queue, QUEUES, QUEUES_OF, type WorkerId } from "./engine-agreement.ts";
 import {
   claims,
   ends,
@@ -87,7 +87,8 @@ export function join(
   slots: number,
   offers: readonly string[] = [LABEL],
 ): Promise<WorkerRef> {
-  return registerWorker(deps, { ...registration(id, slots), queues: QUEUES, offers });
+  const queues: readonly Queue[] = id in QUEUES_OF ? QUEUES_OF[id as WorkerId] : QUEUES;
+  return registerWorker(deps, { ...registration(id, slots), queues, offers });
 }
 
 function takes(model: Model, ref: WorkerRef, claimed: Continued): void {

@@ -13,6 +13,8 @@ const database = testDatabase();
 
 beforeEach(() => forgetRuns(database.deps));
 
+const OPTIONS = { actor: "worker:w", slots: 100, unheard: [], protocol: FITTING, onClaimable: () => undefined };
+
 test("of two attempts of one task that end at the same moment, the live one is accepted and goes on", async () => {
   const { deps } = database;
   await publish(deps, "both", { a: [], b: ["a"] });
@@ -21,7 +23,7 @@ test("of two attempts of one task that end at the same moment, the live one is a
   const [taken] = await claimAll(deps, w);
   await handBack(deps, w);
   const [live] = await claimAll(deps, w);
-  const finisher = createFinisher(deps, "worker:w", [], FITTING);
+  const finisher = createFinisher(deps, OPTIONS);
   const onward = (): { attemptId: string; token: string } => ({ attemptId: randomUUID(), token: randomUUID() });
   const [late, timely] = await Promise.all([
     finisher.submit({ ...success(taken!), next: onward() }, 0),
@@ -37,7 +39,7 @@ test("an end that the database refuses ends as such, and keeps no other from its
   const w = await worker(deps, "w");
   const runId = await start(deps, "refused");
   const [a, b, c] = await claimAll(deps, w);
-  const finisher = createFinisher(deps, "worker:w", [], FITTING);
+  const finisher = createFinisher(deps, OPTIONS);
   const answers = await Promise.all([
     finisher.submit({ ...success(a!), output: "1" }, 0),
     finisher.submit({ ...success(b!), output: "no JSON" }, 0),
@@ -61,7 +63,7 @@ test("an end of a locked run keeps no other from its end, and is accepted when t
   const claimed = await claimAll(deps, w);
   const of = (runId: string) => claimed.find(({ taskInstanceId }) => runIdOf(taskInstanceId) === runId)!;
   const lock = await held(deps, (tx) => lockRun(tx, locked));
-  const finisher = createFinisher(deps, "worker:w", [], FITTING);
+  const finisher = createFinisher(deps, OPTIONS);
   let isSettled = false;
   const late = finisher.submit(success(of(locked)), 0).finally(() => (isSettled = true));
   expect(await finisher.submit(success(of(innocent)), 0)).toMatchObject({ accepted: true });

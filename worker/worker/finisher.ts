@@ -6,6 +6,8 @@ import { isRefused } from "#lib/db/database-errors.ts";
 import { type Ended, finishAndContinue } from "#lib/engine/finish.ts";
 import type { ProtocolGuard } from "../protocol-guard.ts";
 
+/** A batch is half of the worker's slots, so that it ends one half while it claims for the other; these are its bounds. */
+const MIN_BATCH = 32;
 const MAX_BATCH = 250;
 /** Characters of what the tasks of a batch leave: all of it is one statement. One task alone may leave more. */
 const MAX_BATCH_LENGTH = 8 * 1024 * 1024;
@@ -29,19 +31,28 @@ const MAX_BUSY_MS = 1_000;
 /** So many ends wait no longer. */
 const ENOUGH_ENDS = 32;
 
+export type FinisherOptions = {
+  actor: string;
+  /** Of the slot class that has the most. */
+  slots: number;
+  /** Takes tokens of children that an unanswered call may have claimed. */
+  unheard: string[];
+  protocol: Pick<ProtocolGuard, "worked" | "failed" | "isOver">;
+  /** Is told the lanes in which a slot fell free for what the worker may claim without admission. */
+  onClaimable: (lanes: readonly string[]) => void;
+};
+
 /**
  * Hands ends in: at once when nothing is under way, else together with all that came meanwhile. Ends whose slots went on
  * without them gather for a moment: while tasks are short, many ends cost little more than one. An end whose run is
  * locked waits by itself and is sent again; the others do not wait for it. A database that
- * is away is waited for; the lease may run out, and then the end is refused. Tokens of children that an unanswered
- * call may have claimed are added to `unheard`.
+ * is away is waited for; the lease may run out, and then the end is refused.
  */
 export function createFinisher(
   deps: EngineDeps,
-  actor: string,
-  unheard: string[],
-  protocol: Pick<ProtocolGuard, "worked" | "failed" | "isOver">,
+  { actor, slots, unheard, protocol, onClaimable }: FinisherOptions,
 ): Finisher {
+  const maxBatch = Math.min(MAX_BATCH, Math.max(MIN_BATCH, Math.ceil(slots / 2)));
   let waiting: Waiting[] = [];
   let working = false;
   let hurry = (): void => undefined;
@@ -54,14 +65,16 @@ export function createFinisher(
     await Promise.resolve();
     while (waiting.length > 0) {
       if (waiting.length < ENOUGH_ENDS && !waiting.some((item) => item.patienceMs === 0)) await gather();
-      const batch = nextBatch(waiting);
+      const batch = nextBatch(waiting, maxBatch);
       waiting = waiting.filter((item) => !batch.has(item));
-      const { accepted, busy, continued } = await persist([...batch].map((item) => item.end));
+      const { accepted, busy, continued, claimable } = await persist([...batch].map((item) => item.end));
       for (const item of batch) {
         const id = item.end.taskInstanceId;
         if (busy.has(id)) sendAgain(item);
         else item.settled({ accepted: accepted.has(id), next: continued.get(id) });
       }
+      // After the slots have heard that they are free.
+      if (claimable.length > 0) onClaimable(claimable);
     }
     working = false;
   };
@@ -101,7 +114,7 @@ export function createFinisher(
         if (isRefused(error)) return apart(ends, messageOf(error));
         protocol.failed(FINISH, error);
         // The leases run out, and the tasks run again where the database is understood.
-        if (protocol.isOver()) return { accepted: new Set(), busy: new Set(), continued: new Map() };
+        if (protocol.isOver()) return NONE_ENDED;
         deps.log.warn({ error: messageOf(error), ends: ends.length }, "results could not be handed in; trying again");
         await delay(backoffMs);
       }
@@ -117,12 +130,13 @@ export function createFinisher(
         accepted: new Set([...first.accepted, ...second.accepted]),
         busy: new Set([...first.busy, ...second.busy]),
         continued: new Map([...first.continued, ...second.continued]),
+        claimable: [...new Set([...first.claimable, ...second.claimable])],
       };
     }
     const [end] = ends;
     if (end !== undefined && end.reason !== UNSTORABLE) return persist([withoutResult(end, error)]);
     deps.log.error({ error, task: end?.taskInstanceId }, "an end was refused by the database; its lease will run out");
-    return { accepted: new Set(), busy: new Set(), continued: new Map() };
+    return NONE_ENDED;
   };
 
   return {
@@ -136,11 +150,11 @@ export function createFinisher(
  * The first of them, one for each task: an answer tells tasks apart, not attempts, and a worker that has lost an
  * attempt may hold the next one of the same task as well.
  */
-function nextBatch(waiting: readonly Waiting[]): Set<Waiting> {
+function nextBatch(waiting: readonly Waiting[], most: number): Set<Waiting> {
   const byTask = new Map<string, Waiting>();
   let length = 0;
   for (const item of waiting) {
-    if (byTask.size === MAX_BATCH) break;
+    if (byTask.size === most) break;
     if (byTask.has(item.end.taskInstanceId)) continue;
     length += lengthOf(item.end);
     if (byTask.size > 0 && length > MAX_BATCH_LENGTH) break;
@@ -148,6 +162,8 @@ function nextBatch(waiting: readonly Waiting[]): Set<Waiting> {
   }
   return new Set(byTask.values());
 }
+
+const NONE_ENDED: Ended = { accepted: new Set(), busy: new Set(), continued: new Map(), claimable: [] };
 
 const FINISH = "sluice.finish_1";
 const UNSTORABLE = "RESULT_UNSTORABLE";

@@ -129,16 +129,23 @@ function workerService(
       });
       const unheard: string[] = [];
       const protocol = createProtocolGuard({ log: deps.log, onOver: stopOnMismatch });
+      const slots = { process: settings.processSlots, function: settings.functionSlots, inline: settings.inlineSlots };
       const loop = createWorkerLoop({
         tools,
         worker,
         queues: settings.queues,
-        slots: { process: settings.processSlots, function: settings.functionSlots, inline: settings.inlineSlots },
+        slots,
         logs: createLogWriter(deps, {
           maxBytes: settings.logLimit * MIB,
           onLost: countLost,
         }),
-        finisher: createFinisher(deps, `worker:${worker.id}`, unheard, protocol),
+        finisher: createFinisher(deps, {
+          actor: `worker:${worker.id}`,
+          slots: Math.max(...Object.values(slots)),
+          unheard,
+          protocol,
+          onClaimable: (lanes) => loop.claimable(lanes),
+        }),
         duties,
         unheard,
         heart,

@@ -34,6 +34,8 @@ export type WorkerLoop = {
   run(): Promise<void>;
   /** Something may be there to claim: in this lane, for the worker of this name, or anywhere. */
   wake(name?: string): void;
+  /** Slots of this worker fell free in these lanes for what it may claim without admission. */
+  claimable(lanes: readonly string[]): void;
   heartbeat(): Promise<void>;
   /** Stops claiming, gives running attempts `graceMs`, then kills them and hands them back. */
   drain(graceMs: number): Promise<void>;
@@ -269,6 +271,13 @@ export function createWorkerLoop(options: {
 
   return {
     wake,
+    claimable(names) {
+      const isTaking = !draining.signal.aborted && protocol.trouble() === undefined;
+      const asks = names.map((name) => isTaking && ask(name));
+      // What this worker does not claim is handed to others.
+      if (asks.includes(false)) void deps.requestAdmission();
+      if (asks.includes(true)) stir();
+    },
     run() {
       looping = loop();
       return looping;

@@ -279,7 +279,7 @@ create index wait_span_to_at_idx on sluice.wait_span (to_at);
 
 -- What tasks wait for, and limits that less than what is live has room in: lane:<id>, group:<id>, pool:<name>, dag:<id>, run:<dag id>,
 -- system, resources. Kept by full passes of admission. While a key is here, no child continues in a slot that takes from it,
--- and nothing that does is admitted at once.
+-- and nothing that does is admitted at once. What became ready after the last pass has none yet: it may see one task more continue.
 create table sluice.contention (
   key text primary key,
   since timestamptz not null default sluice.clock()
@@ -1231,10 +1231,13 @@ create table sluice.sign_in_failure (
 -- Partitions have theirs from `open_generation`; tables that are not named here are small and change seldom.
 
 -- Ended rows stay for weeks. The default would leave a fifth of all of them dead before a vacuum: millions of index entries that
--- admission, the pages and retention pass over.
+-- admission, the pages and retention pass over. Of task instances a vacuum is due after so many tasks as a fan-out has, whatever
+-- history there is, and removes the dead entries of what was ready although they are few beside all entries: scans for what is ready
+-- begin with them.
 alter table sluice.dag_run set (autovacuum_vacuum_scale_factor = 0.02, autovacuum_analyze_scale_factor = 0.02);
 alter table sluice.run_progress set (autovacuum_vacuum_scale_factor = 0.02, autovacuum_analyze_scale_factor = 0.02);
-alter table sluice.task_instance set (autovacuum_vacuum_scale_factor = 0.02, autovacuum_analyze_scale_factor = 0.02);
+alter table sluice.task_instance set (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 50000,
+                                      autovacuum_analyze_scale_factor = 0.02, vacuum_index_cleanup = on);
 alter table sluice.run_key set (autovacuum_vacuum_scale_factor = 0.02);
 
 -- Few rows, each inserted, updated and deleted within moments: a share of them says nothing, and their vacuum takes milliseconds, so it
@@ -1663,17 +1666,73 @@ $$;
 
 ------------------------------------------------------------------------------------------------ claims
 
+-- Keys of what no other task may wait for where a child is to continue, or a ready task to be claimed, but for its lane and its worker.
+-- One expression without FROM, so that Postgres inlines it.
+create function sluice.keys_to_continue(of_dag text, of_pool text, of_group int, is_particular boolean) returns text[]
+language sql immutable parallel safe as $$
+  select array['group:' || of_group, 'dag:' || of_dag, 'run:' || of_dag, 'system', 'pool:' || coalesce(of_pool, ''),
+               case when is_particular then 'resources' end]
+$$;
+
+-- The class of which a worker may claim what is ready in the lane without admission, or null: where nothing has to be weighed. All
+-- that is ready there is of this one class, which asks for no worker, no pool and no resources; no limit counts its tasks; the lane
+-- shares its workers with no other; and no task waits for what it takes, but for the lane itself. The oldest of its tasks are then what
+-- a pass would admit, whatever slots fall free.
+create function sluice.claimable_class(of_lane int) returns int language sql stable as $$
+  select w.id
+    -- The last, and not the first: the index begins with entries of tasks that are ready no more.
+    from (select t.workload_id as id from sluice.task_instance t
+           where t.admissible and t.lane_id = of_lane order by t.workload_id desc limit 1) f
+    join sluice.workload w on w.id = f.id
+    join sluice.lane l on l.id = of_lane
+    join sluice.dag d on d.id = w.dag_id
+   where w.pool is null and w.cpu + w.memory = 0 and w.needs = '{}'
+     and d.max_active_tasks is null and d.max_active_tasks_per_run is null and not exists (select from sluice.system_limit)
+     and not exists (select from sluice.lane o where o.group_id = l.group_id and o.id <> l.id)
+     and not exists (select from sluice.task_instance t where t.admissible and t.lane_id = of_lane and t.workload_id < w.id)
+     and not exists (select from (select key from sluice.contention union all select key from sluice.lowered_limit) k
+                      where k.key = any (sluice.keys_to_continue(w.dag_id, null, l.group_id, false) || ('slot:' || l.group_id)))
+     and not exists (select from sluice.workload_wait x where x.workload_id = w.id and x.code <> 'SLOTS_TAKEN')
+     -- One that cannot be written is found by a pass, and would make each claim fail.
+     and not exists (select from sluice.quarantine where duty = 'admit')
+$$;
+
+-- The oldest ready tasks that this worker may claim without admission, locked, at most so many. Its own slots are all the room that
+-- they need: what is handed over and not taken in the lane would come first, but for `besides`, which it has taken. Only where a pass
+-- has found that tasks wait for the lane: what became ready since then is its to hand over. No pass counts meanwhile; one that does
+-- is not waited for.
+create function sluice.claimable_tasks(of_worker text, of_lane int, of_class text, besides bigint[], most int)
+returns bigint[] language plpgsql as $$
+declare
+  class int;
+begin
+  if not exists (select from sluice.contention where key = 'lane:' || of_lane) or not pg_try_advisory_xact_lock_shared(1936487785) then
+    return '{}';
+  end if;
+  select c.class into class from sluice.claimable_class(of_lane) c(class)
+   where not exists (select from sluice.contention k where k.key = 'worker:' || of_class || ':' || of_worker)
+     and not exists (select from sluice.live_attempt a
+                      where a.state = 'queued' and a.lane_id = of_lane and a.task_instance_id <> all (besides));
+  if class is null then
+    return '{}';
+  end if;
+  return array(select t.id from sluice.task_instance t
+                where t.admissible and t.lane_id = of_lane and t.workload_id = class
+                  and not exists (select from sluice.run_action a where a.run_id = t.id >> 20)
+                order by t.id limit most for update of t skip locked);
+end $$;
+
 -- `queued` → `running` under the given tokens and a lease, for an active worker only: first what is assigned to it, then its
--- queues in the order given, each in the order in which admission handed it over; at most one for each token. `claimed` is
--- all that a worker needs to run them; `left_in` are the queues that hold more than it has taken, because there was no token
--- for it or another transaction holds its rows.
+-- queues in the order given, each in the order in which admission handed it over; at most one for each token. What is then left
+-- of the tokens is for tasks that are `ready`, where nothing has to be weighed. `claimed` and `runs`, which are theirs, are all that a
+-- worker needs to run them; `left_in` are the queues that hold more than it has taken, because there was no token for it or another transaction holds its rows.
 --
 -- It never waits: live attempts come first here and last in the lock order, so what another transaction holds is left to the
 -- next claim. Nothing of a run with a `run_action` is claimed. Called by lib/db/claims.ts; a change of what goes in or comes
 -- out needs another name (CONTRIBUTING.md, "Functions that workers call").
 create function sluice.claim_1(
   of_worker text, of_epoch bigint, queues text[], of_class text, tokens uuid[], lease_ms int,
-  out claimed json, out left_in text[])
+  out claimed json, out runs json, out left_in text[])
 language plpgsql as $$
 declare
   most int := cardinality(tokens);
@@ -1682,9 +1741,19 @@ declare
   -- Task instances in the order of the claim, and those of them whose rows are free.
   picked bigint[];
   ours bigint[];
+  -- Ready ones, which no admission has handed over.
+  fresh bigint[] := '{}';
+  -- What was claimed of both, in the order of the claim.
+  ids bigint[];
+  attempt_ids uuid[];
+  their_tokens uuid[];
+  numbers int[];
+  failures int[];
   has_looks boolean;
+  run_ids bigint[];
 begin
   claimed := '[]';
+  runs := '[]';
   left_in := '{}';
   select * into k from sluice.worker w where w.id = of_worker and w.epoch = of_epoch and w.state = 'active';
   if not found or most = 0 then
@@ -1712,7 +1781,13 @@ begin
     ours := array(select t.id from sluice.task_instance t
                    where t.id = any (picked) and t.state = 'queued' order by t.id for update skip locked);
   end if;
-  if ours <> '{}' then
+  if cardinality(picked) < most then
+    for lane in select l.id from unnest(queues) with ordinality q(queue, place)
+                  join sluice.lane l on l.queue = q.queue and l.slot_class = of_class order by q.place loop
+      fresh := fresh || sluice.claimable_tasks(of_worker, lane.id, of_class, picked, most - cardinality(picked || fresh));
+    end loop;
+  end if;
+  if ours <> '{}' or fresh <> '{}' then
     with got as (
       update sluice.live_attempt a
          set state = 'running', worker_id = of_worker, worker_epoch = of_epoch, worker_version = k.version,
@@ -1725,20 +1800,46 @@ begin
          set state = 'running',
              started_at = case when t.deferred_id is null then got.started_at else t.started_at end
         from got where t.id = got.task_instance_id
-      returning t.id, got.id as attempt_id, got.token, got.number, got.seq, t.failures, t.deferred_id is not null as is_look)
-    select json_agg(json_build_object(
-             'taskInstanceId', h.id::text, 'runId', r.id::text, 'attemptId', h.attempt_id, 'token', h.token,
-             'number', h.number, 'dagId', r.dag_id, 'taskId', t.task_id, 'task', t.spec, 'bundle', v.bundle, 'conf', r.conf,
-             'params', r.params, 'failures', h.failures, 'logicalDate', r.logical_date, 'intervalStart', r.interval_start,
-             'intervalEnd', r.interval_end, 'triggerKind', r.trigger_kind) order by h.seq),
-           bool_or(h.is_look)
-      into claimed, has_looks
-      from taken h
-      join sluice.dag_run r on r.id = h.id >> 20
-      join sluice.dag_version v on v.id = r.version_id
-      -- `offset 0` keeps this a search by the whole key, whatever the planner believes of the number of runs.
-      cross join lateral (select t.task_id, t.spec from sluice.dag_task t
-                           where t.version_id = r.version_id and t.ord = (h.id & 1048575)::int offset 0) t;
+      returning t.id, got.id as attempt_id, got.token, got.number, got.seq, t.failures, t.deferred_id is not null as is_look),
+    moved as (
+      update sluice.task_instance t
+         set state = 'running', attempts = t.attempts + case when t.deferred_id is null then 1 else 0 end,
+             started_at = case when t.deferred_id is null then sluice.clock() else t.started_at end
+        from unnest(fresh) with ordinality f(id, at)
+       where t.id = f.id and t.admissible
+      returning t.id, t.attempts, t.workload_id, t.lane_id, t.ready_at, t.started_at, t.failures, t.deferred_id, f.at),
+    born as (
+      insert into sluice.live_attempt (task_instance_id, number, id, state, workload_id, lane_id, ready_at, queued_at, worker_id,
+                                       worker_epoch, worker_version, token, started_at, lease_until)
+      select m.id, m.attempts, coalesce(m.deferred_id, gen_random_uuid()), 'running', m.workload_id, m.lane_id, m.ready_at, m.begun,
+             of_worker, of_epoch, k.version, tokens[coalesce(cardinality(ours), 0) + m.at], m.begun,
+             m.begun + lease_ms * interval '1 ms'
+        from (select *, case when deferred_id is null then started_at else sluice.clock() end as begun from moved) m order by m.at
+      returning task_instance_id, id, token, number, seq)
+    select array_agg(h.id order by h.seq), array_agg(h.attempt_id order by h.seq), array_agg(h.token order by h.seq),
+           array_agg(h.number order by h.seq), array_agg(h.failures order by h.seq), bool_or(h.is_look)
+      into ids, attempt_ids, their_tokens, numbers, failures, has_looks
+      from (select * from taken
+            union all
+            select b.task_instance_id, b.id, b.token, b.number, b.seq, m.failures, m.deferred_id is not null
+              from born b join moved m on m.id = b.task_instance_id) h;
+    run_ids := array(select distinct i >> 20 from unnest(ids) i);
+    -- What they have of their run is there once for all of its tasks: its conf may be large, and they hundreds.
+    select (select json_agg(json_build_object(
+                     'runId', r.id::text, 'dagId', r.dag_id, 'bundle', v.bundle, 'conf', r.conf, 'params', r.params,
+                     'logicalDate', r.logical_date, 'intervalStart', r.interval_start, 'intervalEnd', r.interval_end,
+                     'triggerKind', r.trigger_kind))
+              from sluice.dag_run r join sluice.dag_version v on v.id = r.version_id where r.id = any (run_ids)),
+           (select json_agg(json_build_object(
+                     'taskInstanceId', h.id::text, 'attemptId', h.attempt_id, 'token', h.token, 'number', h.number,
+                     'taskId', t.task_id, 'task', t.spec, 'failures', h.failures) order by h.at)
+              from unnest(ids, attempt_ids, their_tokens, numbers, failures)
+                     with ordinality h(id, attempt_id, token, number, failures, at)
+              join sluice.dag_run r on r.id = h.id >> 20
+              -- `offset 0` keeps this a search by the whole key, whatever the planner believes of the number of runs.
+              cross join lateral (select t.task_id, t.spec from sluice.dag_task t
+                                   where t.version_id = r.version_id and t.ord = (h.id & 1048575)::int offset 0) t)
+      into runs, claimed;
     -- Apart, so that claims of first looks need not open the logs.
     if has_looks then
       select json_agg(c.value || jsonb_build_object('look', d.look) order by c.place) into claimed
@@ -2139,7 +2240,6 @@ begin
      and l.room - l.slots > (select count(*) from (select from sluice.live_attempt a
                                                     where a.lane_id = l.id and a.state = 'queued' and a.assigned_to is null
                                                     limit l.room - l.slots) q)
-     and not exists (select from sluice.task_instance o where o.admissible and o.lane_id = l.id and o.id <> task)
      and not exists (select from sluice.contention k
                       where k.key = any (array['lane:' || l.id, 'group:' || l.group_id, 'slot:' || l.group_id, 'dag:' || w.dag_id,
                                                'run:' || w.dag_id, 'system']))
@@ -2161,7 +2261,7 @@ end $$;
 
 -- Admits these tasks, which the caller's transaction has just made ready, where that takes nothing from what waits: their
 -- lanes have room, and no task waits for their lane, pool, DAG, run or the system. Without a lock only where there is no pool, no
--- limit of the DAG, its runs or the system, and nothing else ready in the lane. Otherwise the admission lock is taken if it is
+-- limit of the DAG, its runs or the system. Otherwise the admission lock is taken if it is
 -- free, and every limit counted in a later statement. A task that asks for a certain worker is left to a full pass, and so are
 -- all but the first hundred: a pass takes many for the price of one.
 -- `again`: some of the tasks are still ready, and a full pass is wanted after the commit. `lanes`: those whose workers are to hear
@@ -2208,9 +2308,7 @@ begin
                           where k.key = any (array['lane:' || l.id, 'group:' || l.group_id, 'slot:' || l.group_id, 'dag:' || w.dag_id,
                                                    'run:' || w.dag_id, 'system', 'pool:' || coalesce(w.pool, '')])) as is_blocked,
                  w.pool is null and d.max_active_tasks is null and d.max_active_tasks_per_run is null
-                   and not exists (select from sluice.system_limit)
-                   and not exists (select from sluice.task_instance o
-                                    where o.admissible and o.lane_id = l.id and o.id <> all (mine)) as is_plain
+                   and not exists (select from sluice.system_limit) as is_plain
             from sluice.task_instance t
             join sluice.workload w on w.id = t.workload_id
             join sluice.lane l on l.id = t.lane_id
@@ -2243,14 +2341,6 @@ begin
   again := again or jsonb_array_length(born) < cardinality(plain || limited);
   lanes := array(select distinct a ->> 'lane' from jsonb_array_elements(born) a);
 end $$;
-
--- Keys of what no other task may wait for where a child is to continue, but for its lane and its worker. One expression without FROM,
--- so that Postgres inlines it.
-create function sluice.keys_to_continue(of_dag text, of_pool text, of_group int, is_particular boolean) returns text[]
-language sql immutable parallel safe as $$
-  select array['group:' || of_group, 'dag:' || of_dag, 'run:' || of_dag, 'system', 'pool:' || coalesce(of_pool, ''),
-               case when is_particular then 'resources' end]
-$$;
 
 -- Which of these children (their classes, and the workers of their parents, at the same places) may continue in the slot of a parent
 -- of the same class and run: those that take nothing from what waits. No task waits for their pool, DAG, run or the system, for the
@@ -2290,15 +2380,17 @@ create function sluice.may_continue(tasks bigint[], classes int[], workers text[
      and g.id < coalesce(o.oldest, 9223372036854775807)
 $$;
 
--- Whether a task waits for what tasks of these classes take: when one of them ends, a full pass is wanted.
-create function sluice.is_waited_for(classes int[]) returns boolean language sql stable as $$
-  select exists (
-    select from unnest(classes) g(class)
-      join sluice.workload w on w.id = g.class
-      join sluice.lane l on l.id = w.lane_id
-      join sluice.contention k
-        on k.key = any (array['lane:' || l.id, 'group:' || l.group_id, 'dag:' || w.dag_id, 'run:' || w.dag_id, 'system',
-                              'pool:' || coalesce(w.pool, ''), 'resources']))
+-- What waits for what tasks of these classes take: lanes of theirs that are full, and whether it is anything else. When one of them
+-- ends, a full pass is wanted.
+create function sluice.waited_for(classes int[], out lanes int[], out others boolean) language sql stable as $$
+  select coalesce(array_agg(distinct l.id) filter (where k.key = 'lane:' || l.id), '{}'),
+         coalesce(bool_or(k.key <> 'lane:' || l.id), false)
+    from (select distinct c.class from unnest(classes) c(class)) g
+    join sluice.workload w on w.id = g.class
+    join sluice.lane l on l.id = w.lane_id
+    join sluice.contention k
+      on k.key = any (array['lane:' || l.id, 'group:' || l.group_id, 'dag:' || w.dag_id, 'run:' || w.dag_id, 'system',
+                            'pool:' || coalesce(w.pool, ''), 'resources'])
 $$;
 
 ------------------------------------------------------------------------------------------------ the end of attempts
@@ -2382,11 +2474,11 @@ begin
   if is_unlocked and not kid.held and next_id is not null and kid.workload_id = a.workload_id then
     goes_on := exists (select from sluice.worker k where k.id = a.worker_id and k.epoch = a.worker_epoch and k.state = 'active')
                and not exists (select from sluice.run_action x where x.run_id = of_run);
-    if goes_on and (exists (select from sluice.task_instance where admissible and lane_id = a.lane_id)
+    if goes_on and (exists (select from sluice.contention where key = 'lane:' || a.lane_id)
                     or exists (select from sluice.live_attempt where state = 'queued' and lane_id = a.lane_id)) then
       goes_on := sluice.may_continue(array[child], array[a.workload_id], array[a.worker_id]) <> '{}';
     elsif goes_on and (exists (select from sluice.contention) or exists (select from sluice.lowered_limit)) then
-      -- What of that is left where nothing is in the lane.
+      -- What of that is left where nothing waits for the lane.
       goes_on := not exists (
         select from sluice.workload w
           join sluice.lane l on l.id = w.lane_id
@@ -2423,7 +2515,11 @@ begin
   else
     delete from sluice.live_attempt l where l.task_instance_id = task;
   end if;
-  if xcoms is not null then
+  if a.number = 1 and xcom_ttl_ms is null and xcoms ? 'return_value' and xcoms - 'return_value' = '{}' then
+    -- Mostly an output and nothing else, and no earlier attempt has left one: half of the price.
+    insert into sluice.xcom (task_instance_id, key, value, bytes, created_at)
+    values (task, 'return_value', xcoms -> 'return_value', octet_length((xcoms -> 'return_value')::text), at);
+  elsif xcoms is not null then
     insert into sluice.xcom (task_instance_id, key, value, bytes, expires_at)
     select task, x.key, x.value, octet_length(x.value::text), at + xcom_ttl_ms * interval '1 ms' from jsonb_each(xcoms) x
     on conflict (task_instance_id, key) do update
@@ -2617,8 +2713,7 @@ begin
             having count(x.id) = 1 and count(x.slot) = 1) p
      where not exists (select from sluice.run_action a where a.run_id = p.id >> 20);
     -- Mostly nothing else waits at all.
-    if going <> '{}' and (exists (select from sluice.task_instance where admissible)
-                          or exists (select from sluice.live_attempt where state = 'queued')
+    if going <> '{}' and (exists (select from sluice.live_attempt where state = 'queued')
                           or exists (select from sluice.contention) or exists (select from sluice.lowered_limit)) then
       select coalesce(array_agg(g.id), '{}'), array_agg(g.slot) into going, going_slots
         from unnest(going, going_slots) g(id, slot)
@@ -2756,7 +2851,8 @@ end $$;
 -- counted down and made `ready`, or continue in the slot that fell free, and a run with nothing open is
 -- closed. An attempt that says "not yet" ends only this look: its task is `deferred`, and the attempt
 -- stays. An end of a run that another transaction has locked is left as it is and returned in `busy`: it
--- must not hold up the ends of other runs. Called by lib/db/finishes.ts, which says what goes in and comes
+-- must not hold up the ends of other runs. `claimable` are lanes in which a slot fell free for what the worker
+-- may claim without admission. Called by lib/db/finishes.ts, which says what goes in and comes
 -- out; arrays of one length are one set.
 --
 -- Lock order: runs (FOR KEY SHARE: against user actions, which take FOR UPDATE, but not against another finisher's closing
@@ -2769,14 +2865,17 @@ create function sluice.finish_1(
   xcoms jsonb[], xcom_ttls_ms bigint[], delays_ms bigint[], logs_bytes bigint[], next_ids uuid[], next_tokens uuid[], who text,
   lease_ms int,
   out accepted bigint[], out busy bigint[], out unsettled bigint[], out dags_with_room text[], out backfills bigint[],
-  out calls_for_admission boolean, out lanes text[], out has_callbacks boolean, out continued jsonb)
+  out calls_for_admission boolean, out lanes text[], out has_callbacks boolean, out continued jsonb, out claimable text[])
 language plpgsql as $$
 declare
   ended sluice.ended;
+  waited record;
+  open_lanes int[];
 begin
   dags_with_room := '{}';
   backfills := '{}';
   lanes := '{}';
+  claimable := '{}';
   if cardinality(ids) = 1 and ends[1] = 'success' and delays_ms[1] is null then
     ended := sluice.end_step(ids[1], tokens[1], reasons[1], exit_codes[1], error_texts[1], peaks[1], cpus_ms[1], xcoms[1],
                              xcom_ttls_ms[1], next_ids[1], next_tokens[1], lease_ms);
@@ -2824,7 +2923,16 @@ begin
   else
     calls_for_admission := ended.made_ready is not null;
   end if;
-  calls_for_admission := calls_for_admission or ended.freed is not null and sluice.is_waited_for(ended.freed);
+  -- Of the lanes in which slots fell free, those whose ready tasks the caller may claim itself: no pass is wanted for them.
+  if ended.freed is not null then
+    select * into waited from sluice.waited_for(ended.freed);
+    calls_for_admission := calls_for_admission or waited.others;
+    if waited.lanes <> '{}' then
+      select coalesce(array_agg(l.queue || '.' || l.slot_class), '{}'), coalesce(array_agg(l.id), '{}') into claimable, open_lanes
+        from sluice.lane l where l.id = any (waited.lanes) and sluice.claimable_class(l.id) is not null;
+      calls_for_admission := calls_for_admission or not waited.lanes <@ open_lanes;
+    end if;
+  end if;
 end $$;
 
 select sluice.open_generation(keep_days) from sluice.retention;
