@@ -1,5 +1,6 @@
-import { Agent, type ClientRequest, type IncomingMessage, request as plainRequest } from "node:http";
-import { Agent as TlsAgent, request as tlsRequest } from "node:https";
+import { type IncomingMessage, request as plainRequest } from "node:http";
+import { request as tlsRequest } from "node:https";
+import type { LookupFunction } from "node:net";
 import type { Address, AddressGuard } from "./http-address.ts";
 
 export type RequestData = { url: URL; method: string; headers: Record<string, string>; body: string | undefined };
@@ -37,59 +38,19 @@ async function addressOf(url: URL, guard: AddressGuard): Promise<Address> {
   );
 }
 
-/**
- * Connections that safe requests leave open for the next one to the same host. Servers close idle ones themselves, Node's own
- * after 5 s: shorter than that, so that few requests meet one that is just being closed.
- */
-const KEPT = { keepAlive: true, timeout: 4_000, maxFreeSockets: 16 };
-const AGENTS = { "http:": new Agent(KEPT), "https:": new TlsAgent(KEPT) };
-
-/**
- * What changes nothing at the other side may be sent again: it goes over a kept connection, and once more over a new one where
- * the server has closed that. Everything else has a connection of its own.
- */
-async function send(request: RequestData, address: Address, signal: AbortSignal): Promise<IncomingMessage> {
-  const isSafe = request.method === "GET" || request.method === "HEAD";
-  if (!isSafe || request.body !== undefined) return exchange(request, address, signal, false);
-  try {
-    return await exchange(request, address, signal, true);
-  } catch (error) {
-    if (error instanceof StaleConnection) return exchange(request, address, signal, false);
-    throw error;
-  }
-}
-
-/** A kept connection that the server had closed by the time of the request. */
-class StaleConnection extends Error {}
-
-function exchange(
-  { url, method, headers, body }: RequestData,
-  address: Address,
-  signal: AbortSignal,
-  isKept: boolean,
-): Promise<IncomingMessage> {
-  const isTls = url.protocol === "https:";
-  const host = headers["host"] ?? url.host;
-  const length = body === undefined ? {} : { "content-length": String(Buffer.byteLength(body)) };
+function send(request: RequestData, address: Address, signal: AbortSignal): Promise<IncomingMessage> {
+  const { url, method, headers, body } = request;
+  // The connection goes to the address that was checked, whatever the name says by now.
+  const lookup: LookupFunction = (_host, options, done) =>
+    options.all ? done(null, [address]) : done(null, address.address, address.family);
   return new Promise((resolve, reject) => {
-    const outgoing: ClientRequest = (isTls ? tlsRequest : plainRequest)(
-      {
-        // The connection, new or kept, is one to the address that was checked, whatever the name says by now. Of TLS the
-        // certificate is that of the name in the host header.
-        host: address.address,
-        port: url.port === "" ? undefined : Number(url.port),
-        path: `${url.pathname}${url.search}`,
-        method,
-        headers: { ...headers, ...length, host, "accept-encoding": "identity" },
-        agent: isKept && AGENTS[isTls ? "https:" : "http:"],
-        signal,
-      },
+    const length = body === undefined ? {} : { "content-length": String(Buffer.byteLength(body)) };
+    const outgoing = (url.protocol === "https:" ? tlsRequest : plainRequest)(
+      url,
+      { method, headers: { ...headers, ...length, "accept-encoding": "identity" }, agent: false, lookup, signal },
       resolve,
     );
-    outgoing.on("error", (error: NodeJS.ErrnoException) => {
-      const isStale = outgoing.reusedSocket && (error.code === "ECONNRESET" || error.code === "EPIPE");
-      reject(isStale ? new StaleConnection() : error);
-    });
+    outgoing.on("error", reject);
     outgoing.end(body);
   });
 }
