@@ -1,5 +1,5 @@
 import { beforeEach, describe, expect, test } from "vitest";
-import type { WorkerRef } from "#lib/db/claims.ts";
+import { claimQueued, type WorkerRef } from "#lib/db/claims.ts";
 import { checkInvariants } from "#lib/db/invariants.ts";
 import { upsertPool } from "#lib/db/pools.ts";
 import { putInQuarantine } from "#lib/db/quarantine.ts";
@@ -10,9 +10,11 @@ import { setWorkerState } from "#lib/db/workers.ts";
 import { DagSpec } from "#lib/domain/model/dag.ts";
 import { testDatabase } from "#lib/testing/database.ts";
 import { claimSome, forgetRuns, registration, start, success } from "#lib/testing/engine.ts";
+import { held } from "#lib/testing/races.ts";
 import { admitLeft } from "./admit.ts";
 import { claim } from "./claim.ts";
 import { finishAndContinue } from "./finish.ts";
+import { LEASE_MS } from "./lease.ts";
 import { registerWorker } from "./register-worker.ts";
 
 /** What a worker claims although no admission has handed it over: where nothing has to be weighed. */
@@ -176,22 +178,6 @@ describe("nothing that has to be weighed:", () => {
     await setWorkerState(pool, w, "draining");
     await expectNone(w);
   });
-
-  test("while a pass counts, and it does not wait for its end", async () => {
-    const { deps, pool } = database;
-    await publishWide("a");
-    const w = await ready("a");
-    const client = await pool.connect();
-    try {
-      await client.query("begin");
-      await client.query("select pg_advisory_xact_lock(1936487785)");
-      await expectNone(w);
-    } finally {
-      await client.query("rollback");
-      client.release();
-    }
-    expect(await claimSome(deps, w, 4)).toHaveLength(4);
-  });
 });
 
 test("workers that claim at once share what is ready, each task once", async () => {
@@ -228,4 +214,32 @@ test("an end calls for a pass where something else waits for what falls free tha
   await start(deps, "b");
   expect((await finishAndContinue(counting, [success(three!)], "worker:w")).claimable).toEqual([]);
   expect(passes).toEqual([1, 1]);
+});
+
+test("no pass waits for a claim, whose worker may stand still before it has read what it claimed", async () => {
+  const { deps, pool } = database;
+  await publishWide("a");
+  await upsertPool(pool, "p", 3, undefined);
+  await publishWide("pooled", { task: { pool: "p", queue: "other" } });
+  const w = await ready("a", "pooled");
+  await registerWorker(deps, { ...registration("v", 4), queues: ["other"] });
+  const tokens = Array.from({ length: 4 }, deps.newToken);
+  const claimed = await held(deps, (tx) => claimQueued(tx, w, LANES, tokens, LEASE_MS));
+  expect(claimed.result.claimed).toHaveLength(4);
+  await admitLeft(deps);
+  const { rows } = await pool.query("select count(*)::int as n from sluice.live_attempt where state = 'queued'");
+  expect(rows[0]).toMatchObject({ n: expect.any(Number) as number });
+  expect((rows[0] as { n: number }).n).toBeGreaterThanOrEqual(3);
+  await claimed.commit();
+});
+
+test("what was handed over for another worker alone keeps nobody from what is ready", async () => {
+  const { deps, pool } = database;
+  await publishWide("a");
+  const w = await ready("a");
+  await admitLeft(deps);
+  await claimSome(deps, w, 4);
+  await pool.query("update sluice.live_attempt set assigned_to = 'stopped' where state = 'queued'");
+  await laneIsWaitedFor();
+  expect(await claimSome(deps, w, 2)).toHaveLength(2);
 });

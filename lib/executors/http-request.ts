@@ -1,6 +1,7 @@
 import { type IncomingMessage, request as plainRequest } from "node:http";
 import { request as tlsRequest } from "node:https";
 import type { LookupFunction } from "node:net";
+import type { Duplex } from "node:stream";
 import type { Address, AddressGuard } from "./http-address.ts";
 
 export type RequestData = { url: URL; method: string; headers: Record<string, string>; body: string | undefined };
@@ -51,6 +52,14 @@ function send(request: RequestData, address: Address, signal: AbortSignal): Prom
       resolve,
     );
     outgoing.on("error", reject);
+    outgoing.on("close", () => reject(new Error("the connection was closed without a response")));
+    // Without a listener the request would neither end nor fail.
+    const switched = ({ statusCode }: IncomingMessage, socket: Duplex): void => {
+      socket.destroy();
+      reject(new Error(`the server answered ${statusCode}, which makes another protocol of the connection`));
+    };
+    outgoing.on("upgrade", switched);
+    outgoing.on("connect", switched);
     outgoing.end(body);
   });
 }

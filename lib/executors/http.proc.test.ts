@@ -243,3 +243,18 @@ describe("addresses", () => {
     }
   });
 });
+
+test("a server that makes another protocol of the connection fails the request, whatever its method", async () => {
+  const server = createServer();
+  servers.push(server);
+  const head = "HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: x\r\n\r\n";
+  server.on("request", (request) => request.socket.write(head));
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+  for (const method of ["GET", "POST"])
+    expect(await run({ url, method })).toMatchObject({
+      kind: "failed",
+      reason: "HTTP_ERROR",
+      error: expect.stringContaining("the server answered 101") as unknown,
+    });
+});

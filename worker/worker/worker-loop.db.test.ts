@@ -67,16 +67,21 @@ test("what was claimed ahead of a task that takes long goes to another worker, w
 test("a worker that stops hands back what it has claimed and not begun, at once", async () => {
   await publish("stop", 200);
   const slow = Promise.withResolvers<CallResult>();
+  const drained = Promise.withResolvers<void>();
   let calls = 0;
-  const loop = await work("w", () => (++calls <= 60 ? Promise.resolve({ ok: true, value: null }) : slow.promise));
+  const loop = await work("w", () => {
+    if (++calls <= 60) return Promise.resolve({ ok: true, value: null });
+    // At that moment, since what is claimed ahead waits for half a second only.
+    if (calls === 61) void loop.drain(60_000).then(drained.resolve);
+    return slow.promise;
+  });
   await start(database.deps, "stop");
   const running = async (): Promise<number> =>
     (await database.pool.query("select from sluice.live_attempt where state = 'running'")).rowCount ?? 0;
-  await until(async () => calls > 60 && (await running()) > 2);
-  const drained = loop.drain(60_000);
-  await until(async () => (await running()) === 2);
+  await until(() => Promise.resolve(calls > 60));
+  await until(async () => (await running()) <= 2);
   slow.resolve({ ok: true, value: null });
-  await drained;
+  await drained.promise;
   expect(await running()).toBe(0);
 });
 
@@ -154,4 +159,17 @@ test("a wait is over when the timeout of its task is, and fails as one that may 
   const { rows } = await pool.query("select state, reason, error, deferrals from sluice.attempt");
   const error = "it waited for its timeout of 1m, and still: no file";
   expect(rows).toEqual([{ state: "failed", reason: "TIMEOUT", error, deferrals: 1 }]);
+});
+
+test("a worker that gets less than its free slots were promised asks for a pass, and so does one for lanes of others", async () => {
+  let passes = 0;
+  const deps = { ...database.deps, requestAdmission: async () => void passes++ };
+  const loop = await work("w", () => Promise.resolve({ ok: true, value: null }), { deps });
+  const asks = async (lanes: readonly string[]): Promise<void> => {
+    const before = passes;
+    loop.claimable(lanes);
+    await until(async () => Promise.resolve(passes > before));
+  };
+  await asks(["default.function"]);
+  await asks(["elsewhere.function"]);
 });

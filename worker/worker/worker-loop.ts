@@ -71,6 +71,8 @@ export function createWorkerLoop(options: {
   const lanes = lanesOf(options.queues);
   /** Slot classes with something to claim, perhaps. */
   const asked = new Set<SlotClass>(SLOT_CLASSES);
+  /** Those of them whose slots fell free without a pass, because this worker may claim for them. */
+  const promised = new Set<SlotClass>();
   /** Bells that this worker has silenced: it rings them again if it leaves work. */
   const silenced = new Set<string>();
   let claimedAllAt = performance.now();
@@ -128,6 +130,7 @@ export function createWorkerLoop(options: {
     const room = slots.room(slotClass);
     if (room === 0) return ringAgain(slotClass, options.queues, true);
     asked.delete(slotClass);
+    const wasPromised = promised.delete(slotClass);
     const tokens = Array.from({ length: room }, deps.newToken);
     try {
       const { claimed, leftIn } = await claimFor(slotClass, tokens);
@@ -135,11 +138,14 @@ export function createWorkerLoop(options: {
       const isFull = claimed.length === room;
       // More may be left; it is claimed when there is room again.
       if (isFull) asked.add(slotClass);
+      // Something else has become ready since, or nothing is left: then it is for a pass.
+      else if (wasPromised) void deps.requestAdmission();
       ringAgain(slotClass, leftIn, isFull);
     } catch (error) {
       // Its commit may have been done and only the answer lost.
       options.unheard.push(...tokens);
       asked.add(slotClass);
+      if (wasPromised) promised.add(slotClass);
       throw error;
     }
   };
@@ -272,11 +278,15 @@ export function createWorkerLoop(options: {
   return {
     wake,
     claimable(names) {
+      const mine = lanes.filter((lane) => names.includes(laneName(lane)));
       const isTaking = !draining.signal.aborted && protocol.trouble() === undefined;
-      const asks = names.map((name) => isTaking && ask(name));
-      // What this worker does not claim is handed to others.
-      if (asks.includes(false)) void deps.requestAdmission();
-      if (asks.includes(true)) stir();
+      // What this worker does not claim is for others.
+      if (!isTaking || mine.length < names.length) void deps.requestAdmission();
+      for (const { slotClass } of isTaking ? mine : []) {
+        promised.add(slotClass);
+        asked.add(slotClass);
+      }
+      stir();
     },
     run() {
       looping = loop();

@@ -1678,41 +1678,52 @@ $$;
 -- that is ready there is of this one class, which asks for no worker, no pool and no resources; no limit counts its tasks; the lane
 -- shares its workers with no other; and no task waits for what it takes, but for the lane itself. The oldest of its tasks are then what
 -- a pass would admit, whatever slots fall free.
-create function sluice.claimable_class(of_lane int) returns int language sql stable as $$
-  select w.id
-    -- The last, and not the first: the index begins with entries of tasks that are ready no more.
-    from (select t.workload_id as id from sluice.task_instance t
-           where t.admissible and t.lane_id = of_lane order by t.workload_id desc limit 1) f
-    join sluice.workload w on w.id = f.id
-    join sluice.lane l on l.id = of_lane
-    join sluice.dag d on d.id = w.dag_id
-   where w.pool is null and w.cpu + w.memory = 0 and w.needs = '{}'
-     and d.max_active_tasks is null and d.max_active_tasks_per_run is null and not exists (select from sluice.system_limit)
-     and not exists (select from sluice.lane o where o.group_id = l.group_id and o.id <> l.id)
-     and not exists (select from sluice.task_instance t where t.admissible and t.lane_id = of_lane and t.workload_id < w.id)
-     and not exists (select from (select key from sluice.contention union all select key from sluice.lowered_limit) k
-                      where k.key = any (sluice.keys_to_continue(w.dag_id, null, l.group_id, false) || ('slot:' || l.group_id)))
-     and not exists (select from sluice.workload_wait x where x.workload_id = w.id and x.code <> 'SLOTS_TAKEN')
-     -- One that cannot be written is found by a pass, and would make each claim fail.
-     and not exists (select from sluice.quarantine where duty = 'admit')
-$$;
+create function sluice.claimable_class(of_lane int) returns int language plpgsql stable as $$
+declare
+  -- The last, and not the first: the index begins with entries of tasks that are ready no more.
+  class constant int := (select t.workload_id from sluice.task_instance t
+                          where t.admissible and t.lane_id = of_lane order by t.workload_id desc limit 1);
+begin
+  -- Each in its order and up to one row, so that the index is searched for it, whatever the planner believes.
+  if class is null or (select t.workload_id from sluice.task_instance t
+                        where t.admissible and t.lane_id = of_lane and t.workload_id < class
+                        order by t.workload_id desc limit 1) is not null then
+    return null;
+  end if;
+  return (
+    select w.id
+      from sluice.workload w
+      join sluice.lane l on l.id = w.lane_id
+      join sluice.dag d on d.id = w.dag_id
+     where w.id = class and w.pool is null and w.cpu + w.memory = 0 and w.needs = '{}'
+       and d.max_active_tasks is null and d.max_active_tasks_per_run is null and not exists (select from sluice.system_limit)
+       and not exists (select from sluice.lane o where o.group_id = l.group_id and o.id <> l.id)
+       and not exists (select from (select key from sluice.contention union all select key from sluice.lowered_limit) k
+                        where k.key = any (sluice.keys_to_continue(w.dag_id, null, l.group_id, false) || ('slot:' || l.group_id)))
+       and not exists (select from sluice.workload_wait x where x.workload_id = w.id and x.code <> 'SLOTS_TAKEN')
+       -- Its tasks would be passed over one by one.
+       and not exists (select from sluice.run_action)
+       -- One that cannot be written is found by a pass, and would make each claim fail.
+       and not exists (select from sluice.quarantine where duty = 'admit'));
+end $$;
 
 -- The oldest ready tasks that this worker may claim without admission, locked, at most so many. Its own slots are all the room that
 -- they need: what is handed over and not taken in the lane would come first, but for `besides`, which it has taken. Only where a pass
--- has found that tasks wait for the lane: what became ready since then is its to hand over. No pass counts meanwhile; one that does
--- is not waited for.
+-- has found that tasks wait for the lane: what became ready since then is its to hand over. Without the admission lock, which would be
+-- held until the worker has read what the claim returns: a pass that counts meanwhile may hand over as much more than the window.
 create function sluice.claimable_tasks(of_worker text, of_lane int, of_class text, besides bigint[], most int)
 returns bigint[] language plpgsql as $$
 declare
   class int;
 begin
-  if not exists (select from sluice.contention where key = 'lane:' || of_lane) or not pg_try_advisory_xact_lock_shared(1936487785) then
+  if not exists (select from sluice.contention where key = 'lane:' || of_lane) then
     return '{}';
   end if;
   select c.class into class from sluice.claimable_class(of_lane) c(class)
    where not exists (select from sluice.contention k where k.key = 'worker:' || of_class || ':' || of_worker)
      and not exists (select from sluice.live_attempt a
-                      where a.state = 'queued' and a.lane_id = of_lane and a.task_instance_id <> all (besides));
+                      where a.state = 'queued' and a.assigned_to is null and a.lane_id = of_lane
+                        and a.task_instance_id <> all (besides));
   if class is null then
     return '{}';
   end if;
@@ -1725,7 +1736,8 @@ end $$;
 -- `queued` → `running` under the given tokens and a lease, for an active worker only: first what is assigned to it, then its
 -- queues in the order given, each in the order in which admission handed it over; at most one for each token. What is then left
 -- of the tokens is for tasks that are `ready`, where nothing has to be weighed. `claimed` and `runs`, which are theirs, are all that a
--- worker needs to run them; `left_in` are the queues that hold more than it has taken, because there was no token for it or another transaction holds its rows.
+-- worker needs to run them; `left_in` are the queues that hold more than it has taken, because there was no token for it or
+-- another transaction holds its rows.
 --
 -- It never waits: live attempts come first here and last in the lock order, so what another transaction holds is left to the
 -- next claim. Nothing of a run with a `run_action` is claimed. Called by lib/db/claims.ts; a change of what goes in or comes
@@ -1806,7 +1818,7 @@ begin
          set state = 'running', attempts = t.attempts + case when t.deferred_id is null then 1 else 0 end,
              started_at = case when t.deferred_id is null then sluice.clock() else t.started_at end
         from unnest(fresh) with ordinality f(id, at)
-       where t.id = f.id and t.admissible
+       where t.id = f.id
       returning t.id, t.attempts, t.workload_id, t.lane_id, t.ready_at, t.started_at, t.failures, t.deferred_id, f.at),
     born as (
       insert into sluice.live_attempt (task_instance_id, number, id, state, workload_id, lane_id, ready_at, queued_at, worker_id,
@@ -1985,7 +1997,8 @@ begin
   moved as (
     update sluice.task_instance t
        set state = 'queued', attempts = t.attempts + case when t.deferred_id is null then 1 else 0 end
-      from x where t.id = x.id and t.admissible
+      -- Not "admissible": the planner might then read all that is ready, by its index, where it should search for each.
+      from x where t.id = x.id and t.state = 'ready' and not t.held
     returning t.id, t.run_id, t.attempts, t.workload_id, t.lane_id, t.ready_at, t.deferred_id, x.worker, x.place),
   born as (
     insert into sluice.live_attempt (task_instance_id, number, id, state, workload_id, lane_id, ready_at, assigned_to)
@@ -2212,12 +2225,13 @@ begin
         since = case when workload_wait.code = excluded.code then workload_wait.since else sluice.clock() end;
 end $$;
 
--- What these runs have ready, at most 101 tasks of each.
+-- What these runs have ready, at most 101 tasks of each. By the key and not by "admissible", whose index holds what all runs have ready.
 create function sluice.ready_tasks(runs bigint[]) returns bigint[] language sql stable as $$
   select array_agg(t.id)
     from unnest(runs) r(id)
    cross join lateral (select t.id from sluice.task_instance t
-                        where t.id >= r.id << 20 and t.id < (r.id + 1) << 20 and t.admissible order by t.id limit 101) t
+                        where t.id >= r.id << 20 and t.id < (r.id + 1) << 20 and t.state = 'ready' and not t.held
+                        order by t.id limit 101) t
 $$;
 
 -- Admits a task as `admit_at_once` does without a lock, where nothing has to be counted; returns its lane, or null where it is for
