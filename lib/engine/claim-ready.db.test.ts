@@ -183,7 +183,8 @@ describe("nothing that has to be weighed:", () => {
 test("workers that claim at once share what is ready, each task once", async () => {
   const { deps } = database;
   await publishWide("a");
-  const workers = [await ready("a", "a", "a"), await registerWorker(deps, registration("v", 4))];
+  const quiet = { ...deps, requestAdmission: () => Promise.resolve() };
+  const workers = [await ready("a", "a", "a"), await registerWorker(quiet, registration("v", 4))];
   const claimed = await Promise.all(
     Array.from({ length: 20 }, (_, n) => claim(deps, workers[n % 2]!, LANES, [deps.newToken(), deps.newToken()])),
   );
@@ -221,11 +222,14 @@ test("no pass waits for a claim, whose worker may stand still before it has read
   await publishWide("a");
   await upsertPool(pool, "p", 3, undefined);
   await publishWide("pooled", { task: { pool: "p", queue: "other" } });
-  const w = await ready("a", "pooled");
-  await registerWorker(deps, { ...registration("v", 4), queues: ["other"] });
+  const w = await ready("a");
+  // Nor may the registration's pass hand over what is to be claimed.
+  const quiet = { ...deps, requestAdmission: () => Promise.resolve() };
+  await registerWorker(quiet, { ...registration("v", 4), queues: ["other"] });
   const tokens = Array.from({ length: 4 }, deps.newToken);
   const claimed = await held(deps, (tx) => claimQueued(tx, w, LANES, tokens, LEASE_MS));
   expect(claimed.result.claimed).toHaveLength(4);
+  await start(deps, "pooled");
   await admitLeft(deps);
   const { rows } = await pool.query(
     `select count(*)::int as n from sluice.live_attempt a join sluice.workload w on w.id = a.workload_id
