@@ -144,16 +144,17 @@ export async function readyDue(
     name: "ready-due",
     text: `
       with due as materialized (
-        select id, state from sluice.task_instance
+        select id from sluice.task_instance
          where not_before is not null and not_before <= (select sluice.clock()) and ($2::bigint[] is null or id = any ($2))
          order by not_before limit $1 for update skip locked),
       moved as (
         update sluice.task_instance t set state = 'ready', ready_at = sluice.clock(), not_before = null
-          from due where t.id = due.id
-        returning t.id, t.run_id, t.attempts, due.state as before),
+         where t.id = any (array(select id from due))
+        returning t.id, t.run_id, t.attempts, t.deferred_id),
       e as (
         insert into sluice.event (run_id, task_instance_id, attempt, from_state, to_state, actor)
-        select run_id, id, attempts, before, 'ready', 'retry' from moved where before = 'retrying')
+        -- The others were deferred: each look of theirs is no event.
+        select run_id, id, attempts, 'retrying', 'ready', 'retry' from moved where deferred_id is null)
       select (select count(*)::int from due) as due, (select count(*)::int from moved) as moved`,
     values: [DUE_AT_ONCE, among],
   });

@@ -88,30 +88,30 @@ async function release(db: Db, { reason, when = LOST_WHEN[reason], ...options }:
          where t.id = any (array(select w.id from wanted w join run on run.id = w.id >> 20))
          order by t.id for update ${lock}),
       gone as (
-        delete from sluice.live_attempt a using lk
-         where a.task_instance_id = lk.id and a.state = 'running' and ${when}
-           and lk.lost_attempts < $3
-        returning a.*, lk.deferred_id),
+        delete from sluice.live_attempt a
+         where a.task_instance_id = any (array(select id from lk where lost_attempts < $3)) and a.state = 'running' and ${when}
+        returning a.*),
       moved as (
         update sluice.task_instance t
            set state = 'ready', ready_at = sluice.clock(),
                started_at = case when t.deferred_id is null then null else t.started_at end,
                lost_attempts = t.lost_attempts + case when $4 in ('DRAINED', 'REPLY_LOST', 'NOT_BEGUN') then 0 else 1 end
-          from gone where t.id = gone.task_instance_id
+         where t.id = any (array(select task_instance_id from gone))
         returning t.id),
       history as (
         insert into sluice.attempt (task_instance_id, number, id, state, reason, worker_id, worker_version, ready_at,
                                     queued_at, started_at, heartbeat_at)
         select task_instance_id, number, id, 'lost', $4, worker_id, worker_version, ready_at, queued_at, started_at,
-               coalesce(heartbeat_at, started_at) from gone where deferred_id is null),
+               coalesce(heartbeat_at, started_at) from gone
+         where task_instance_id <> all (array(select id from lk where deferred_id is not null))),
       e as (
         insert into sluice.event (run_id, task_instance_id, attempt, from_state, to_state, reason, actor)
         select task_instance_id >> 20, task_instance_id, number, 'running', 'ready', $4, 'sweep' from gone)
       select id, id >> 20 as "runId", null as token, null::int as found from moved
       union all
       select a.task_instance_id, a.task_instance_id >> 20, a.token, null
-        from sluice.live_attempt a join lk on lk.id = a.task_instance_id
-       where a.state = 'running' and ${when} and lk.lost_attempts >= $3
+        from sluice.live_attempt a
+       where a.task_instance_id = any (array(select id from lk where lost_attempts >= $3)) and a.state = 'running' and ${when}
       union all
       select null, null, null, count(*)::int from wanted`,
     values: [...values, allowance, reason, only],

@@ -105,8 +105,8 @@ const SELECT_TASKS = `
   cross join lateral (select k.task_id, k.type from sluice.dag_task k
                        where k.version_id = r.version_id and k.ord = (t.id & 1048575)::int offset 0) k
   join sluice.workload w on w.id = t.workload_id
-  left join sluice.live_attempt l on l.task_instance_id = t.id
-  left join sluice.deferral d on d.task_instance_id = t.id
+  left join lateral (select l.number, l.worker_id from sluice.live_attempt l where l.task_instance_id = t.id offset 0) l on true
+  left join lateral (select d.reason from sluice.deferral d where d.task_instance_id = t.id offset 0) d on true
   left join lateral (select a.worker_id from sluice.attempt a
                       where a.task_instance_id = t.id and a.number = t.attempts offset 0) a on true`;
 

@@ -115,6 +115,7 @@ export async function writeStates(
   changes: readonly StateChange[],
   { actor, reason, marked }: MovedBy,
 ): Promise<void> {
+  const sorted = changes.toSorted((a, b) => a.ord - b.ord);
   // Apart from what follows: an admission that was under way may leave a live attempt that only a snapshot taken
   // after this lock sees.
   await tx.query({
@@ -126,19 +127,20 @@ export async function writeStates(
   await tx.query({
     name: "write-states",
     text: `
-      with c as (
-        select $1::bigint << 20 | ord as id, state, open_parents, anew
-          from unnest($2::int[], $3::text[], $4::int[], $7::bool[]) c(ord, state, open_parents, anew)),
-      -- Carries what is to be written, so that no two sets of the size of a run are ever joined.
+      with ids as materialized (select array(select $1::bigint << 20 | o from unnest($2::int[]) o) as all),
+      -- What is to be written is found by its place and not by a join: see "sets of ids" in CONTRIBUTING.
       lk as materialized (
-        select t.id, t.state as before, t.attempts, c.state, c.open_parents, c.anew
-          from c join sluice.task_instance t on t.id = c.id
-         -- Live attempts go in the order in which heartbeats take them, which lock nothing else.
-         order by t.id),
+        select t.id, t.state as before, t.attempts, ($3::sluice.task_state[])[p.place] as state, ($7::bool[])[p.place] as anew
+          from sluice.task_instance t, lateral (select width_bucket((t.id & 1048575)::int, $2::int[]) as place) p
+         where t.id = any ((select ids.all from ids)::bigint[])),
+      -- In the order in which heartbeats take them, which lock nothing else.
+      live as materialized (
+        select a.task_instance_id as id from sluice.live_attempt a
+         where a.task_instance_id = any ((select ids.all from ids)::bigint[]) order by 1 for update),
       gone as (
-        delete from sluice.live_attempt a using lk where a.task_instance_id = lk.id returning a.*),
+        delete from sluice.live_attempt a where a.task_instance_id = any (array(select id from live)) returning a.*),
       looked as (
-        delete from sluice.deferral d using lk where d.task_instance_id = lk.id returning d.*),
+        delete from sluice.deferral d where d.task_instance_id = any ((select ids.all from ids)::bigint[]) returning d.*),
       history as (
         insert into sluice.attempt
           (task_instance_id, number, id, state, reason, worker_id, worker_version, ready_at, queued_at, started_at,
@@ -150,21 +152,25 @@ export async function writeStates(
           from gone a full join looked d using (task_instance_id)),
       moved as (
         update sluice.task_instance t
-           set state = c.state,
-               open_parents = case when c.anew or c.state = 'waiting' then c.open_parents else t.open_parents end,
+           set held = (select is_held from sluice.run_pause where run_id = $1::bigint),
                not_before = null,
                deferred_id = null,
-               held = (select is_held from sluice.run_pause where run_id = $1::bigint),
-               ready_at = case c.state when 'ready' then sluice.clock() when 'waiting' then null else t.ready_at end,
-               -- A mark counts as a beginning: what a person has decided is not decided anew because of another mark.
-               started_at = case when t.id = $1::bigint << 20 | $8::int then coalesce(t.started_at, sluice.clock())
-                                 when c.anew or c.state in ('ready', 'waiting') then null
-                                 else t.started_at end,
-               failures = case when c.anew then 0 else t.failures end,
-               lost_attempts = case when c.anew then 0 else t.lost_attempts end,
-               ended_at = case when c.state in ('success', 'failed', 'skipped', 'upstream_failed', 'cancelled')
-                               then sluice.clock() end
-          from lk c where t.id = c.id
+               (state, open_parents, ready_at, started_at, failures, lost_attempts, ended_at) = (
+                 select c.state,
+                        case when c.anew or c.state = 'waiting' then c.open_parents else t.open_parents end,
+                        case c.state when 'ready' then sluice.clock() when 'waiting' then null else t.ready_at end,
+                        -- A mark counts as a beginning: what a person has decided is not decided anew because of another mark.
+                        case when t.id = $1::bigint << 20 | $8::int then coalesce(t.started_at, sluice.clock())
+                             when c.anew or c.state in ('ready', 'waiting') then null
+                             else t.started_at end,
+                        case when c.anew then 0 else t.failures end,
+                        case when c.anew then 0 else t.lost_attempts end,
+                        case when c.state in ('success', 'failed', 'skipped', 'upstream_failed', 'cancelled')
+                             then sluice.clock() end
+                   from (select width_bucket((t.id & 1048575)::int, $2::int[]) as place) p,
+                lateral (select ($3::sluice.task_state[])[p.place] as state, ($4::int[])[p.place] as open_parents,
+                                ($7::bool[])[p.place] as anew) c)
+         where t.id = any ((select ids.all from ids)::bigint[])
         returning t.id),
       x as (
         delete from sluice.xcom
@@ -195,12 +201,12 @@ export async function writeStates(
         from lk c where c.before <> c.state`,
     values: [
       runId,
-      changes.map((change) => change.ord),
-      changes.map((change) => change.to),
-      changes.map((change) => change.openParents),
+      sorted.map((change) => change.ord),
+      sorted.map((change) => change.to),
+      sorted.map((change) => change.openParents),
       actor,
       reason,
-      changes.map((change) => change.isAnew),
+      sorted.map((change) => change.isAnew),
       marked ?? null,
     ],
   });
@@ -208,6 +214,7 @@ export async function writeStates(
 
 /** Gives waiting tasks of a locked run the counts of their parents. */
 export async function writeCounts(tx: Tx, runId: string, counts: readonly CountChange[]): Promise<void> {
+  const sorted = counts.toSorted((a, b) => a.ord - b.ord);
   await tx.query({
     name: "write-counts",
     text: `
@@ -215,8 +222,9 @@ export async function writeCounts(tx: Tx, runId: string, counts: readonly CountC
         select $1::bigint << 20 | ord as id, open_parents, failed, upstream_failed, skipped
           from unnest($2::int[], $3::int[], $4::int[], $5::int[], $6::int[]) c(ord, open_parents, failed, upstream_failed, skipped)),
       u as (
-        update sluice.task_instance t set open_parents = c.open_parents
-          from c where t.id = c.id and t.open_parents <> c.open_parents),
+        update sluice.task_instance t set open_parents = ($3::int[])[width_bucket((t.id & 1048575)::int, $2::int[])]
+         where t.id = any (array(select id from c))
+           and t.open_parents <> ($3::int[])[width_bucket((t.id & 1048575)::int, $2::int[])]),
       gone as (
         delete from sluice.parent_ends
          where task_instance_id = any (array(select id from c where failed + upstream_failed + skipped = 0)))
@@ -226,11 +234,11 @@ export async function writeCounts(tx: Tx, runId: string, counts: readonly CountC
         set failed = excluded.failed, upstream_failed = excluded.upstream_failed, skipped = excluded.skipped`,
     values: [
       runId,
-      counts.map(({ ord }) => ord),
-      counts.map(({ openParents }) => openParents),
-      counts.map(({ ends }) => ends.failed),
-      counts.map(({ ends }) => ends.upstreamFailed),
-      counts.map(({ ends }) => ends.skipped),
+      sorted.map(({ ord }) => ord),
+      sorted.map(({ openParents }) => openParents),
+      sorted.map(({ ends }) => ends.failed),
+      sorted.map(({ ends }) => ends.upstreamFailed),
+      sorted.map(({ ends }) => ends.skipped),
     ],
   });
 }

@@ -46,7 +46,7 @@ const SELECT_SITUATIONS = `
              coalesce((
                select jsonb_agg(jsonb_build_object('taskId', p.task_id, 'state', i.state) order by p.ord)
                  from sluice.dag_task p
-                 join sluice.task_instance i on i.id = r.id << 20 | p.ord
+                cross join lateral (select i.state from sluice.task_instance i where i.id = r.id << 20 | p.ord offset 0) i
                 where p.version_id = r.version_id and p.ord = any (k.parents) and i.state <> 'success'), '[]') as parents
         from sluice.task_instance t
         join sluice.dag_run r on r.id = t.run_id
@@ -55,8 +55,8 @@ const SELECT_SITUATIONS = `
         cross join lateral (select k.task_id, k.parents from sluice.dag_task k
                              where k.version_id = r.version_id and k.ord = (t.id & 1048575)::int offset 0) k
         left join sluice.workload_wait w on w.workload_id = t.workload_id
-        left join sluice.live_attempt l on l.task_instance_id = t.id
-        left join sluice.deferral f on f.task_instance_id = t.id
+        left join lateral (select l.worker_id from sluice.live_attempt l where l.task_instance_id = t.id offset 0) l on true
+        left join lateral (select f.reason, f.times from sluice.deferral f where f.task_instance_id = t.id offset 0) f on true
         left join lateral (select a.reason, a.error from sluice.attempt a
                             where a.task_instance_id = t.id order by a.number desc limit 1) a on true`;
 

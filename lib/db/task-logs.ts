@@ -90,7 +90,8 @@ export function createLogStore(db: Db): LogStore {
           select f.id, f.number, f.seq, f.stream, f.bytes, substring($9::bytea from f.start for f.length)
             from unnest($1::bigint[], $2::int[], $3::uuid[], $4::int[], $5::text[], $6::int[], $7::int[], $8::int[])
                  f(id, number, token, seq, stream, bytes, start, length)
-            join sluice.live_attempt a on a.task_instance_id = f.id and a.token = f.token and a.state = 'running'
+           cross join lateral (select from sluice.live_attempt a
+                                where a.task_instance_id = f.id and a.token = f.token and a.state = 'running' offset 0) a
           on conflict do nothing`,
         values: [
           chunks.map((c) => c.taskInstanceId),
@@ -118,7 +119,8 @@ export function createLogStore(db: Db): LogStore {
             returning *)
           insert into sluice.event (run_id, task_instance_id, attempt, from_state, to_state, reason, actor)
           select t.run_id, t.id, l.attempt, t.state, t.state, 'LOG_LOST: ' || l.bytes || ' bytes', 'logs'
-            from l join sluice.task_instance t on t.id = l.task_instance_id`,
+            from l cross join lateral (select t.run_id, t.id, t.state from sluice.task_instance t
+                                        where t.id = l.task_instance_id offset 0) t`,
         values: [
           losses.map((l) => l.taskInstanceId),
           losses.map((l) => l.number),

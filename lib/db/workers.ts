@@ -100,14 +100,15 @@ export async function renewLeases(
       with w as (
         update sluice.worker set lease_until = sluice.clock() + $3 * interval '1 ms'
          where id = $1 and epoch = $2 returning state),
-      f as (select * from unnest($4::bigint[], $5::uuid[]) f(id, token)),
+      -- A token is one attempt's, so that two lists say the same as pairs.
       lk as materialized (
-        select a.task_instance_id, a.id from sluice.live_attempt a join f on f.id = a.task_instance_id and f.token = a.token
-         where a.state = 'running' order by a.task_instance_id for update of a),
+        select a.task_instance_id as id from sluice.live_attempt a
+         where a.task_instance_id = any ($4::bigint[]) and a.token = any ($5::uuid[]) and a.state = 'running'
+         order by 1 for update),
       renewed as (
         update sluice.live_attempt a
            set lease_until = sluice.clock() + $3 * interval '1 ms', heartbeat_at = sluice.clock()
-          from lk where a.task_instance_id = lk.task_instance_id and a.id = lk.id and a.state = 'running'
+         where a.task_instance_id = any (array(select id from lk)) and a.token = any ($5::uuid[]) and a.state = 'running'
         returning a.token)
       select (select state from w) as state, array(select token::text from renewed) as held,
              array(select distinct w.slot_class from sluice.live_attempt a join sluice.workload w on w.id = a.workload_id

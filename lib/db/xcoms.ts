@@ -23,17 +23,19 @@ export async function readParentXcoms(
                              where t.version_id = r.version_id and t.ord = (c.id & 1048575)::int offset 0) k
         cross join lateral (
           select coalesce(sum(x.bytes), 0) as bytes
-            from unnest(k.parents) p(ord) join sluice.xcom x on x.task_instance_id = r.id << 20 | p.ord
-           where ${NOT_EXPIRED}) s
+            from unnest(k.parents) p(ord)
+           cross join lateral (select x.bytes from sluice.xcom x
+                                where x.task_instance_id = r.id << 20 | p.ord and ${NOT_EXPIRED} offset 0) x) s
         -- Nothing is put together that is too much.
         cross join lateral (
           select jsonb_object_agg(o.task_id, o.left) as left
             from (select t.task_id, jsonb_object_agg(x.key, x.value) as left
                     from unnest(k.parents) p(ord)
-                    join sluice.xcom x on x.task_instance_id = r.id << 20 | p.ord
+                    cross join lateral (select x.key, x.value from sluice.xcom x
+                                         where x.task_instance_id = r.id << 20 | p.ord and ${NOT_EXPIRED} offset 0) x
                     cross join lateral (select t.task_id from sluice.dag_task t
                                          where t.version_id = r.version_id and t.ord = p.ord offset 0) t
-                   where s.bytes <= $2 and ${NOT_EXPIRED}
+                   where s.bytes <= $2
                    group by t.task_id) o) l`,
     values: [taskInstanceIds, maxBytes],
   });

@@ -802,14 +802,14 @@ create function sluice.take_back(ids bigint[], why text) returns setof bigint la
     insert into sluice.event (run_id, task_instance_id, attempt, from_state, to_state, reason, actor, at)
     select g.task_instance_id >> 20, g.task_instance_id, g.number, m.from_state, m.to_state, m.reason, 'admission', m.at
       from gone g
-      join sluice.task_instance t on t.id = g.task_instance_id
+     cross join lateral (select t.deferred_id from sluice.task_instance t where t.id = g.task_instance_id offset 0) t
      cross join lateral (values (1, 'ready', 'queued', null, g.queued_at), (2, 'queued', 'ready', why, sluice.clock()))
                    m(place, from_state, to_state, reason, at)
      where m.place = 2 or t.deferred_id is null
      order by g.task_instance_id, m.place)
   update sluice.task_instance t
      set state = 'ready', attempts = t.attempts - case when t.deferred_id is null then 1 else 0 end
-    from gone where t.id = gone.task_instance_id and t.state = 'queued'
+   where t.id = any (array(select task_instance_id from gone)) and t.state = 'queued'
   returning t.run_id
 $$;
 
@@ -1763,6 +1763,7 @@ declare
   failures int[];
   has_looks boolean;
   run_ids bigint[];
+  begun constant timestamptz := sluice.clock();
 begin
   claimed := '[]';
   runs := '[]';
@@ -1803,38 +1804,37 @@ begin
     with got as (
       update sluice.live_attempt a
          set state = 'running', worker_id = of_worker, worker_epoch = of_epoch, worker_version = k.version,
-             token = tokens[array_position(ours, a.task_instance_id)],
-             started_at = sluice.clock(), lease_until = sluice.clock() + lease_ms * interval '1 ms'
+             token = tokens[width_bucket(a.task_instance_id, ours)],
+             started_at = begun, lease_until = begun + lease_ms * interval '1 ms'
        where a.task_instance_id = any (ours)
-      returning a.task_instance_id, a.id, a.number, a.token, a.started_at, a.seq),
+      returning a.task_instance_id as id, a.id as attempt_id, a.token, a.number, a.seq),
     taken as (
       update sluice.task_instance t
-         set state = 'running',
-             started_at = case when t.deferred_id is null then got.started_at else t.started_at end
-        from got where t.id = got.task_instance_id
-      returning t.id, got.id as attempt_id, got.token, got.number, got.seq, t.failures, t.deferred_id is not null as is_look),
+         set state = 'running', started_at = case when t.deferred_id is null then begun else t.started_at end
+       where t.id = any (ours)
+      returning t.id, t.failures, t.deferred_id is not null as is_look),
     moved as (
       update sluice.task_instance t
          set state = 'running', attempts = t.attempts + case when t.deferred_id is null then 1 else 0 end,
-             started_at = case when t.deferred_id is null then sluice.clock() else t.started_at end
-        from unnest(fresh) with ordinality f(id, at)
-       where t.id = f.id
-      returning t.id, t.attempts, t.workload_id, t.lane_id, t.ready_at, t.started_at, t.failures, t.deferred_id, f.at),
+             started_at = case when t.deferred_id is null then begun else t.started_at end
+       where t.id = any (fresh)
+      returning t.id, t.attempts, t.workload_id, t.lane_id, t.ready_at, t.failures, t.deferred_id,
+                array_position(fresh, t.id) as place),
     born as (
       insert into sluice.live_attempt (task_instance_id, number, id, state, workload_id, lane_id, ready_at, queued_at, worker_id,
                                        worker_epoch, worker_version, token, started_at, lease_until)
-      select m.id, m.attempts, coalesce(m.deferred_id, gen_random_uuid()), 'running', m.workload_id, m.lane_id, m.ready_at, m.begun,
-             of_worker, of_epoch, k.version, tokens[coalesce(cardinality(ours), 0) + m.at], m.begun,
-             m.begun + lease_ms * interval '1 ms'
-        from (select *, case when deferred_id is null then started_at else sluice.clock() end as begun from moved) m order by m.at
-      returning task_instance_id, id, token, number, seq)
+      select m.id, m.attempts, coalesce(m.deferred_id, gen_random_uuid()), 'running', m.workload_id, m.lane_id, m.ready_at, begun,
+             of_worker, of_epoch, k.version, tokens[coalesce(cardinality(ours), 0) + m.place], begun,
+             begun + lease_ms * interval '1 ms'
+        from moved m order by m.place
+      returning task_instance_id as id, id as attempt_id, token, number, seq)
     select array_agg(h.id order by h.seq), array_agg(h.attempt_id order by h.seq), array_agg(h.token order by h.seq),
            array_agg(h.number order by h.seq), array_agg(h.failures order by h.seq), bool_or(h.is_look)
       into ids, attempt_ids, their_tokens, numbers, failures, has_looks
-      from (select * from taken
+      -- Each with its other half: a full join is never made by comparing each with each.
+      from (select * from got full join taken using (id)
             union all
-            select b.task_instance_id, b.id, b.token, b.number, b.seq, m.failures, m.deferred_id is not null
-              from born b join moved m on m.id = b.task_instance_id) h;
+            select b.*, m.failures, m.deferred_id is not null from born b full join moved m using (id)) h;
     run_ids := array(select distinct i >> 20 from unnest(ids) i);
     -- What they have of their run is there once for all of its tasks: its conf may be large, and they hundreds.
     select (select json_agg(json_build_object(
@@ -2686,11 +2686,15 @@ begin
     e as (
       insert into sluice.event (run_id, task_instance_id, attempt, from_state, to_state, reason, actor)
       select task_instance_id >> 20, task_instance_id, number, 'running', 'deferred', reason, who from d where times = 1)
-    update sluice.task_instance t set deferred_id = d.id from d where t.id = d.task_instance_id and d.times = 1;
+    update sluice.task_instance t set deferred_id = d.ids[width_bucket(t.id, d.tasks)]
+      from (select array_agg(id order by task_instance_id) as ids, array_agg(task_instance_id order by task_instance_id) as tasks
+              from d where times = 1) d
+     where t.id = any (d.tasks);
   end if;
   if has_looked then
-    delete from sluice.deferral d using unnest(accepted, done_ends) e(id, end_state)
-     where d.task_instance_id = e.id and e.end_state <> 'deferred';
+    delete from sluice.deferral d
+     where d.task_instance_id = any (array(select e.id from unnest(accepted, done_ends) e(id, end_state)
+                                            where e.end_state <> 'deferred'));
   end if;
 
   -- Only what waits is counted for: a child that has started may see its parent succeed once more.
@@ -2699,7 +2703,9 @@ begin
            array_agg(t.id) filter (where t.open_parents = k.succeeded and not t.held),
            array_agg(t.workload_id) filter (where t.open_parents = k.succeeded and not t.held)
       into kids, kid_successes, kid_failures, kid_skips, have_rules, unlocked, unlocked_workloads
-      from sluice.children_of(accepted, done_becomes) k join sluice.task_instance t on t.id = k.id and t.state = 'waiting';
+      from sluice.children_of(accepted, done_becomes) k
+     cross join lateral (select t.id, t.open_parents, t.held, t.workload_id from sluice.task_instance t
+                          where t.id = k.id and t.state = 'waiting' offset 0) t;
   end if;
 
   -- What continues: one unlocked child of the same workload in each slot, so that no count of any limit changes, and only where
