@@ -9,7 +9,7 @@ const KEY = /^[A-Za-z][A-Za-z0-9_-]{0,63}$/;
 const KEY_RULE = "a key is a letter and then up to 63 letters, digits, _ or -";
 const MAX_PUSHED = 64;
 /** Of all that a task leaves: it travels in one statement, with that of others. */
-const MAX_BYTES = 16 * 1024 * 1024;
+export const MAX_LEFT_BYTES = 16 * 1024 * 1024;
 
 /** What the parents of a task have left: their outputs, and what else they pushed by key; each by task id. */
 export type ParentXcoms = { outputs: Record<string, Json>; xcoms: Record<string, Record<string, Json>> };
@@ -81,8 +81,8 @@ export function storableXcoms(output: unknown, pushed: Readonly<Record<string, u
     texts.push([key, text.json]);
     bytes += Buffer.byteLength(text.json);
   }
-  if (bytes > MAX_BYTES) {
-    const error = `the output and the XComs have ${bytes} bytes together; at most ${MAX_BYTES} are kept`;
+  if (bytes > MAX_LEFT_BYTES) {
+    const error = `the output and the XComs have ${bytes} bytes together; at most ${MAX_LEFT_BYTES} are kept`;
     return { ok: false, reason: "RESULT_TOO_LARGE", error };
   }
   return { ok: true, output: kept.json, pushed: Object.fromEntries(texts) };

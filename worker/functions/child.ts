@@ -2,13 +2,16 @@
  * A warm child process that calls DAG functions, one at a time, for one version of the code. It gets a clean
  * environment: no database address, no keys.
  */
+import { AsyncLocalStorage } from "node:async_hooks";
 import { pathToFileURL } from "node:url";
 import { isDag } from "#lib/dsl/index.ts";
 import { isNotYet } from "#lib/dsl/not-yet.ts";
 import type { XcomAccess } from "#lib/dsl/types.ts";
 import { keyTrouble, type ParentXcoms, RETURN_VALUE, storableXcoms } from "#lib/domain/xcom.ts";
+import { openChildEnd } from "../frames/child-end.ts";
+import type { Frame } from "../frames/frames.ts";
 import { fileUrls, type PluginPlaces } from "../plugins/places.ts";
-import type { FromFunctionChild, ToFunctionChild } from "./protocol.ts";
+import { ABORT, END, PIECE_BYTES, STDERR, STDOUT, TO_CHILD, type ToFunctionChild } from "./protocol.ts";
 import { registerDagHooks } from "./resolve-hook.ts";
 
 type DagFunction = (context: Record<string, unknown>) => unknown;
@@ -21,14 +24,24 @@ registerDagHooks(process.argv[2]!, {
   copy: { folder: process.cwd(), files: fileUrls(places) },
 });
 
-function send(message: FromFunctionChild): void {
-  if (process.connected) process.send?.(message);
-}
+const parent = openChildEnd(TO_CHILD, take);
 
-/** Console output travels the same channel as the result, so that it is never behind it. */
-for (const stream of ["stdout", "stderr"] as const) {
+/** Which call is at work here: what it has left running writes under its number, also when the next one has begun. */
+const callOf = new AsyncLocalStorage<number>();
+let current = 0;
+let stopping = new AbortController();
+
+/** Console output travels the same pipe as the result, so that it is never behind it. */
+for (const [stream, letter] of [
+  ["stdout", STDOUT],
+  ["stderr", STDERR],
+] as const) {
   process[stream].write = (chunk: string | Uint8Array, ...rest: unknown[]): boolean => {
-    send({ kind: "log", stream, bytes: Buffer.from(chunk as string) });
+    const encoding = typeof rest[0] === "string" ? (rest[0] as BufferEncoding) : undefined;
+    const bytes = typeof chunk === "string" ? Buffer.from(chunk, encoding) : Buffer.from(chunk);
+    const id = callOf.getStore() ?? current;
+    for (let at = 0; at < bytes.length; at += PIECE_BYTES)
+      parent.send(letter, id, bytes.subarray(at, at + PIECE_BYTES));
     const done = rest.find((value): value is () => void => typeof value === "function");
     if (done) queueMicrotask(done);
     return true;
@@ -58,19 +71,22 @@ function describe(error: unknown): string {
   return error instanceof Error ? (error.stack ?? error.message) : String(error);
 }
 
-async function call({ file, export: name, argument }: ToFunctionChild): Promise<FromFunctionChild> {
+/** How a call ended, as JSON. What it leaves is put in as the texts that were checked. */
+async function call({ file, export: name, argument }: ToFunctionChild, signal: AbortSignal): Promise<string> {
   try {
     const run = await find(file, name);
     const { outputs, xcoms, ...facts } = argument;
     const pushed: Record<string, unknown> = {};
     const xcom = xcomOf({ outputs, xcoms } as ParentXcoms, pushed);
-    const answer = await run({ ...facts, outputs, xcom, signal: stopping.signal });
-    if (isNotYet(answer)) return { kind: "deferred", afterMs: answer.afterMs, reason: answer.reason };
-    const left = storableXcoms(answer, pushed);
-    if (!left.ok) return { kind: "unstorable", reason: left.reason, error: left.error };
-    return { kind: "returned", json: left.output, pushed: left.pushed };
+    const result = await run({ ...facts, outputs, xcom, signal });
+    if (isNotYet(result)) return JSON.stringify({ kind: "deferred", afterMs: result.afterMs, reason: result.reason });
+    const left = storableXcoms(result, pushed);
+    if (!left.ok) return JSON.stringify({ kind: "unstorable", reason: left.reason, error: left.error });
+    const output = left.output === undefined ? "" : `,"output":${left.output}`;
+    const entries = Object.entries(left.pushed).map(([key, json]) => `${JSON.stringify(key)}:${json}`);
+    return `{"kind":"returned"${output},"pushed":{${entries.join(",")}}}`;
   } catch (error) {
-    return { kind: "threw", error: describe(error) };
+    return JSON.stringify({ kind: "threw", error: describe(error).slice(0, PIECE_BYTES) });
   }
 }
 
@@ -90,8 +106,14 @@ function xcomOf({ outputs, xcoms }: ParentXcoms, pushed: Record<string, unknown>
   };
 }
 
-const stopping = new AbortController();
-process.on("message", (message: ToFunctionChild) => void call(message).then(send));
+function take({ letter, id, payload }: Frame): void {
+  if (letter === ABORT) return stopping.abort(new Error("the attempt must end"));
+  current = id;
+  stopping = new AbortController();
+  const { signal } = stopping;
+  const message = JSON.parse(payload.toString()) as ToFunctionChild;
+  void callOf.run(id, () => call(message, signal)).then((end) => parent.send(END, id, Buffer.from(end)));
+}
+
 process.on("SIGTERM", () => stopping.abort(new Error("the attempt must end")));
 process.on("SIGINT", () => undefined);
-process.on("disconnect", () => process.exit(0));

@@ -1,15 +1,17 @@
 import { mkdtemp, readdir, rm } from "node:fs/promises";
 import os from "node:os";
 import path from "node:path";
-import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { setTimeout as delay } from "node:timers/promises";
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import { plainEnv } from "#lib/env.ts";
 import { allEnded } from "#lib/testing/processes.ts";
-import type { CallResult } from "#lib/executors/executor.ts";
+import type { CallResult, FunctionCall } from "#lib/executors/executor.ts";
 import { createBundleStore } from "./bundle-store.ts";
 import { createFunctionPool, type FunctionPool } from "./pool.ts";
 
 const FILES = {
   "code.ts": `
+    import { writeSync } from "node:fs";
     import { dag, fn, notYet } from "sluice";
     import { double } from "./lib/double.ts";
     let calls = 0;
@@ -23,7 +25,25 @@ const FILES = {
     export const fails = () => { throw new TypeError("no such thing"); };
     export const exits = () => process.exit(9);
     export const hangs = () => { console.log("hanging"); for (;;); };
-    export const chats = () => { process.send?.("ready"); process.send?.({ kind: "threw" }); return "said"; };
+    export const channel = () => ({ send: typeof process.send, connected: process.connected ?? false, channel: typeof process.channel });
+    const frame = (letter: string, id: number, text: string, length = Buffer.byteLength(text)) => {
+      const head = Buffer.alloc(9);
+      head.writeUInt32BE(5 + length, 0);
+      head.write(letter, 4);
+      head.writeUInt32BE(id, 5);
+      return Buffer.concat([head, Buffer.from(text)]);
+    };
+    const rest = () => new Promise((done) => setTimeout(done, 60_000));
+    export const garbage = () => (console.log("before"), writeSync(4, "NODE_HANDLE_ACK and more"), rest());
+    export const huge = () => (writeSync(4, frame("R", 1, "", 2 ** 32 - 6)), rest());
+    export const forged = ({ conf }: { conf: { text: string } }) => (writeSync(4, frame("R", 1, conf.text)), rest());
+    export const twice = () => (writeSync(4, frame("R", 2, '{"kind":"returned","output":"first","pushed":{}}')), new Promise((done) => setTimeout(done, 50)));
+    export const later = () => (setTimeout(() => console.log("too late"), 50), "said");
+    export const waits = async () => (await new Promise((done) => setTimeout(done, 200)), console.log("mine"), "waited");
+    export const floods = () => { for (let n = 0; n < 400; n++) process.stdout.write("x".repeat(1_000_000)); return "flooded"; };
+    export const last = () => (process.stdout.write("x".repeat(300_000)), process.exit(9));
+    export const polite = ({ signal }: { signal: AbortSignal }) =>
+      new Promise((done) => (console.log("waiting"), signal.addEventListener("abort", () => done((console.log("stopping"), "half")))));
     export const early = () => { console.log("looked"); return notYet({ after: "30s", reason: "no file" }); };
     export const hasty = () => notYet({ after: "1ms", reason: "no file" });
     export const inside = () => ({ answer: notYet({ after: "30s", reason: "no file" }) });
@@ -37,6 +57,9 @@ const FILES = {
 let folder: string;
 let pool: FunctionPool;
 let worn: FunctionPool;
+/** Of which each test's calls have a process that no other test has used. */
+let fresh: FunctionPool;
+let options: Parameters<typeof createFunctionPool>[0];
 let reads = 0;
 
 beforeAll(async () => {
@@ -45,20 +68,14 @@ beforeAll(async () => {
     reads++;
     return hash === "known" ? FILES : undefined;
   });
-  pool = createFunctionPool({
-    dagsDir: folder,
-    env: plainEnv(),
-    folderOf: store.folderOf,
-    guard: () => () => undefined,
-  });
-  worn = createFunctionPool({
-    dagsDir: folder,
-    env: plainEnv(),
-    folderOf: store.folderOf,
-    guard: () => () => undefined,
-    wear: { maxCalls: 5, maxGrowthBytes: 60_000_000, lookEvery: 1 },
-  });
+  options = { dagsDir: folder, env: plainEnv(), folderOf: store.folderOf, guard: () => () => undefined };
+  pool = createFunctionPool(options);
+  worn = createFunctionPool({ ...options, wear: { maxCalls: 5, maxGrowthBytes: 60_000_000, lookEvery: 1 } });
 });
+beforeEach(() => {
+  fresh = createFunctionPool(options);
+});
+afterEach(() => fresh.stop());
 afterAll(async () => {
   await Promise.all([pool.stop(), worn.stop()]);
   await rm(folder, { recursive: true, force: true });
@@ -69,9 +86,10 @@ async function call(
   signal = new AbortController().signal,
   onText = (_: string): void => undefined,
   by = pool,
+  conf: object = {},
 ): Promise<CallResult & { log: string }> {
   let log = "";
-  const argument = { outputs: { n: 20 }, run: { id: "7" } };
+  const argument = { outputs: { n: 20 }, run: { id: "7" }, conf } as FunctionCall["argument"];
   const result = await by.call(
     { bundle: "known", module: "code.ts", export: name, argument },
     signal,
@@ -145,8 +163,84 @@ describe("functions", () => {
     expect(await call("add")).toMatchObject({ ok: true, value: 41 });
   });
 
-  test("that send messages of their own harm nobody", async () => {
-    expect(await call("chats")).toMatchObject({ ok: true, value: "said" });
+  test("have no channel of Node's to this process", async () => {
+    expect(await call("channel")).toMatchObject({
+      value: { send: "undefined", connected: false, channel: "undefined" },
+    });
+  });
+
+  test.each([
+    ["garbage", undefined, /unknown letter/],
+    ["huge", undefined, /4294967290 bytes/],
+    ["forged", "[1", /JSON/],
+    ["forged", '{"kind":"returned","pushed":[]}', /how a call ended/],
+    ["forged", `{"kind":"returned","pushed":{},"output":"${"x".repeat(17 * 1024 * 1024)}"}`, /bytes; it may have/],
+  ])("that write into the pipe themselves end their own process: %s %.40s", async (name, text, why) => {
+    const before = process.memoryUsage().rss;
+    const pid = (await call("pid")) as { value?: unknown };
+    expect(await call(name, undefined, undefined, fresh, { text })).toMatchObject({
+      ok: false,
+      error: expect.stringMatching(why),
+      log: name === "garbage" ? "stdout:before\n" : "",
+    });
+    // Theirs alone: what was warm for others still is.
+    expect(await call("pid")).toMatchObject(pid);
+    expect(process.memoryUsage().rss - before).toBeLessThan(200 * 1024 * 1024);
+  });
+
+  test("that end their call twice do no harm to the next one, and have no other", async () => {
+    const { value: pid } = (await call("pid", undefined, undefined, fresh)) as { value?: unknown };
+    expect(await call("twice", undefined, undefined, fresh)).toMatchObject({ ok: true, value: "first" });
+    expect(await call("waits", undefined, undefined, fresh)).toMatchObject({ ok: true, value: "waited" });
+    expect((await call("pid", undefined, undefined, fresh)) as { value?: unknown }).not.toMatchObject({ value: pid });
+  });
+
+  test("leave what they do later to nobody: it is in no other call's log", async () => {
+    expect(await call("later")).toMatchObject({ value: "said" });
+    expect(await call("waits")).toMatchObject({ value: "waited", log: "stdout:mine\n" });
+  });
+
+  test("wait with more output while what they wrote is being kept", async () => {
+    const opened = Promise.withResolvers<void>();
+    let bytes = 0;
+    const first = Promise.withResolvers<void>();
+    const flooding = fresh.call(
+      { bundle: "known", module: "code.ts", export: "floods", argument: {} },
+      new AbortController().signal,
+      (_, { length }) => {
+        bytes += length;
+        first.resolve();
+        return opened.promise;
+      },
+    );
+    await first.promise;
+    // Nothing tells that nothing comes: a flood of 400 MB would be here in this time.
+    await delay(500);
+    expect(bytes).toBeLessThanOrEqual(64 * 1024);
+    opened.resolve();
+    expect(await flooding).toMatchObject({ value: "flooded" });
+    expect(bytes).toBe(400_000_000);
+  });
+
+  test("have all of their output in the log, also when they end the process behind it", async () => {
+    const result = await call("last");
+    expect(result).toMatchObject({ ok: false, error: "the function's process ended with exit code 9" });
+    expect(result.log.replaceAll("stdout:", "")).toHaveLength(300_000);
+  });
+
+  test("see their signal abort, and what they return then does not count", async () => {
+    const stop = new AbortController();
+    const result = await call("polite", stop.signal, (log) => {
+      if (log.includes("waiting")) stop.abort();
+    });
+    expect(result).toMatchObject({
+      ok: false,
+      error: "the attempt was ended while the function ran",
+      log: expect.stringContaining("stopping"),
+    });
+    // Nothing was killed for it.
+    expect(await call("add", AbortSignal.abort())).toMatchObject({ ok: false });
+    expect(await call("add")).toMatchObject({ ok: true, value: 41 });
   });
 
   test("that block their event loop are stopped all the same", async () => {

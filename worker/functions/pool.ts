@@ -1,13 +1,23 @@
-import { type ChildProcess, fork } from "node:child_process";
 import { readFileSync } from "node:fs";
 import os from "node:os";
 import path from "node:path";
 import { fileURLToPath } from "node:url";
 import type { CallResult, FunctionCall, Stream } from "#lib/executors/executor.ts";
+import type { Frame } from "../frames/frames.ts";
+import { type Guest, type GuestEnd, startGuest } from "../frames/guest.ts";
 import { killGroup } from "../kill-group.ts";
 import { NO_PLACES, type PluginPlaces } from "../plugins/places.ts";
 import type { UserPool } from "../user-pool.ts";
-import { isFromFunctionChild, type ToFunctionChild } from "./protocol.ts";
+import {
+  ABORT,
+  CALL,
+  END,
+  endOfCall,
+  FROM_CHILD,
+  type FromFunctionChild,
+  STDERR,
+  type ToFunctionChild,
+} from "./protocol.ts";
 
 const CHILD = fileURLToPath(new URL("./child.ts", import.meta.url));
 
@@ -24,15 +34,28 @@ const WEAR: Wear = { maxCalls: 10_000, maxGrowthBytes: 256 * 1024 * 1024, lookEv
 type Warm = {
   bundle: string;
   cwd: string;
-  child: ChildProcess;
-  unguard: () => void;
+  guest: Guest;
+  /** Also the number of the call that it is at, or was at last. */
   calls: number;
+  /** Who hears of the call that it is at. */
+  heard: Heard | undefined;
+  /** A call of it has ended twice: it is not to have another. */
+  isSpent: boolean;
   /** Resident bytes when it was first looked at. */
   firstBytes?: number;
 };
 
+/** A piece of output; while it is being kept, the function waits with the next. */
+type OnData = (stream: Stream, bytes: Buffer) => void | Promise<void>;
+
+type Heard = { data: OnData; end: (end: FromFunctionChild) => Promise<void>; gone: (why: string) => void };
+
 export type FunctionPool = {
-  call(call: FunctionCall, signal: AbortSignal, onData: (stream: Stream, bytes: Buffer) => void): Promise<CallResult>;
+  /**
+   * Never throws for what the function does. An abort of `signal` aborts the function's own; two seconds later its process is killed. What it
+   * returns after the abort does not count.
+   */
+  call(call: FunctionCall, signal: AbortSignal, onData: OnData): Promise<CallResult>;
   stop(): Promise<void>;
 };
 
@@ -54,49 +77,53 @@ export function createFunctionPool(options: {
   const { wear = WEAR } = options;
   let stopped = false;
   const idle: Warm[] = [];
-  const all = new Set<ChildProcess>();
+  /** Until nothing of it is left. */
+  const all = new Map<Warm, Promise<void>>();
 
   const launch = (bundle: string, cwd: string): Warm => {
     const user = options.users?.forFunctions();
-    const child = fork(CHILD, [options.dagsDir, JSON.stringify(options.plugins ?? NO_PLACES)], {
+    const left = Promise.withResolvers<void>();
+    const warm: Warm = { bundle, cwd, guest: undefined as never, calls: 0, heard: undefined, isSpent: false };
+    warm.guest = startGuest({
+      module: CHILD,
+      args: [options.dagsDir, JSON.stringify(options.plugins ?? NO_PLACES)],
       cwd,
       // The home of another user is not for this one to read.
-      env: { ...options.env, ...(user && { HOME: os.tmpdir() }) } as unknown as NodeJS.ProcessEnv,
-      ...user,
-      serialization: "advanced",
-      detached: true,
-      stdio: ["ignore", "ignore", "ignore", "ipc"],
+      env: { ...options.env, ...(user && { HOME: os.tmpdir() }) },
+      user,
+      limits: FROM_CHILD,
+      take: (frame) => hear(warm, frame),
+      kill: killGroup,
+      over(end) {
+        unguard();
+        all.delete(warm);
+        const at = idle.indexOf(warm);
+        if (at >= 0) idle.splice(at, 1);
+        warm.heard?.gone(TOLD[end.how](end.why));
+        left.resolve();
+      },
     });
-    const unguard = child.pid === undefined ? () => undefined : options.guard(child.pid);
-    const warm: Warm = { bundle, cwd, child, unguard, calls: 0 };
-    all.add(child);
-    child.on("error", () => undefined);
-    child.on("exit", () => {
-      all.delete(child);
-      // Whatever the function started ends with its process.
-      killGroup(child.pid);
-      warm.unguard();
-      const at = idle.indexOf(warm);
-      if (at >= 0) idle.splice(at, 1);
-    });
+    const { pid } = warm.guest;
+    const unguard = pid === undefined ? () => undefined : options.guard(pid);
+    all.set(warm, left.promise);
     return warm;
   };
 
   const take = (bundle: string, cwd: string): Warm => {
-    const at = idle.findLastIndex((warm) => warm.bundle === bundle && isUsable(warm.child));
+    const at = idle.findLastIndex((warm) => warm.bundle === bundle && !warm.guest.isOver());
     return at >= 0 ? idle.splice(at, 1)[0]! : launch(bundle, cwd);
   };
 
   const giveBack = (warm: Warm): void => {
-    if (!isUsable(warm.child) || stopped) return;
-    warm.calls++;
+    if (warm.guest.isOver()) return;
+    if (stopped) return warm.guest.kill();
     if (isWorn(warm, wear)) {
-      killGroup(warm.child.pid);
+      warm.guest.kill();
       // The next call finds one that has started already.
       idle.push(launch(warm.bundle, warm.cwd));
     } else idle.push(warm);
     const oldest = idle.length > MAX_IDLE ? idle.shift() : undefined;
-    if (oldest) killGroup(oldest.child.pid);
+    oldest?.guest.kill();
   };
 
   return {
@@ -109,23 +136,29 @@ export function createFunctionPool(options: {
         export: call.export,
         argument: call.argument,
       };
-      const result = await exchange(warm.child, message, signal, onData);
+      const result = await exchange(warm, message, signal, onData);
       giveBack(warm);
       return result;
     },
     async stop() {
       stopped = true;
-      const ended = [...all].map((child) => new Promise((resolve) => child.once("exit", resolve)));
-      for (const child of all) killGroup(child.pid);
+      const ended = [...all.values()];
+      for (const { guest } of all.keys()) guest.kill();
       await Promise.all(ended);
     },
   };
 }
 
+const TOLD: Record<GuestEnd["how"], (why: string) => string> = {
+  "not started": (why) => `the function's process could not be started: ${why}`,
+  broken: (why) => `the function's process wrote into the pipe to its worker, and was ended: ${why}`,
+  ended: (why) => `the function's process ended with ${why}`,
+};
+
 function isWorn(warm: Warm, { maxCalls, maxGrowthBytes, lookEvery }: Wear): boolean {
-  if (warm.calls >= maxCalls) return true;
+  if (warm.isSpent || warm.calls >= maxCalls) return true;
   if (warm.calls % lookEvery !== 0) return false;
-  const bytes = residentBytes(warm.child.pid!);
+  const bytes = residentBytes(warm.guest.pid!);
   warm.firstBytes ??= bytes;
   return bytes !== undefined && bytes - warm.firstBytes! > maxGrowthBytes;
 }
@@ -141,64 +174,70 @@ function residentBytes(pid: number): number | undefined {
   }
 }
 
-/** A process may have ended although its channel still holds unread messages. */
-function isUsable(child: ChildProcess): boolean {
-  return child.connected && child.exitCode === null && child.signalCode === null;
+/** What a call has left running may still write: under the number of that call, which nobody hears any more. */
+function hear(warm: Warm, { letter, id, payload }: Frame): void | Promise<void> {
+  const { heard, calls } = warm;
+  if (letter === END) {
+    // The call after it is not to suffer for that.
+    if (id < calls) return void (warm.isSpent = true);
+    if (heard === undefined || id !== calls) throw new Error("it ends a call that it is not at");
+    return heard.end(endOfCall(payload));
+  }
+  if (id === calls) return heard?.data(letter === STDERR ? "stderr" : "stdout", payload);
 }
 
-/** Sends one call and waits for its answer, for the child's death, or for `signal`, which kills the child. */
+/** From the abort of a call to the end of its process. */
+const GRACE_MS = 2_000;
+
+/** Sends one call and waits for its end, or the child's. */
 async function exchange(
-  child: ChildProcess,
+  warm: Warm,
   message: ToFunctionChild,
   signal: AbortSignal,
-  onData: (stream: Stream, bytes: Buffer) => void,
+  onData: OnData,
 ): Promise<CallResult> {
+  if (signal.aborted) return ABORTED;
   const done = Promise.withResolvers<CallResult>();
-  const onMessage = (answer: unknown): void => {
-    if (!isFromFunctionChild(answer)) return;
-    if (answer.kind === "log") onData(answer.stream, Buffer.from(answer.bytes));
-    else if (answer.kind === "returned") {
-      const pushed = Object.entries(answer.pushed ?? {}).map(([key, json]) => [key, parsed(json)] as const);
-      const left = pushed.length === 0 ? {} : { pushed: Object.fromEntries(pushed) };
-      done.resolve({ ok: true, value: parsed(answer.json), ...left });
-    } else if (answer.kind === "deferred") {
-      done.resolve({ ok: "not yet", afterMs: answer.afterMs, reason: answer.reason });
-    } else {
-      // The log shows where a function failed; the attempt's error is the first line of it.
-      onData("stderr", Buffer.from(`${answer.error}\n`));
-      const reason = answer.kind === "unstorable" ? answer.reason : undefined;
-      done.resolve({ ok: false, error: answer.error.split("\n", 1)[0]!, reason });
-    }
+  const id = ++warm.calls;
+  let force: NodeJS.Timeout | undefined;
+  const abort = (): void => {
+    warm.guest.send(ABORT, id, Buffer.alloc(0));
+    force = setTimeout(warm.guest.kill, GRACE_MS);
   };
-  const onExit = (code: number | null, killedBy: string | null): void => {
-    const how = killedBy === null ? `exit code ${code}` : killedBy;
-    done.resolve({ ok: false, error: `the function's process ended with ${how}` });
+  const ended = async (end: FromFunctionChild): Promise<void> => {
+    const result = signal.aborted ? ABORTED : resultOf(end);
+    // The log shows where a function failed; the attempt's error is the first line of it.
+    if ("error" in end) await onData("stderr", Buffer.from(`${end.error}\n`));
+    done.resolve(result);
   };
-  const kill = (): void => killGroup(child.pid);
-  child.on("message", onMessage);
-  child.once("exit", onExit);
-  signal.addEventListener("abort", kill, { once: true });
-  const unsent = (error: Error | null): void => {
-    if (error) done.resolve({ ok: false, error: `the function's process could not be called: ${error.message}` });
-  };
-  if (signal.aborted) kill();
-  else if (isUsable(child)) child.send(message, unsent);
-  else unsent(new Error("it has ended"));
+  const gone = (error: string): void => done.resolve({ ok: false, error });
+  warm.heard = { data: onData, end: ended, gone };
+  signal.addEventListener("abort", abort, { once: true });
+  if (warm.guest.isOver()) gone("the function's process had ended before it could be called");
+  else warm.guest.send(CALL, id, Buffer.from(JSON.stringify(message)));
   try {
     return await done.promise;
   } finally {
-    child.off("message", onMessage);
-    child.off("exit", onExit);
-    signal.removeEventListener("abort", kill);
+    warm.heard = undefined;
+    clearTimeout(force);
+    signal.removeEventListener("abort", abort);
   }
 }
 
-/** Text that is not JSON did not come from our side of the child; it is taken as it is. */
-function parsed(json: string | undefined): unknown {
-  if (json === undefined) return undefined;
-  try {
-    return JSON.parse(json) as unknown;
-  } catch {
-    return json;
+const ABORTED: CallResult = { ok: false, error: "the attempt was ended while the function ran" };
+
+function resultOf(end: FromFunctionChild): CallResult {
+  switch (end.kind) {
+    case "returned": {
+      const left = Object.keys(end.pushed).length === 0 ? {} : { pushed: end.pushed };
+      return { ok: true, value: end.output, ...left };
+    }
+    case "deferred":
+      return { ok: "not yet", afterMs: end.afterMs, reason: end.reason };
+    case "unstorable":
+    case "threw": {
+      const reason = end.kind === "unstorable" ? end.reason : undefined;
+      return { ok: false, error: end.error.split("\n", 1)[0]!, reason };
+    }
   }
 }

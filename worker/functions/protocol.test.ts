@@ -1,15 +1,17 @@
 import { expect, test } from "vitest";
-import { isFromFunctionChild } from "./protocol.ts";
+import { endOfCall } from "./protocol.ts";
+
+const saying = (message: unknown): Buffer => Buffer.from(JSON.stringify(message) ?? "undefined");
 
 test.for([
-  { kind: "log", stream: "stderr", bytes: Buffer.from("x") },
-  { kind: "returned", json: undefined },
-  { kind: "returned", json: "1", pushed: { a: "2" } },
+  { kind: "returned", pushed: {} },
+  { kind: "returned", output: null, pushed: {} },
+  { kind: "returned", output: 1, pushed: { a: "2" } },
   { kind: "deferred", afterMs: 1, reason: "later" },
   { kind: "unstorable", reason: "RESULT_TOO_LARGE", error: "it is" },
   { kind: "threw", error: "it failed" },
-])("%j is a message of ours", (message) => {
-  expect(isFromFunctionChild(message)).toBe(true);
+])("%j is an end", (message) => {
+  expect(endOfCall(saying(message))).toEqual(message);
 });
 
 test.for([
@@ -20,14 +22,12 @@ test.for([
   {},
   { kind: "toString" },
   { kind: ["returned"] },
-  { kind: "log", stream: "system", bytes: Buffer.from("x") },
-  { kind: "log", stream: "stdout", bytes: "x" },
-  { kind: "returned", json: 1 },
-  { kind: "returned", pushed: { a: 2 } },
+  { kind: "returned" },
   { kind: "returned", pushed: ["a"] },
   { kind: "deferred", afterMs: "1", reason: "later" },
-  { kind: "unstorable", reason: "x" },
+  { kind: "unstorable", reason: "x", error: "it is" },
+  { kind: "unstorable", reason: "RESULT_TOO_LARGE" },
   { kind: "threw" },
 ])("%j is none, whatever the function's code sends", (message) => {
-  expect(isFromFunctionChild(message)).toBe(false);
+  expect(() => endOfCall(saying(message))).toThrow(/./);
 });

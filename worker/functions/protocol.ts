@@ -1,32 +1,66 @@
+import type { FrameLimits } from "../frames/frames.ts";
 import type { FunctionCall } from "#lib/executors/executor.ts";
+import { MAX_LEFT_BYTES } from "#lib/domain/xcom.ts";
 
+/**
+ * What a worker and a warm child that calls functions say to each other. The id of a frame is the number of the call that it is
+ * about: what a function does after its end is no part of the next call.
+ */
 export type ToFunctionChild = Omit<FunctionCall, "bundle"> & { file: string };
 
+/** How a call ended. */
 export type FromFunctionChild =
-  | { kind: "log"; stream: "stdout" | "stderr"; bytes: Buffer }
-  /** `json` is absent when the function returned nothing; what it pushed is JSON texts by key. */
-  | { kind: "returned"; json: string | undefined; pushed?: Record<string, string> | undefined }
+  /** `output` is absent when the function returned nothing. */
+  | { kind: "returned"; output?: unknown; pushed: Record<string, unknown> }
   | { kind: "deferred"; afterMs: number; reason: string }
   | { kind: "unstorable"; reason: string; error: string }
   | { kind: "threw"; error: string };
 
-/** What each kind has to have, and of which type. `undefined` may be absent. By hand: it is asked for each call of a function. */
+/** To the child: a call, and that it is to end. */
+export const CALL = "C";
+export const ABORT = "A";
+/** From the child: a piece of output, and the end of the call. */
+export const STDOUT = "O";
+export const STDERR = "E";
+export const END = "R";
+
+/** A longer piece of output is several frames, and a longer text of an error is cut. */
+export const PIECE_BYTES = 64 * 1024;
+/** Names and commas around what a task may leave. */
+const AROUND_BYTES = 64 * 1024;
+
+export const FROM_CHILD: FrameLimits = {
+  [STDOUT]: PIECE_BYTES,
+  [STDERR]: PIECE_BYTES,
+  [END]: MAX_LEFT_BYTES + AROUND_BYTES,
+};
+
+/** A worker is believed, and has counted what it sends. */
+export const TO_CHILD: FrameLimits = { [CALL]: 2 ** 31, [ABORT]: 0 };
+
+/** Words that retry policies name. */
+const UNSTORABLE: ReadonlySet<unknown> = new Set(["RESULT_TOO_LARGE", "RESULT_UNSTORABLE"]);
+
+/** What each kind has to have, and of which type. By hand: it is asked for each call of a function. */
 const FIELDS: Record<FromFunctionChild["kind"], (message: Record<string, unknown>) => boolean> = {
-  log: ({ stream, bytes }) => (stream === "stdout" || stream === "stderr") && bytes instanceof Uint8Array,
-  returned: ({ json, pushed }) =>
-    (json === undefined || typeof json === "string") &&
-    (pushed === undefined || (isRecord(pushed) && Object.values(pushed).every((text) => typeof text === "string"))),
+  returned: ({ pushed }) => isRecord(pushed),
   deferred: ({ afterMs, reason }) => typeof afterMs === "number" && typeof reason === "string",
-  unstorable: ({ reason, error }) => typeof reason === "string" && typeof error === "string",
+  unstorable: ({ reason, error }) => UNSTORABLE.has(reason) && typeof error === "string",
   threw: ({ error }) => typeof error === "string",
 };
 
 const isRecord = (value: unknown): value is Record<string, unknown> =>
   typeof value === "object" && value !== null && !Array.isArray(value);
 
-/** True for a message of ours: the code that runs in the child shares the channel and may send anything. */
-export function isFromFunctionChild(message: unknown): message is FromFunctionChild {
+function isFromFunctionChild(message: unknown): message is FromFunctionChild {
   if (!isRecord(message)) return false;
   const { kind } = message;
   return typeof kind === "string" && Object.hasOwn(FIELDS, kind) && FIELDS[kind as FromFunctionChild["kind"]](message);
+}
+
+/** The end of a call, from the payload of its frame. Throws when it is none: the code that runs in the child shares the pipe. */
+export function endOfCall(payload: Buffer): FromFunctionChild {
+  const message: unknown = JSON.parse(payload.toString());
+  if (!isFromFunctionChild(message)) throw new Error("it says how a call ended in a way that is none");
+  return message;
 }

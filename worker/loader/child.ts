@@ -6,10 +6,11 @@ import { parseDefinition } from "#lib/domain/definition/parse.ts";
 import type { PluginType } from "#lib/domain/model/plugin-type.ts";
 import { jsonSchemaOf } from "#lib/domain/standard-schema.ts";
 import { isDag } from "#lib/dsl/index.ts";
+import { openChildEnd } from "../frames/child-end.ts";
 import { registerDagHooks } from "../functions/resolve-hook.ts";
 import { importPlugin, importPlugins, type Imported } from "../plugins/import.ts";
 import type { PluginPlaces } from "../plugins/places.ts";
-import type { Evaluated, EvaluateRequest } from "./protocol.ts";
+import { ANSWER, type Evaluated, type EvaluateRequest, MOST_BYTES, REQUESTS } from "./protocol.ts";
 
 const dagsDir = process.argv[2]!;
 const places = JSON.parse(process.argv[3]!) as PluginPlaces;
@@ -126,5 +127,11 @@ async function sources(modules: readonly string[]): Promise<Record<string, strin
   return Object.fromEntries(await Promise.all(entries));
 }
 
-process.on("message", (request: EvaluateRequest) => void evaluate(request).then((answer) => process.send?.(answer)));
-process.on("disconnect", () => process.exit(0));
+const parent = openChildEnd(REQUESTS, ({ id, payload }) => {
+  void evaluate(JSON.parse(payload.toString()) as EvaluateRequest).then((evaluated) => {
+    const bytes = Buffer.from(JSON.stringify(evaluated));
+    if (bytes.length <= MOST_BYTES) return parent.send(ANSWER, id, bytes);
+    const message = `what it holds has ${bytes.length} bytes with the files that it imports; at most ${MOST_BYTES} are taken`;
+    parent.send(ANSWER, id, Buffer.from(JSON.stringify({ ok: false, message })));
+  });
+});

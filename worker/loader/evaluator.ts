@@ -1,7 +1,8 @@
-import { type ChildProcess, fork } from "node:child_process";
 import { fileURLToPath } from "node:url";
+import { type Guest, type GuestEnd, startGuest } from "../frames/guest.ts";
+import { killGroup } from "../kill-group.ts";
 import { NO_PLACES, type PluginPlaces } from "../plugins/places.ts";
-import { type Evaluated, type EvaluateRequest, isEvaluated } from "./protocol.ts";
+import { ANSWERS, answerIn, type Evaluated, type EvaluateRequest, REQUEST } from "./protocol.ts";
 
 const CHILD = fileURLToPath(new URL("./child.ts", import.meta.url));
 
@@ -10,78 +11,87 @@ const TIME_LIMIT_MS = 10_000;
 
 export type Evaluator = { evaluate(request: EvaluateRequest): Promise<Evaluated>; stop(): void };
 
+type Child = {
+  guest: Guest;
+  /** Requests that it was given; the last one's number. */
+  asked: number;
+  /** Who waits for its answer, or for why there is none. */
+  waiting: ((answer: Evaluated | GuestEnd | "late") => void) | undefined;
+};
+
 /**
  * Evaluates one file at a time in a child with a clean environment. Modules are cached for the life of the child,
- * so a pass over changed files takes a new evaluator. A file that hangs or ends the child costs only itself.
+ * so a pass over changed files takes a new evaluator. A file that hangs, ends the child or writes into its pipe costs only itself.
  */
 export function createEvaluator(
   dagsDir: string,
   env: Record<string, string>,
   plugins: PluginPlaces = NO_PLACES,
 ): Evaluator {
-  let child: ChildProcess | undefined;
+  let child: Child | undefined;
 
-  const launch = (): ChildProcess => {
-    const launched = fork(CHILD, [dagsDir, JSON.stringify(plugins)], {
+  const launch = (): Child => {
+    const one: Child = { guest: undefined as never, asked: 0, waiting: undefined };
+    one.guest = startGuest({
+      module: CHILD,
+      args: [dagsDir, JSON.stringify(plugins)],
       cwd: dagsDir,
-      env: env as NodeJS.ProcessEnv,
-      serialization: "advanced",
-      stdio: ["ignore", "ignore", "ignore", "ipc"],
+      env,
+      limits: ANSWERS,
+      take({ id, payload }) {
+        if (id !== one.asked || one.waiting === undefined) throw new Error("it answers what it was not asked");
+        one.waiting(answerIn(payload));
+      },
+      kill: killGroup,
+      over(end) {
+        // A file may leave something behind that ends the child between two requests.
+        if (child === one) child = undefined;
+        one.waiting?.(end);
+      },
     });
-    // A file may leave something behind that ends the child between two requests.
-    const forget = (): void => {
-      if (child === launched) child = undefined;
-    };
-    launched.on("exit", forget);
-    launched.on("error", forget);
-    return launched;
+    return one;
   };
 
-  /** Files that the present child has been given before. */
-  let served = 0;
+  const stop = (one: Child | undefined): void => {
+    if (child === one) child = undefined;
+    one?.guest.kill();
+  };
 
-  const evaluator: Evaluator = {
-    evaluate(request) {
-      if (child === undefined) served = 0;
-      const current = (child ??= launch());
-      const isFirst = served++ === 0;
+  const ask = (one: Child, request: EvaluateRequest): Promise<Evaluated | GuestEnd | "late"> =>
+    new Promise((resolve) => {
+      const id = ++one.asked;
+      one.waiting = (answer) => {
+        one.waiting = undefined;
+        clearTimeout(timer);
+        resolve(answer);
+      };
+      const timer = setTimeout(() => {
+        one.waiting?.("late");
+        stop(one);
+      }, TIME_LIMIT_MS);
+      one.guest.send(REQUEST, id, Buffer.from(JSON.stringify(request)));
+    });
+
+  return {
+    async evaluate(request) {
       const what = request.kind === "plugin" ? "the plugin" : "the file";
-      return new Promise((resolve) => {
-        const settle = (answer: Evaluated): void => {
-          clearTimeout(timer);
-          current.off("message", onMessage);
-          current.off("exit", onExit);
-          resolve(answer);
-        };
-        const onMessage = (message: unknown): void => {
-          // The file shares the channel and may send anything.
-          if (isEvaluated(message)) settle(message);
-        };
-        const onExit = (code: number | null): void => {
-          if (!isFirst) {
-            // It may be an earlier file whose leavings ended the child: this one gets a child to itself.
-            child = undefined;
-            clearTimeout(timer);
-            void evaluator.evaluate(request).then(settle);
-            return;
-          }
-          settle({ ok: false, message: `${what} ended the process that evaluates it (exit code ${code})` });
-        };
-        const timer = setTimeout(() => {
-          settle({ ok: false, message: `${what} was not evaluated within ${TIME_LIMIT_MS / 1000} s` });
-          child = undefined;
-          current.kill("SIGKILL");
-        }, TIME_LIMIT_MS);
-        current.on("message", onMessage);
-        current.on("exit", onExit);
-        // A child that is gone by now is told by its exit.
-        current.send(request, () => undefined);
-      });
+      for (;;) {
+        const current = (child ??= launch());
+        const isFirst = current.asked === 0;
+        const answer = await ask(current, request);
+        if (answer === "late")
+          return { ok: false, message: `${what} was not evaluated within ${TIME_LIMIT_MS / 1000} s` };
+        if ("ok" in answer) return answer;
+        // It may be an earlier file whose leavings ended the child: this one gets a child to itself.
+        if (isFirst) return { ok: false, message: `${what} ${TOLD[answer.how](answer.why)}` };
+      }
     },
-    stop() {
-      child?.kill("SIGKILL");
-      child = undefined;
-    },
+    stop: () => stop(child),
   };
-  return evaluator;
 }
+
+const TOLD: Record<GuestEnd["how"], (why: string) => string> = {
+  "not started": (why) => `could not be evaluated: ${why}`,
+  broken: (why) => `wrote into the pipe of the process that evaluates it: ${why}`,
+  ended: (why) => `ended the process that evaluates it (${why})`,
+};

@@ -284,3 +284,48 @@ test("a folder that cannot be read costs only itself: its DAGs are as they were,
   expect(await dags()).toEqual({ a: "missing", c: 1, ...OTHERS });
   expect(await importErrors()).toEqual(BROKEN);
 });
+
+describe("a file whose code writes into the pipe to the loader", () => {
+  const frame = `
+    import "sluice";
+    import { writeSync } from "node:fs";
+    const answer = (text: string, id = 1, length = Buffer.byteLength(text)) => {
+      const head = Buffer.alloc(9);
+      head.writeUInt32BE(5 + length, 0);
+      head.write("V", 4);
+      head.writeUInt32BE(id, 5);
+      writeSync(4, Buffer.concat([head, Buffer.from(text)]));
+    };
+  `;
+  test.for([
+    ["garbage", 'writeSync(4, "NODE_HANDLE_ACK and more");', /unknown letter/],
+    ["a length that nothing has", 'answer("", 1, 2 ** 32 - 6);', /bytes; it may have/],
+    ["no JSON", 'answer("{");', /JSON/],
+    [
+      "a DAG that is none",
+      'answer(JSON.stringify({ ok: true, files: {}, spec: { id: "x", tasks: 7 } }));',
+      /spec\.tasks/,
+    ],
+    ["files that are none", "answer(JSON.stringify({ ok: true, files: { a: 1 } }));", /files\.a/],
+    ["an answer to another request", "answer(JSON.stringify({ ok: true, files: {} }), 99);", /was not asked/],
+  ] as const)("has an error of its own: %s", async ([, code, why]) => {
+    await others();
+    await write("a.ts", `${frame}\n${code}\nawait new Promise((done) => setTimeout(done, 60_000));\n`);
+    await write("c.ts", 'import { dag, noop } from "sluice";\nexport default dag("c").task("x", noop());\n');
+    await loader.pass();
+    expect(await dags()).toEqual({ ...OTHERS, c: 1 });
+    expect(await importErrors()).toEqual({
+      "a.ts": expect.stringMatching(new RegExp(`^the file wrote into the pipe.*${why.source}`)),
+      ...BROKEN,
+    });
+  });
+
+  test("has no channel of Node's to it", async () => {
+    await write(
+      "a.ts",
+      'import { dag, noop } from "sluice";\nexport default dag(`a-${typeof process.send}`).task("x", noop());\n',
+    );
+    await loader.pass();
+    expect(await dags()).toEqual({ "a-undefined": 1 });
+  });
+});

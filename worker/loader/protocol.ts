@@ -1,6 +1,9 @@
 import type { DefinitionResult } from "#lib/domain/definition/parse.ts";
-import type { DagSpec } from "#lib/domain/model/dag.ts";
+import { z } from "zod";
+import { DagSpec } from "#lib/domain/model/dag.ts";
 import type { PluginType } from "#lib/domain/model/plugin-type.ts";
+import { SLOT_CLASSES } from "#lib/domain/states.ts";
+import type { FrameLimits } from "../frames/frames.ts";
 
 /**
  * Work for the evaluating child: a TypeScript file, the modules that a YAML file's functions name, the text of a file with
@@ -27,8 +30,59 @@ export type Evaluated =
   /** `problems` when it is plugins that are to blame. */
   | { ok: false; message: string; problems?: string[] | undefined };
 
-export function isEvaluated(message: unknown): message is Evaluated {
-  if (typeof message !== "object" || message === null || !("ok" in message)) return false;
-  if (message.ok === true) return "files" in message && typeof message.files === "object" && message.files !== null;
-  return message.ok === false && "message" in message && typeof message.message === "string";
+/** To the child, and its answer; the id is the number of the request. */
+export const REQUEST = "Q";
+export const ANSWER = "V";
+
+/** Of an answer: a DAG of ten thousand tasks has a tenth of it. */
+export const MOST_BYTES = 32 * 1024 * 1024;
+
+export const ANSWERS: FrameLimits = { [ANSWER]: MOST_BYTES };
+/** The loader is believed, and has counted what it sends. */
+export const REQUESTS: FrameLimits = { [REQUEST]: 2 ** 31 };
+
+const Problem = z.strictObject({
+  file: z.string(),
+  line: z.int().min(1),
+  column: z.int().min(1),
+  message: z.string(),
+  snippet: z.string().optional(),
+  found: z.string().optional(),
+  expected: z.string().optional(),
+});
+
+const Type = z.strictObject({
+  type: z.string(),
+  about: z.string(),
+  displayName: z.string(),
+  icon: z.string(),
+  slotClass: z.enum(SLOT_CLASSES),
+  shorthand: z.string().optional(),
+  visible: z.array(z.string()),
+  jsonSchema: z.record(z.string(), z.unknown()).optional(),
+});
+
+/** The code of the file shares the pipe and may say anything: all of it is checked, the DAG by the rules of every DAG. */
+const Answer = z.discriminatedUnion("ok", [
+  z.strictObject({
+    ok: z.literal(true),
+    spec: DagSpec.optional(),
+    files: z.record(z.string(), z.string()),
+    parsed: z
+      .discriminatedUnion("ok", [
+        z.strictObject({ ok: z.literal(true), spec: DagSpec }),
+        z.strictObject({ ok: z.literal(false), problems: z.array(Problem) }),
+      ])
+      .optional(),
+    types: z.array(Type).optional(),
+  }),
+  z.strictObject({ ok: z.literal(false), message: z.string(), problems: z.array(z.string()).optional() }),
+]);
+
+/** What the child has said, from the payload of its frame. Throws when it is no answer of ours. */
+export function answerIn(payload: Buffer): Evaluated {
+  const answer = Answer.safeParse(JSON.parse(payload.toString()));
+  if (answer.success) return answer.data as Evaluated;
+  const [issue] = answer.error.issues;
+  throw new Error(`its answer is none: ${issue?.path.join(".")}: ${issue?.message}`);
 }

@@ -8,8 +8,15 @@ import { NO_GROUPS } from "../cgroups/none.ts";
 import { OWN_USER, type UserPool } from "../user-pool.ts";
 import { findProgram, launchSpawner, type SpawnerProcess, type SpawnerProgram } from "./launch.ts";
 import { startProcess, type OnData, type RunningProcess } from "./running-process.ts";
-import { createFrameReader } from "./frames.ts";
-import { decodeFromSpawner, encodeToSpawner, type FromSpawner, type ProcessUser, type ToSpawner } from "./protocol.ts";
+import { createFrameReader } from "../frames/frames.ts";
+import {
+  decodeFromSpawner,
+  encodeToSpawner,
+  FROM_SPAWNER,
+  type FromSpawner,
+  type ProcessUser,
+  type ToSpawner,
+} from "./protocol.ts";
 
 export type Spawner = {
   /**
@@ -84,8 +91,17 @@ export function createSpawner(options: SpawnerOptions): Spawner {
     }
     child = launched;
     there.resolve();
-    const read = createFrameReader();
-    launched.stdout.on("data", (bytes: Buffer) => read(bytes).map(decodeFromSpawner).forEach(onMessage));
+    const read = createFrameReader(FROM_SPAWNER, (one) => onMessage(decodeFromSpawner(one)));
+    launched.stdout.on("data", (bytes: Buffer) => {
+      try {
+        read(bytes);
+      } catch (error) {
+        // Nothing that it says from here on can be understood: what it runs is lost with it, and reported as that.
+        log.warn({ error: messageOf(error) }, "the spawner broke its protocol; it is ended, and another one started");
+        launched.stdout.removeAllListeners("data");
+        launched.kill("SIGKILL");
+      }
+    });
     // The end is told by `close`; a write to what has just died is none of its own.
     launched.stdin.on("error", () => undefined);
     launched.on("error", () => undefined);

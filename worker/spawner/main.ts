@@ -8,8 +8,8 @@ import { constants } from "node:os";
 import type { Readable } from "node:stream";
 import { killGroup } from "../kill-group.ts";
 import { collectFile, makeFolder, removeFolder, workingFolder } from "./folder.ts";
-import { createFrameReader } from "./frames.ts";
-import { decodeToSpawner, encodeFromSpawner } from "./protocol.ts";
+import { createFrameReader } from "../frames/frames.ts";
+import { decodeToSpawner, encodeFromSpawner, TO_SPAWNER } from "./protocol.ts";
 import type { FromSpawner, SpawnedExit, ToSpawner } from "./protocol.ts";
 
 /** What left the process group may keep the pipes open; the attempt does not wait for it longer. */
@@ -161,8 +161,10 @@ function endEverything(): never {
   process.exit(0);
 }
 
-const read = createFrameReader();
-process.stdin.on("data", (bytes) => read(bytes).map(decodeToSpawner).forEach(take));
+process.stdin.on(
+  "data",
+  createFrameReader(TO_SPAWNER, (one) => take(decodeToSpawner(one))),
+);
 process.stdin.on("end", endEverything);
 process.stdin.on("error", endEverything);
 process.stdout.on("error", endEverything);

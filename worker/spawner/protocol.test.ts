@@ -1,7 +1,14 @@
 import fc from "fast-check";
 import { expect, test } from "vitest";
-import { createFrameReader } from "./frames.ts";
-import { decodeFromSpawner, decodeToSpawner, encodeFromSpawner, encodeToSpawner } from "./protocol.ts";
+import { createFrameReader, type Frame } from "../frames/frames.ts";
+import {
+  decodeFromSpawner,
+  decodeToSpawner,
+  encodeFromSpawner,
+  encodeToSpawner,
+  FROM_SPAWNER,
+  TO_SPAWNER,
+} from "./protocol.ts";
 import type { FromSpawner, ToSpawner } from "./protocol.ts";
 
 const id = fc.integer({ min: 1, max: 2 ** 31 });
@@ -67,10 +74,15 @@ test("whatever is said arrives, however the pipe cuts it", () => {
   const sizes = fc.array(fc.integer({ min: 1, max: 400 }), { minLength: 1 });
   fc.assert(
     fc.property(fc.array(toSpawner), fc.array(fromSpawner), sizes, (asked, answered, cuts) => {
-      const read = createFrameReader();
-      const frames = inPieces(Buffer.concat(asked.map(encodeToSpawner)), cuts).flatMap(read);
-      expect(frames.map(decodeToSpawner)).toEqual(asked);
-      const back = inPieces(Buffer.concat(answered.map(encodeFromSpawner)), cuts).flatMap(createFrameReader());
+      const there: Frame[] = [];
+      const back: Frame[] = [];
+      inPieces(Buffer.concat(asked.map(encodeToSpawner)), cuts).forEach(
+        createFrameReader(TO_SPAWNER, (one) => there.push(one)),
+      );
+      inPieces(Buffer.concat(answered.map(encodeFromSpawner)), cuts).forEach(
+        createFrameReader(FROM_SPAWNER, (one) => back.push(one)),
+      );
+      expect(there.map(decodeToSpawner)).toEqual(asked);
       expect(back.map(decodeFromSpawner)).toEqual(answered);
     }),
   );

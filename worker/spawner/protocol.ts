@@ -1,4 +1,5 @@
-import { fields, type Frame, frame, list } from "./frames.ts";
+import { type Frame, frame, type FrameLimits } from "../frames/frames.ts";
+import { fields, list } from "./fields.ts";
 
 /**
  * What the worker and its spawner say to each other over the spawner's stdin and stdout. A frame is its length, one
@@ -59,6 +60,22 @@ export type SpawnedExit = {
 
 /** `size` is absent when there is no such file; `trouble` says why one that is there is not read. */
 export type CollectedFile = { size?: number | undefined; bytes: Buffer; trouble?: string | undefined };
+
+/** Of one message: what a task is given and hands back is limited where it is read, far below this. */
+const MOST_BYTES = 64 * 1024 * 1024;
+/** Ids, numbers and a line of text. */
+const FEW_BYTES = 64 * 1024;
+
+/** What may come from a worker, and what from a spawner. */
+export const TO_SPAWNER: FrameLimits = { R: MOST_BYTES, K: FEW_BYTES, M: FEW_BYTES, G: FEW_BYTES, U: FEW_BYTES };
+export const FROM_SPAWNER: FrameLimits = {
+  s: FEW_BYTES,
+  o: MOST_BYTES,
+  e: MOST_BYTES,
+  l: FEW_BYTES,
+  x: MOST_BYTES,
+  n: MOST_BYTES,
+};
 
 export function encodeToSpawner(message: ToSpawner): Buffer {
   switch (message.kind) {

@@ -10,8 +10,8 @@ import { allEnded, isRunning } from "#lib/testing/processes.ts";
 import { SILENT } from "#lib/testing/silent-log.ts";
 import { createSpawner, type Spawner } from "./client.ts";
 import { launchSpawner, type SpawnerProgram } from "./launch.ts";
-import { createFrameReader } from "./frames.ts";
-import { decodeFromSpawner, encodeToSpawner } from "./protocol.ts";
+import { createFrameReader } from "../frames/frames.ts";
+import { decodeFromSpawner, encodeToSpawner, FROM_SPAWNER } from "./protocol.ts";
 
 describe.each<SpawnerProgram>(["perl", "node"])("the spawner in %s", (program) => {
   let spawner: Spawner;
@@ -230,16 +230,14 @@ describe.each<SpawnerProgram>(["perl", "node"])("the spawner in %s", (program) =
 
   test("kills every process when the worker is gone, however it went", async () => {
     const child = launchSpawner(program, plainEnv());
-    const read = createFrameReader();
+    let kind = "";
+    const read = createFrameReader(FROM_SPAWNER, (one) => ({ kind } = decodeFromSpawner(one)));
     const pidFile = path.join(folder, "task-pid");
     const request = requestOf(`echo $$ > ${pidFile}; echo ready; sleep 300`);
     const guarded = spawn("sleep", ["300"], { detached: true, stdio: "ignore" });
     child.stdin.write(encodeToSpawner({ kind: "guard", id: guarded.pid! }));
     child.stdin.write(encodeToSpawner({ kind: "run", id: 1, ...request, outputs: [], user: undefined, procs: [] }));
-    for (let kind = ""; kind !== "data";) {
-      const [bytes] = (await once(child.stdout, "data")) as [Buffer];
-      kind = read(bytes).map(decodeFromSpawner).at(-1)?.kind ?? kind;
-    }
+    while (kind !== "data") read(((await once(child.stdout, "data")) as [Buffer])[0]);
     const pid = Number(await readFile(pidFile, "utf8"));
     expect(isRunning(pid)).toBe(true);
     // What the kernel does to the pipe when the worker dies.

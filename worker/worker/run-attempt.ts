@@ -160,7 +160,7 @@ function contextOf(
     log: (stream, text) => void write(stream, Buffer.from(text)),
     spawn: (request) => spawner.run(request, signal, write, resourceAmount(task.resources)),
     contain: (request) => containers.run(request, signal, write, resourceAmount(task.resources)),
-    call: (call) => functions.call(call, signal, (stream, bytes) => void write(stream, bytes)),
+    call: (call) => functions.call(call, signal, write),
   };
 }
 
