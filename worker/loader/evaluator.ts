@@ -1,4 +1,5 @@
 import { fileURLToPath } from "node:url";
+import { afterRunning } from "../after-running.ts";
 import { type Guest, type GuestEnd, startGuest } from "../frames/guest.ts";
 import { killGroup } from "../kill-group.ts";
 import { NO_PLACES, type PluginPlaces } from "../plugins/places.ts";
@@ -62,13 +63,13 @@ export function createEvaluator(
       const id = ++one.asked;
       one.waiting = (answer) => {
         one.waiting = undefined;
-        clearTimeout(timer);
+        onTime();
         resolve(answer);
       };
-      const timer = setTimeout(() => {
+      const onTime = afterRunning(TIME_LIMIT_MS, () => {
         one.waiting?.("late");
         stop(one);
-      }, TIME_LIMIT_MS);
+      });
       one.guest.send(REQUEST, id, Buffer.from(JSON.stringify(request)));
     });
 
