@@ -33,14 +33,15 @@ const selectAttempts = (where: string): string => `
              worker_id as "workerId", queued_at as "queuedAt", started_at as "startedAt", ended_at as "endedAt"
         from sluice.attempt where ${where}
       union all
-      select task_instance_id::text, a.number, a.state, null, null, null, d.peak_memory::float8, d.cpu_ms::float8,
+      select a.task_instance_id::text, a.number, a.state, null, null, null, d.peak_memory::float8, d.cpu_ms::float8,
              coalesce(d.times, 0), a.worker_id, coalesce(d.queued_at, a.queued_at), coalesce(d.started_at, a.started_at), null
-        from sluice.live_attempt a left join sluice.deferral d using (task_instance_id) where ${where}
+        from (select * from sluice.live_attempt where ${where} offset 0) a
+        left join lateral (select * from sluice.deferral d where d.task_instance_id = a.task_instance_id offset 0) d on true
       union all
       select task_instance_id::text, number, 'deferred', reason, null, null, peak_memory::float8, cpu_ms::float8, times,
              worker_id, queued_at, started_at, null
         from sluice.deferral d
-       where ${where} and not exists (select from sluice.live_attempt a where a.task_instance_id = d.task_instance_id)
+       where ${where} and (select a.id from sluice.live_attempt a where a.task_instance_id = d.task_instance_id) is null
     ) a
    order by number`;
 

@@ -26,8 +26,8 @@ export async function takeCallbacks(tx: Tx, ids: readonly string[]): Promise<Cal
       select g.id::text, g.run_id::text as "runId", g.task_instance_id::text as "taskInstanceId", g.attempt, g.event,
              i.index
         from gone g
-        join sluice.dag_run r on r.id = g.run_id
-        join sluice.dag_version v on v.id = r.version_id
+        cross join lateral (select r.version_id from sluice.dag_run r where r.id = g.run_id offset 0) r
+        cross join lateral (select v.spec from sluice.dag_version v where v.id = r.version_id offset 0) v
         -- offset 0 keeps this a search by the whole key, whatever the planner believes of the number of tasks.
         left join lateral (select t.spec from sluice.dag_task t
                             where t.version_id = r.version_id and t.ord = (g.task_instance_id & 1048575)::int offset 0) t on true

@@ -95,32 +95,34 @@ const TaskRow = z.object({
  * `offset 0` keeps the reads of a task's definition and of its last attempt searches by their whole keys: for a run of
  * 20,000 tasks the planner would read all definitions again for each of them, or the attempts of all runs.
  */
-const SELECT_TASKS = `
+/** As `selectSituations` of situation-reads.ts. */
+const selectTasks = (run: string, where: string): string => `
   select t.id::text, t.run_id::text as "runId", k.task_id as "taskId", k.type, w.queue, t.state,
          greatest(t.attempts, l.number) as attempt, t.lost_attempts as "lostAttempts",
          coalesce(l.worker_id, a.worker_id) as "workerId", coalesce(t.ready_at, t.started_at) as "readyAt", t.not_before as "notBefore",
          case t.state when 'deferred' then d.reason end as "waitsFor", t.started_at as "startedAt", t.ended_at as "endedAt"
-  from sluice.task_instance t
-  join sluice.dag_run r on r.id = t.run_id
+  from sluice.dag_run r
+  cross join lateral (select t.* from sluice.task_instance t where ${where} offset 0) t
   cross join lateral (select k.task_id, k.type from sluice.dag_task k
                        where k.version_id = r.version_id and k.ord = (t.id & 1048575)::int offset 0) k
   join sluice.workload w on w.id = t.workload_id
   left join lateral (select l.number, l.worker_id from sluice.live_attempt l where l.task_instance_id = t.id offset 0) l on true
   left join lateral (select d.reason from sluice.deferral d where d.task_instance_id = t.id offset 0) d on true
   left join lateral (select a.worker_id from sluice.attempt a
-                      where a.task_instance_id = t.id and a.number = t.attempts offset 0) a on true`;
+                      where a.task_instance_id = t.id and a.number = t.attempts offset 0) a on true
+  where r.id = ${run}`;
 
 /** All task instances of a run, in definition order. */
 export async function listRunTasks(db: Db, runId: string): Promise<TaskInstance[]> {
   // By range of ids, which is the primary key: there is no index on the run.
-  const text = `${SELECT_TASKS} where t.id >= $1::bigint << 20 and t.id < ($1::bigint + 1) << 20 order by t.id`;
+  const text = `${selectTasks("$1::bigint", "t.id >= r.id << 20 and t.id < (r.id + 1) << 20")} order by t.id`;
   const { rows } = await db.query({ name: "list-run-tasks", text, values: [runId] });
   return z.array(TaskRow).parse(rows);
 }
 
 /** One task instance. */
 export async function findTaskInstance(db: Db, taskInstanceId: string): Promise<TaskInstance | undefined> {
-  const text = `${SELECT_TASKS} where t.id = $1::bigint`;
+  const text = selectTasks("$1::bigint >> 20", "t.run_id = r.id and t.id = $1::bigint");
   const { rows } = await db.query({ name: "find-task-instance", text, values: [taskInstanceId] });
   return TaskRow.optional().parse(rows[0]);
 }

@@ -39,6 +39,14 @@ test("a role that owns nothing gives itself what its sessions need, from the nex
   });
 });
 
+test("a role whose transactions are isolated otherwise is given what the engine counts on", async () => {
+  await asRole({ role: "serial_role" }, async (pool) => {
+    await database.pool.query("alter role serial_role set default_transaction_isolation = 'serializable'");
+    await keepSessionSettings(pool);
+    expect(await settings(pool)).toEqual(SESSION_SETTINGS);
+  });
+});
+
 test("two processes may do so at once", async () => {
   await asRole({ role: "twice_role" }, async (pool) => {
     await Promise.all([keepSessionSettings(pool), keepSessionSettings(pool)]);

@@ -5,16 +5,18 @@ import type { Db } from "./pool.ts";
  * What every session of Sluice's role has in Sluice's database. Settings of the role, and not parameters
  * of a connection: a pooler refuses or ignores those.
  *
- * Plans: named statements keep the plan they were first given, and a new installation's tables are all
- * small. A sequential scan that is chosen then would still be there when they hold millions of rows, and
- * every hot statement has an index to use. None is planned anew for the values it is given: that takes
- * as long as running it. Times: no statement may wait for ever, neither for a lock nor for a client that
+ * Plans: named statements keep their plan until statistics change, and a new installation's tables are all
+ * small. A sequential scan that is chosen then would be there until the next analyze of a table that has
+ * grown to thousands of rows, and every hot statement has an index to use. None is planned anew for the
+ * values it is given: that takes as long as running it. Isolation: a later statement of a transaction must
+ * see what others committed before its locks were granted. Times: no statement may wait for ever, neither for a lock nor for a client that
  * has forgotten its transaction. Other times than these are an operator's choice; none is not.
  */
 export const SESSION_SETTINGS = {
   enable_seqscan: "off",
   jit: "off",
   plan_cache_mode: "force_generic_plan",
+  default_transaction_isolation: "read committed",
   lock_timeout: "2s",
   statement_timeout: "15s",
   idle_in_transaction_session_timeout: "10s",

@@ -33,7 +33,8 @@ const Row = z.object({
   error: z.string().nullable(),
 });
 
-const SELECT_SITUATIONS = `
+/** `where` names task instances of one run `r`, whose id is `run`: it is found once, before its tasks, and not for each of them. */
+const selectSituations = (run: string, where: string): string => `
       select t.id::text as id, k.task_id as "taskId", t.state, t.attempts as attempt, coalesce(t.ready_at, t.started_at) as "readyAt", t.started_at as "startedAt",
              t.ended_at as "endedAt", t.not_before as "notBefore", p.dag_paused_by as "dagPausedBy", p.run_paused_by as "runPausedBy",
              p.backfill_paused_by as "backfillPausedBy",
@@ -48,9 +49,9 @@ const SELECT_SITUATIONS = `
                  from sluice.dag_task p
                 cross join lateral (select i.state from sluice.task_instance i where i.id = r.id << 20 | p.ord offset 0) i
                 where p.version_id = r.version_id and p.ord = any (k.parents) and i.state <> 'success'), '[]') as parents
-        from sluice.task_instance t
-        join sluice.dag_run r on r.id = t.run_id
+        from sluice.dag_run r
         join sluice.run_pause p on p.run_id = r.id
+        cross join lateral (select t.* from sluice.task_instance t where ${where} offset 0) t
         -- offset 0 keeps this a search by the whole key, whatever the planner believes of the number of tasks.
         cross join lateral (select k.task_id, k.parents from sluice.dag_task k
                              where k.version_id = r.version_id and k.ord = (t.id & 1048575)::int offset 0) k
@@ -58,18 +59,19 @@ const SELECT_SITUATIONS = `
         left join lateral (select l.worker_id from sluice.live_attempt l where l.task_instance_id = t.id offset 0) l on true
         left join lateral (select f.reason, f.times from sluice.deferral f where f.task_instance_id = t.id offset 0) f on true
         left join lateral (select a.reason, a.error from sluice.attempt a
-                            where a.task_instance_id = t.id order by a.number desc limit 1) a on true`;
+                            where a.task_instance_id = t.id order by a.number desc limit 1) a on true
+       where r.id = ${run}`;
 
 /** Everything that says why a task instance is where it is. */
 export async function findSituation(db: Db, taskInstanceId: string): Promise<TaskSituation | undefined> {
-  const text = `${SELECT_SITUATIONS} where t.id = $1::bigint`;
+  const text = selectSituations("$1::bigint >> 20", "t.run_id = r.id and t.id = $1::bigint");
   const { rows } = await db.query({ name: "find-situation", text, values: [taskInstanceId] });
   return Row.optional().parse(rows[0]);
 }
 
 /** The same for every task instance of a run, by its id. */
 export async function listSituations(db: Db, runId: string): Promise<Map<string, TaskSituation>> {
-  const text = `${SELECT_SITUATIONS} where t.id >= $1::bigint << 20 and t.id < ($1::bigint + 1) << 20`;
+  const text = selectSituations("$1::bigint", "t.id >= r.id << 20 and t.id < (r.id + 1) << 20");
   const { rows } = await db.query<{ id: string }>({ name: "list-situations", text, values: [runId] });
   return new Map(rows.map((row) => [row.id, Row.parse(row)]));
 }

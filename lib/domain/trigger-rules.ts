@@ -92,8 +92,8 @@ export function decide(rule: TriggerRule, parents: ParentCounts): RuleVerdict {
 }
 
 /**
- * True when the rule becomes true exactly with the success of the last parent, so that counting
- * successes decides it. The rest is decided by looking at all parents' states.
+ * True when a task whose parents all succeed starts with the last success, and not before: then its start is
+ * decided by counting successes. Other ends of parents are looked at in full.
  */
 export function isDecidedBySuccesses(rule: TriggerRule): boolean {
   return !["all_failed", "all_skipped", "one_success", "one_failed", "one_done", "always"].includes(rule);

@@ -80,10 +80,13 @@ type Scene = {
   ends: string;
   how?: Partial<Finish>;
   meanwhile?: (runId: string) => Promise<unknown>;
+  /** How many children continue, where that is what the scene is about. */
+  continue?: number;
 };
 
 /** Returns what is there after the end, and what its caller was told. */
-async function play(dagId: string, { tasks, before = [], ends, how = {}, meanwhile }: Scene): Promise<unknown> {
+async function play(dagId: string, scene: Scene): Promise<unknown> {
+  const { tasks, before = [], ends, how = {}, meanwhile } = scene;
   const { deps, pool } = database;
   await forgetRuns(deps);
   await publish(deps, dagId, tasks);
@@ -97,6 +100,7 @@ async function play(dagId: string, { tasks, before = [], ends, how = {}, meanwhi
   const end: Finish = { ...success(of(ends)), next: { attemptId: randomUUID(), token: randomUUID() }, ...how };
   const told = await finishRunning(pool, [end], "worker:w", LEASE_MS);
   await nothingBroken(deps);
+  if (scene.continue !== undefined) expect(told.continued.size).toBe(scene.continue);
   const continued = [...told.continued.values()].map(
     ({ taskInstanceId: _, attemptId: __, token: ___, ...next }) => next,
   );
@@ -111,8 +115,8 @@ async function play(dagId: string, { tasks, before = [], ends, how = {}, meanwhi
 
 const CHAIN = { a: [], b: ["a"], c: ["b"] };
 const SCENES: Record<string, Scene> = {
-  "a child that continues": { tasks: CHAIN, ends: "a" },
-  "a child and no slot for it": { tasks: CHAIN, ends: "a", how: { next: undefined } },
+  "a child that continues": { tasks: CHAIN, ends: "a", continue: 1 },
+  "a child and no slot for it": { tasks: CHAIN, ends: "a", how: { next: undefined }, continue: 0 },
   "a child that comes before its parent in the definition": { tasks: { b: ["a"], a: [] }, ends: "a" },
   "a child that waits for another parent": { tasks: { a: [], b: [], c: ["a", "b"] }, ends: "a" },
   "the last parent of a child": { tasks: { a: [], b: [], c: ["a", "b"] }, before: ["b"], ends: "a" },
@@ -141,16 +145,19 @@ const SCENES: Record<string, Scene> = {
     tasks: CHAIN,
     ends: "a",
     meanwhile: () => waitedFor("'dag:' || id"),
+    continue: 0,
   },
   "a child whose worker's slot others wait for": {
     tasks: CHAIN,
     ends: "a",
-    meanwhile: () => waitedFor("'worker:w'"),
+    meanwhile: () => waitedFor("'worker:process:w'"),
+    continue: 0,
   },
   "a child beside what waits for something else": {
     tasks: CHAIN,
     ends: "a",
     meanwhile: () => waitedFor("'pool:' || id"),
+    continue: 1,
   },
   "no child": { tasks: { a: [], b: [] }, ends: "a" },
   "the run's last task": { tasks: { a: [] }, ends: "a" },

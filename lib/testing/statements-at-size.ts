@@ -1,5 +1,4 @@
 import { randomUUID } from "node:crypto";
-import type pg from "pg";
 import { beforeAll, expect, test } from "vitest";
 import { waitingClasses } from "#lib/db/admission-classes.ts";
 import { ringingBells } from "#lib/db/bells.ts";
@@ -26,6 +25,7 @@ import { testDatabase } from "#lib/testing/database.ts";
 import { claimSome, moveClock, registration } from "#lib/testing/engine.ts";
 import { fillHistory, HISTORY_DAG } from "#lib/testing/history.ts";
 import { namedStatements } from "#lib/testing/named-statements.ts";
+import { forgetWhatComesAndGoes } from "#lib/testing/stale-statistics.ts";
 import { headOf, type PlanWatch, problemsOf, watchPlans } from "#lib/testing/plans.ts";
 import { january, publishDaily } from "#lib/testing/backfills.ts";
 import { admit, admitDue, admitLeft } from "#lib/engine/admit.ts";
@@ -75,35 +75,6 @@ const NOT_AT_SIZE: Readonly<Record<string, string>> = {
   "delete-versions": "deletes slices of versions that no run has any more: delete-unneeded.db.test.ts",
 };
 
-/** Tables whose rows come with work and go with it, and the first of each set of partitions. */
-const COME_AND_GO = [
-  "task_instance",
-  "live_attempt",
-  "deferral",
-  "parent_ends",
-  "run_progress",
-  "run_action",
-  "dead_letter",
-  "callback",
-  "xcom",
-  "attempt",
-  "event",
-  "task_log",
-  "log_loss",
-];
-
-/** Statistics say what was there when they were gathered; vacuum may do that just before a thousand tasks begin. */
-async function forgetWhatComesAndGoes(pool: pg.Pool): Promise<void> {
-  const those = `from pg_class c where c.relnamespace = 'sluice'::regnamespace and exists (
-    select from unnest($1::text[]) name where c.relname ~ ('^' || name || '(_g[0-9]+|_[a-z_]+_idx|_pkey)?$'))`;
-  await pool.query(
-    `update pg_class set reltuples = 0, relpages = pg_relation_size(oid) / 8192
-      where relkind in ('r', 'i') and oid in (select c.oid ${those})`,
-    [COME_AND_GO],
-  );
-  await pool.query(`delete from pg_statistic where starelid in (select c.oid ${those})`, [COME_AND_GO]);
-}
-
 /**
  * Every statement of the engine at size: what a call does may grow with what it is about, and with nothing else. No join of two
  * large sets row by row, no scan of what has ended, no look into every partition.
@@ -117,17 +88,17 @@ export type Installation = {
   dags: number;
   endedRuns: number;
   /**
-   * `as found`: as the server has gathered them. `of a quiet moment`: before each call, of every table whose rows come and go, those
-   * that a vacuum leaves which found none of them, in pages that are full by now.
+   * `as found`: as the server has gathered them. A number: before each call, of every table whose rows come and go, those that a
+   * vacuum leaves which found so many rows, in pages that are full by now.
    */
-  statistics: "as found" | "of a quiet moment";
+  statistics: "as found" | number;
 };
 
 /** Tests of all statements, in an installation of this size. */
 export function testStatementsAtSize(installation: Installation): void {
   const { tasks, slots, dags, endedRuns } = installation;
   const admitted = slots * 1.25;
-  const isStale = installation.statistics === "of a quiet moment";
+  const isStale = installation.statistics !== "as found";
   const database = testDatabase();
   const history = {
     generations: 6,
@@ -187,7 +158,7 @@ export function testStatementsAtSize(installation: Installation): void {
 
   /** What `work` does may be in proportion to so many rows. */
   async function about<T>(rows: number, work: () => Promise<T>): Promise<T> {
-    if (isStale) await forgetWhatComesAndGoes(database.deps.pool);
+    if (isStale) await forgetWhatComesAndGoes(database.deps.pool, Number(installation.statistics));
     watch.take();
     const result = await work();
     await database.deps.notifier.flush();
@@ -377,6 +348,31 @@ export function testStatementsAtSize(installation: Installation): void {
     await about(DATES, () => tendBackfills(deps));
     await about(DATES, () => retryBackfill(deps, id, "anna"));
     await about(DATES, () => findBackfill(pool, id));
+  }, 120_000);
+
+  test("thousands of small runs go on at once: their ends come in batches of many runs", async () => {
+    const { deps } = database;
+    const RUNS = 2_500;
+    const BATCH = 200;
+    // Its tasks have the lane to themselves.
+    await about(tasks, () => cancelRun(deps, runId, by));
+    await left();
+    await publishDaily(deps, "small");
+    const dates = { start: "2016-01-01", end: "2022-11-04", maxActive: RUNS };
+    await about(RUNS, () => createBackfill(deps, { ...january("small"), ...dates }));
+    worker = await join();
+    await about(RUNS, () => tendBackfills(deps));
+    await about(admitted, () => admit(deps));
+    for (const how of ["success", "failed"] as const) {
+      const claimed = await about(slots, () => claimMany(BATCH));
+      expect(new Set(claimed.map(({ runId: of }) => of)).size).toBeGreaterThan(BATCH / 4);
+      const output = how === "success" ? "1" : undefined;
+      await about(RUNS, () => endAll(claimed, { state: how, output }));
+      await about(admitted, () => admit(deps));
+    }
+    await about(RUNS, () => pauseDag(deps, "small", "anna"));
+    await about(RUNS, () => unpauseDag(deps, "small"));
+    await left();
   }, 120_000);
 
   test("runs that have been kept long enough are deleted, 10,000 rows at a time", async () => {

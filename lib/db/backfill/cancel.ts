@@ -45,7 +45,8 @@ export async function cancelQueuedRuns(tx: Tx, backfillId: string, actor: string
         select id from sluice.dag_run
          where backfill_id = $1 and state = 'queued' and started_at is null order by logical_date, id limit $4 for update),
       r as (
-        update sluice.dag_run r set state = 'cancelled', ended_at = sluice.clock() from q where r.id = q.id returning r.id),
+        update sluice.dag_run r set state = 'cancelled', ended_at = sluice.clock()
+         where r.id = any (array(select id from q)) returning r.id),
       e as (
         insert into sluice.event (run_id, from_state, to_state, reason, actor)
         select id, 'queued', 'cancelled', $3, $2 from r)

@@ -1,7 +1,7 @@
 create schema if not exists sluice;
 
 -- The one source of time. Tests move it per session with `set sluice.clock_offset = '10 s'`; nothing else may.
--- Compare as `(select sluice.clock())`, so that the planner evaluates it once and can use an index.
+-- Compare as `(select sluice.clock())`, so that it is evaluated once, before the rows are read, and an index can be used.
 create function sluice.clock() returns timestamptz language sql volatile parallel safe as $$
   select clock_timestamp() + coalesce(nullif(current_setting('sluice.clock_offset', true), '')::interval, interval '0')
 $$;
@@ -1225,6 +1225,7 @@ create table sluice.sign_in_failure (
   failures int not null,
   window_ends_at timestamptz not null
 );
+create index on sluice.sign_in_failure (window_ends_at);
 
 ------------------------------------------------------------------------------------------------ vacuum
 
@@ -1268,8 +1269,9 @@ begin
            -- A class differs from the one that it stands for in its priority only: the lane is the same.
            (select w.lane_id from sluice.workload w where w.id = t.workload_id),
            t.gate, case when t.starts_ready then sluice.clock() end
-      from sluice.dag_run r join sluice.dag_task t on t.version_id = r.version_id
-     where r.id = any (runs)
+      from unnest(runs) i(id)
+     cross join lateral (select r.id, r.version_id from sluice.dag_run r where r.id = i.id offset 0) r
+      join sluice.dag_task t on t.version_id = r.version_id
     returning run_id)
   insert into sluice.run_progress (run_id, open) select run_id, count(*) from t group by run_id;
 end $$;
@@ -1289,9 +1291,13 @@ begin
     on conflict do nothing;
     update sluice.task_instance t
        set held = false, ready_at = case when t.state = 'ready' then sluice.clock() else t.ready_at end
-      from sluice.run_progress p
-     where p.run_id = any (again) and p.open <= sluice.hold_at_once()
-       and t.id >= p.run_id << 20 and t.id < (p.run_id + 1) << 20 and t.held and t.ended_at is null;
+     where t.held and t.ended_at is null
+       and t.id = any (array(select x.id
+                               from sluice.run_progress p
+                              cross join lateral (select k.id from sluice.task_instance k
+                                                   where k.id >= p.run_id << 20 and k.id < (p.run_id + 1) << 20
+                                                     and k.held and k.ended_at is null offset 0) x
+                              where p.run_id = any (again) and p.open <= sluice.hold_at_once()));
   end if;
   with r as (
     update sluice.dag_run r set state = 'running', started_at = coalesce(r.started_at, sluice.clock())
@@ -1433,7 +1439,7 @@ begin
   end if;
   if started <> '{}' then
     workloads := array(select distinct t.workload_id from sluice.dag_task t
-                        where t.version_id in (select r.version_id from sluice.dag_run r where r.id = any (started)));
+                        where t.version_id = any (array(select r.version_id from sluice.dag_run r where r.id = any (started))));
     insert into sluice.workload (dag_id, queue, slot_class, pool, slots, priority, cpu, memory, needs)
     select distinct w.dag_id, w.queue, w.slot_class, w.pool, w.slots, b.priority, w.cpu, w.memory, w.needs
       from sluice.workload w where w.id = any (workloads) and sluice.workload_at(w.id, b.priority) is null
@@ -1657,7 +1663,7 @@ language sql stable rows 10 as $$
          count(*) filter (where f.state = 'failed')::int, count(*) filter (where f.state = 'skipped')::int,
          bool_or(t.counted_children <> '{}')
     from unnest(ids, becomes) f(id, state)
-    join sluice.dag_run r on r.id = f.id >> 20
+    cross join lateral (select r.version_id from sluice.dag_run r where r.id = f.id >> 20 offset 0) r
     cross join lateral (select t.children, t.counted_children from sluice.dag_task t
                          where t.version_id = r.version_id and t.ord = (f.id & 1048575)::int offset 0) t
     cross join unnest(case f.state when 'success' then t.children else t.counted_children end) c(ord)
@@ -1667,10 +1673,10 @@ $$;
 ------------------------------------------------------------------------------------------------ claims
 
 -- Keys of what no other task may wait for where a child is to continue, or a ready task to be claimed, but for its lane and its worker.
--- One expression without FROM, so that Postgres inlines it.
+-- One expression without FROM and of immutable parts (a number beside || is not), so that Postgres inlines it.
 create function sluice.keys_to_continue(of_dag text, of_pool text, of_group int, is_particular boolean) returns text[]
 language sql immutable parallel safe as $$
-  select array['group:' || of_group, 'dag:' || of_dag, 'run:' || of_dag, 'system', 'pool:' || coalesce(of_pool, ''),
+  select array['group:' || of_group::text, 'dag:' || of_dag, 'run:' || of_dag, 'system', 'pool:' || coalesce(of_pool, ''),
                case when is_particular then 'resources' end]
 $$;
 
@@ -1841,13 +1847,15 @@ begin
                      'runId', r.id::text, 'dagId', r.dag_id, 'bundle', v.bundle, 'conf', r.conf, 'params', r.params,
                      'logicalDate', r.logical_date, 'intervalStart', r.interval_start, 'intervalEnd', r.interval_end,
                      'triggerKind', r.trigger_kind))
-              from sluice.dag_run r join sluice.dag_version v on v.id = r.version_id where r.id = any (run_ids)),
+              from sluice.dag_run r
+              cross join lateral (select v.bundle from sluice.dag_version v where v.id = r.version_id offset 0) v
+             where r.id = any (run_ids)),
            (select json_agg(json_build_object(
                      'taskInstanceId', h.id::text, 'attemptId', h.attempt_id, 'token', h.token, 'number', h.number,
                      'taskId', t.task_id, 'task', t.spec, 'failures', h.failures) order by h.at)
               from unnest(ids, attempt_ids, their_tokens, numbers, failures)
                      with ordinality h(id, attempt_id, token, number, failures, at)
-              join sluice.dag_run r on r.id = h.id >> 20
+              cross join lateral (select r.version_id from sluice.dag_run r where r.id = h.id >> 20 offset 0) r
               -- `offset 0` keeps this a search by the whole key, whatever the planner believes of the number of runs.
               cross join lateral (select t.task_id, t.spec from sluice.dag_task t
                                    where t.version_id = r.version_id and t.ord = (h.id & 1048575)::int offset 0) t)
@@ -1922,6 +1930,9 @@ create function sluice.admit_tasks(ids bigint[], workers text[], counted boolean
 declare
   fitting bigint[] := ids;
   their_workers text[] := workers;
+  -- The same tasks by their ids, and which place each has in the order.
+  sorted bigint[];
+  places int[];
   result jsonb;
 begin
   if counted and not sluice.fit_together(ids, workers) then
@@ -1929,7 +1940,7 @@ begin
       select x.id, x.worker, x.place, t.lane_id, t.run_id, w.dag_id, w.pool, w.slots, w.cpu, w.memory, w.slot_class, l.group_id,
              l.room, l.own_slots, d.max_active_tasks, d.max_active_tasks_per_run, p.slots as pool_size
         from unnest(ids, workers) with ordinality x(id, worker, place)
-        join sluice.task_instance t on t.id = x.id
+        cross join lateral (select t.lane_id, t.run_id, t.workload_id from sluice.task_instance t where t.id = x.id offset 0) t
         join sluice.workload w on w.id = t.workload_id
         join sluice.lane l on l.id = t.lane_id
         join sluice.dag d on d.id = w.dag_id
@@ -1993,23 +2004,26 @@ begin
     return '[]';
   end if;
 
-  with x as (select * from unnest(fitting, their_workers) with ordinality x(id, worker, place)),
-  moved as (
+  -- Places by id, so that no two sets are joined: `places[width_bucket(id, sorted)]` is where a task stands in the order.
+  select array_agg(x.id order by x.id), array_agg(x.place order by x.id) into sorted, places
+    from unnest(fitting) with ordinality x(id, place);
+  with moved as (
     update sluice.task_instance t
        set state = 'queued', attempts = t.attempts + case when t.deferred_id is null then 1 else 0 end
-      -- Not "admissible": the planner might then read all that is ready, by its index, where it should search for each.
-      from x where t.id = x.id and t.state = 'ready' and not t.held
-    returning t.id, t.run_id, t.attempts, t.workload_id, t.lane_id, t.ready_at, t.deferred_id, x.worker, x.place),
+     -- Not "admissible": the planner might then read all that is ready, by its index, where it should search for each.
+     where t.id = any (sorted) and t.state = 'ready' and not t.held
+    returning t.id, t.attempts, t.workload_id, t.lane_id, t.ready_at, t.deferred_id, places[width_bucket(t.id, sorted)] as place),
   born as (
     insert into sluice.live_attempt (task_instance_id, number, id, state, workload_id, lane_id, ready_at, assigned_to)
-    select id, attempts, coalesce(deferred_id, gen_random_uuid()), 'queued', workload_id, lane_id, ready_at, worker
+    select id, attempts, coalesce(deferred_id, gen_random_uuid()), 'queued', workload_id, lane_id, ready_at, their_workers[place]
       from moved order by place
     returning task_instance_id, id, lane_id, assigned_to, seq)
   select coalesce(jsonb_agg(jsonb_build_object(
            'taskInstanceId', b.task_instance_id::text,
            'lane', coalesce('@' || b.assigned_to, l.queue || '.' || l.slot_class), 'runId', (b.task_instance_id >> 20)::text,
            'assignedTo', b.assigned_to) order by b.seq), '[]')
-    into result from born b join sluice.lane l on l.id = b.lane_id;
+    into result
+    from born b cross join lateral (select l.queue, l.slot_class from sluice.lane l where l.id = b.lane_id offset 0) l;
   return result;
 end $$;
 
@@ -2086,7 +2100,7 @@ declare
   failed jsonb := '[]';
   unsaid jsonb;
 begin
-  -- Any number that no other user of advisory locks in this database takes: "slui" in ASCII. Held to the end of this call.
+  -- Any number that no other user of advisory locks in this database takes: "slui" in ASCII. Held to the end of the transaction.
   perform pg_advisory_xact_lock(1936487785);
 
   -- A leader that was stopped continues with what it decided then. Counts would hold, but rooms, reasons and keys would be of then.
@@ -2606,9 +2620,19 @@ declare
   going_slots int[];
   going_workloads int[];
   going_workers text[];
+  -- All task instances that are written, by their ids.
+  moving bigint[];
+  moving_ends text[];
+  moving_becomes text[];
+  moving_delays_ms bigint[];
+  moving_counts int[];
   made_ready bigint[];
   calls boolean;
   closing bigint[];
+  -- How many tasks of each of `runs` ended here, which of them were leaves that failed, and whether that decides others.
+  run_ends int[];
+  run_failures int[];
+  run_decides boolean[];
 begin
   runs := array(select r.id from sluice.dag_run r where r.id = any (array(select distinct i >> 20 from unnest(ids) i))
                  order by r.id for key share skip locked);
@@ -2630,15 +2654,15 @@ begin
     select coalesce(jsonb_agg(d), '[]') into looked from sluice.deferral d where d.task_instance_id = any (ids);
   end if;
 
-  with done as (
+  with gone as (
+    -- A token is one attempt's, so that two lists say the same as pairs.
     delete from sluice.live_attempt a
-     using (select *
-              from unnest(ids, tokens, ends, fates, reasons, exit_codes, error_texts, delays_ms, next_ids, next_tokens)
-                     with ordinality
-                   f(id, token, end_state, becomes, reason, exit_code, error, delay_ms, next_id, next_token, at)
-             where f.id >> 20 = any (runs) order by f.id) f
-     where a.task_instance_id = f.id and a.token = f.token and a.state = 'running'
-    returning a.*, f.at, f.end_state, f.becomes, f.reason, f.exit_code, f.error, f.delay_ms, f.next_id, f.next_token),
+     where a.task_instance_id = any (ids) and a.token = any (tokens) and a.state = 'running' and a.task_instance_id >> 20 = any (runs)
+    returning a.*),
+  done as (
+    select a.*, f.at, ends[f.at] as end_state, fates[f.at] as becomes, reasons[f.at] as reason, exit_codes[f.at] as exit_code,
+           error_texts[f.at] as error, delays_ms[f.at] as delay_ms, next_ids[f.at] as next_id, next_tokens[f.at] as next_token
+      from gone a cross join lateral (select array_position(tokens, a.token) as at) f),
   history as (
     -- An attempt is the sum of its looks.
     insert into sluice.attempt
@@ -2741,28 +2765,35 @@ begin
     end if;
   end if;
 
+  -- What ended and the children, in the order of their ids.
+  select array_agg(x.id order by x.id), array_agg(x.end_state order by x.id), array_agg(x.becomes order by x.id),
+         array_agg(x.delay_ms order by x.id), array_agg(x.n order by x.id)
+    into moving, moving_ends, moving_becomes, moving_delays_ms, moving_counts
+    from (select d.*, 0 as n from unnest(accepted, done_ends, done_becomes, done_delays_ms) d(id, end_state, becomes, delay_ms)
+          union all
+          select k.id, null, null, null, k.n from unnest(kids, kid_successes) k(id, n)) x;
   with moved as (
     update sluice.task_instance t
-       set state = case when x.becomes is not null then x.becomes when t.open_parents > x.n then t.state
-                        when t.id = any (going) then 'running' else 'ready' end,
-           open_parents = t.open_parents - x.n,
-           attempts = t.attempts + case when t.id = any (going) then 1 else 0 end,
-           started_at = case when t.id = any (going) then sluice.clock() else t.started_at end,
-           ended_at = case when x.becomes = x.end_state and x.becomes <> 'deferred' then sluice.clock() end,
-           -- Not of a child that continues, which is ready when it starts: the column is in an index.
-           ready_at = case when x.becomes = 'ready' or x.becomes is null and t.open_parents = x.n and t.id <> all (going)
-                           then sluice.clock() else t.ready_at end,
-           failures = t.failures + case when x.end_state = 'failed' then 1 else 0 end,
-           -- A look that came to its end shows that the task does not kill its workers.
-           lost_attempts = case when x.becomes = 'deferred' then 0 else t.lost_attempts end,
-           not_before = case when x.becomes in ('retrying', 'deferred') then sluice.clock() + x.delay_ms * interval '1 ms' end,
-           deferred_id = case when x.becomes = 'deferred' then t.deferred_id end
-      from (select d.*, 0 as n from unnest(accepted, done_ends, done_becomes, done_delays_ms)
-                                      d(id, end_state, becomes, delay_ms)
-            union all
-            select k.id, null, null, null, k.n from unnest(kids, kid_successes) k(id, n)) x
-     where t.id = x.id
-    returning t.id, t.run_id, t.state, t.attempts, t.failures, t.started_at, t.workload_id, t.lane_id, x.becomes),
+       set (state, open_parents, attempts, started_at, ended_at, ready_at, failures, lost_attempts, not_before, deferred_id) = (
+             select case when x.becomes is not null then x.becomes when t.open_parents > x.n then t.state
+                         when x.goes_on then 'running' else 'ready' end,
+                    t.open_parents - x.n,
+                    t.attempts + case when x.goes_on then 1 else 0 end,
+                    case when x.goes_on then sluice.clock() else t.started_at end,
+                    case when x.becomes = x.end_state and x.becomes <> 'deferred' then sluice.clock() end,
+                    -- Not of a child that continues, which is ready when it starts: the column is in an index.
+                    case when x.becomes = 'ready' or x.becomes is null and t.open_parents = x.n and not x.goes_on
+                         then sluice.clock() else t.ready_at end,
+                    t.failures + case when x.end_state = 'failed' then 1 else 0 end,
+                    -- A look that came to its end shows that the task does not kill its workers.
+                    case when x.becomes = 'deferred' then 0 else t.lost_attempts end,
+                    case when x.becomes in ('retrying', 'deferred') then sluice.clock() + x.delay_ms * interval '1 ms' end,
+                    case when x.becomes = 'deferred' then t.deferred_id end
+               from (select width_bucket(t.id, moving) as place) p,
+            lateral (select moving_becomes[p.place] as becomes, moving_ends[p.place] as end_state, moving_counts[p.place] as n,
+                            moving_delays_ms[p.place] as delay_ms, t.id = any (going) as goes_on) x)
+     where t.id = any (moving)
+    returning t.id, t.run_id, t.state, t.attempts, t.failures, t.started_at, t.workload_id, t.lane_id),
   born as (
     insert into sluice.live_attempt (task_instance_id, number, id, state, workload_id, lane_id, ready_at, queued_at, worker_id,
                                      worker_epoch, worker_version, token, started_at, lease_until)
@@ -2775,8 +2806,8 @@ begin
                    'token', slot_tokens[g.slot], 'number', m.attempts, 'failures', m.failures, 'taskId', t.task_id,
                    'task', t.spec))
             from unnest(going, going_slots) g(id, slot)
-            join moved m on m.id = g.id
-            join sluice.dag_run r on r.id = m.run_id
+            full join moved m on m.id = g.id
+            cross join lateral (select r.version_id from sluice.dag_run r where r.id = m.run_id and g.slot is not null offset 0) r
             cross join lateral (select t.task_id, t.spec from sluice.dag_task t
                                  where t.version_id = r.version_id and t.ord = (m.id & 1048575)::int offset 0) t)
     into made_ready, continued;
@@ -2792,10 +2823,11 @@ begin
     decided := array(
       select distinct t.run_id
         from sluice.task_instance t
-        join sluice.dag_run r on r.id = t.run_id
+        cross join lateral (select r.version_id from sluice.dag_run r where r.id = t.run_id offset 0) r
         cross join lateral (select k.trigger_rule, k.gate, cardinality(k.parents) as parents from sluice.dag_task k
                              where k.version_id = r.version_id and k.ord = (t.id & 1048575)::int offset 0) k
-        left join sluice.parent_ends e on e.task_instance_id = t.id
+        left join lateral (select e.failed, e.upstream_failed, e.skipped from sluice.parent_ends e
+                            where e.task_instance_id = t.id offset 0) e on true
        where t.id = any (kids) and t.state = 'waiting' and k.trigger_rule <> 'all_success'
          and sluice.rule_verdict(k.trigger_rule, k.parents, k.gate - t.open_parents, coalesce(e.failed, 0),
                                  coalesce(e.upstream_failed, 0), coalesce(e.skipped, 0)) <> 'waiting');
@@ -2819,31 +2851,36 @@ begin
            -- A child under all_success is decided by it, if one still waits.
            coalesce(bool_or(d.becomes in ('failed', 'skipped')
              and cardinality(t.children) > cardinality(t.counted_children)
-             and exists (select from unnest(t.children) c(ord)
-                           join sluice.task_instance k on k.id = (d.id >> 20) << 20 | c.ord and k.state = 'waiting'
-                          where c.ord <> all (t.counted_children))), false) as decides,
+             and exists (select from sluice.task_instance k
+                          where k.id = any (array(select (d.id >> 20) << 20 | c.ord from unnest(t.children) c(ord)
+                                                   where c.ord <> all (t.counted_children)))
+                            and k.state = 'waiting')), false) as decides,
            bool_or(t.calls <> '{}') as calls
       from unnest(accepted, done_ends, done_becomes) d(id, end_state, becomes)
-      join sluice.dag_run r on r.id = d.id >> 20
+      cross join lateral (select r.version_id from sluice.dag_run r where r.id = d.id >> 20 offset 0) r
       cross join lateral (select t.is_leaf, t.children, t.counted_children, t.calls from sluice.dag_task t
                            where t.version_id = r.version_id and t.ord = (d.id & 1048575)::int offset 0) t
-     group by 1),
-  progress as (
+     group by 1)
+  select array_agg(t.run_id order by t.run_id), array_agg(t.n order by t.run_id), array_agg(t.failed_leaves order by t.run_id),
+         array_agg(t.decides order by t.run_id), bool_or(t.calls)
+    into runs, run_ends, run_failures, run_decides, calls from tally t;
+  with progress as (
     update sluice.run_progress p
-       set open = p.open - t.n, failed_leaves = p.failed_leaves + t.failed_leaves,
-           -- With nothing open there is nothing left to settle.
-           unsettled = (p.unsettled or t.decides or p.run_id = any (decided)) and p.open > t.n
-      from tally t where p.run_id = t.run_id and t.n > 0
+       set (open, failed_leaves, unsettled) = (
+             select p.open - run_ends[x.place], p.failed_leaves + run_failures[x.place],
+                    -- With nothing open there is nothing left to settle.
+                    (p.unsettled or run_decides[x.place] or p.run_id = any (decided)) and p.open > run_ends[x.place]
+               from (select width_bucket(p.run_id, runs) as place) x)
+     where p.run_id = any (runs) and run_ends[width_bucket(p.run_id, runs)] > 0
     returning p.run_id, p.open, p.unsettled)
-  select (select bool_or(t.calls) from tally t), array(select p.run_id from progress p where p.unsettled),
-         array(select p.run_id from progress p where p.open = 0)
-    into calls, unsettled, closing;
+  select array(select p.run_id from progress p where p.unsettled), array(select p.run_id from progress p where p.open = 0)
+    into unsettled, closing;
 
   if 'failed' = any (done_becomes) then
     insert into sluice.dead_letter (task_instance_id, dag_id, task_id, attempt, reason, error)
     select d.id, r.dag_id, t.task_id, d.number, reasons[d.at], error_texts[d.at]
       from unnest(accepted, done_becomes, done_numbers, done_at) d(id, becomes, number, at)
-      join sluice.dag_run r on r.id = d.id >> 20
+      cross join lateral (select r.dag_id, r.version_id from sluice.dag_run r where r.id = d.id >> 20 offset 0) r
       cross join lateral (select t.task_id from sluice.dag_task t
                            where t.version_id = r.version_id and t.ord = (d.id & 1048575)::int offset 0) t
      where d.becomes = 'failed'
@@ -2856,7 +2893,7 @@ begin
     select d.id >> 20, d.id, d.number, d.event
       from (select d.id, d.number, case when d.becomes in ('retrying', 'ready') then 'retry' else d.becomes end as event
               from unnest(accepted, done_becomes, done_numbers) d(id, becomes, number)) d
-      join sluice.dag_run r on r.id = d.id >> 20
+      cross join lateral (select r.version_id from sluice.dag_run r where r.id = d.id >> 20 offset 0) r
       cross join lateral (select t.calls from sluice.dag_task t
                            where t.version_id = r.version_id and t.ord = (d.id & 1048575)::int offset 0) t
      where d.event = any (t.calls);
@@ -2913,15 +2950,18 @@ begin
   if ended.closing <> '{}' then
     with closed as (
       update sluice.dag_run r
-         set state = case when p.failed_leaves > 0 then 'failed' else 'success' end, ended_at = sluice.clock()
-        from sluice.run_progress p
-       where r.id = any (ended.closing) and p.run_id = r.id and r.state = 'running'
+         set state = case when (select p.failed_leaves from sluice.run_progress p where p.run_id = r.id) > 0
+                          then 'failed' else 'success' end,
+             ended_at = sluice.clock()
+       where r.id = any (ended.closing) and r.state = 'running'
       returning r.id, r.state, r.dag_id, r.version_id, r.backfill_id),
     e as (
       insert into sluice.event (run_id, from_state, to_state, actor) select id, 'running', state, who from closed),
     call as (
       insert into sluice.callback (run_id, event)
-      select c.id, c.state from closed c join sluice.dag_version v on v.id = c.version_id where c.state = any (v.calls)
+      select c.id, c.state from closed c
+        cross join lateral (select v.calls from sluice.dag_version v where v.id = c.version_id offset 0) v
+       where c.state = any (v.calls)
       returning 1)
     select has_callbacks or exists (select from call),
            -- Where a DAG may have one active run, its own runs and those of its backfills wait for each other.
