@@ -21,18 +21,20 @@ export async function withEngine<T>(name: string, work: (deps: EngineDeps, actor
     createLogger({ level: "warn", component: "cli" }),
     announceRequest,
   );
+  let refusal: AppError;
   try {
     await holdsSluiceOrExit(deps.pool, url);
     await deps.queue.start();
     return await work(deps, `cli:${os.userInfo().username}`);
   } catch (error) {
     if (!(error instanceof AppError)) throw error;
-    if (error.code.endsWith("not_found")) return trouble(error.message);
-    process.stderr.write(`sluice: ${error.message}\n`);
-    process.exit(EXIT.no);
+    refusal = error;
   } finally {
     await deps.notifier.flush();
     await deps.queue.stop();
     await deps.pool.end();
   }
+  if (refusal.code.endsWith("not_found")) return trouble(refusal.message);
+  process.stderr.write(`sluice: ${refusal.message}\n`);
+  return process.exit(EXIT.no);
 }

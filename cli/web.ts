@@ -32,7 +32,7 @@ export function webCommand(): Command {
         exitWith([`The web UI is not built (${server}): run \`sluice start\` once, or npm run build`]),
       );
       exportNextAuthUrl(settings);
-      superviseWebServer();
+      superviseWebServer(settings);
       await import(pathToFileURL(server).href);
     });
 }

@@ -96,6 +96,11 @@ export const SETTING_HELP: Record<SettingName, Help> = {
     fallback: "the memory this worker may use",
     about: "memory that this worker's tasks may ask for, all together",
   },
+  SLUICE_TRUSTED_PROXIES: {
+    allowed: "addresses or ranges like 10.1.0.0/16, separated by commas",
+    fallback: "none",
+    about: "reverse proxies whose X-Forwarded-For is believed; guesses at passwords are limited by address",
+  },
   SLUICE_HTTP_ALLOW: {
     allowed: "addresses or ranges like 10.1.0.0/16, separated by commas",
     fallback: "none",

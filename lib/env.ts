@@ -24,6 +24,8 @@ export type Settings = {
   host: string;
   /** Where people and programs reach the web process, without a slash at the end. */
   url: string;
+  /** Addresses of reverse proxies, which alone are believed about a client's address. */
+  trustedProxies: readonly string[];
   databaseUrl: string | undefined;
   /** Of the same database, for what needs a session of its own: without a pooler between. */
   sessionUrl: string | undefined;
@@ -116,6 +118,13 @@ function splitList(text: string): string[] {
   ];
 }
 
+function ipRanges() {
+  return z
+    .string()
+    .transform(splitList)
+    .refine((ranges) => ranges.every(isIpRange));
+}
+
 const schema = z.object({
   PORT: wholeNumber(1, 65_535).optional(),
   HOST: z
@@ -123,6 +132,7 @@ const schema = z.object({
     .regex(/^[A-Za-z0-9.:_-]+$/)
     .optional(),
   SLUICE_URL: urlWith("http:", "https:").optional(),
+  SLUICE_TRUSTED_PROXIES: ipRanges().optional(),
   DATABASE_URL: urlWith("postgres:", "postgresql:").optional(),
   DATABASE_SESSION_URL: urlWith("postgres:", "postgresql:").optional(),
   SLUICE_HOME: z.string().optional(),
@@ -152,11 +162,7 @@ const schema = z.object({
     .transform((text) => Math.round(Number(text) * 1000))
     .optional(),
   SLUICE_MEMORY: mebibytes().optional(),
-  SLUICE_HTTP_ALLOW: z
-    .string()
-    .transform(splitList)
-    .refine((ranges) => ranges.every(isIpRange))
-    .optional(),
+  SLUICE_HTTP_ALLOW: ipRanges().optional(),
   SLUICE_SECRETS_FILE: z.string().optional(),
   SLUICE_MIN_FREE_DISK: mebibytes().optional(),
   SLUICE_LOG_LIMIT: mebibytes()
@@ -209,6 +215,7 @@ function toSettings(env: z.infer<typeof schema>): Settings {
     port,
     host: env.HOST ?? "127.0.0.1",
     url: (env.SLUICE_URL ?? `http://localhost:${port}`).replace(/\/+$/, ""),
+    trustedProxies: env.SLUICE_TRUSTED_PROXIES ?? [],
     databaseUrl: env.DATABASE_URL,
     sessionUrl: env.DATABASE_SESSION_URL ?? env.DATABASE_URL,
     // Unmarked, the bundler takes these for files of the web build and traces the whole folder into it.
@@ -304,6 +311,7 @@ function toEnv(settings: Settings): Record<string, string> {
     ["PORT", String(settings.port)],
     ["HOST", settings.host],
     ["SLUICE_URL", settings.url],
+    ["SLUICE_TRUSTED_PROXIES", settings.trustedProxies.join(",") || undefined],
     ["DATABASE_URL", settings.databaseUrl],
     ["DATABASE_SESSION_URL", settings.sessionUrl],
     ["SLUICE_HOME", settings.home],

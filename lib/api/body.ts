@@ -42,13 +42,22 @@ function decodeUtf8(bytes: Uint8Array): string | undefined {
   }
 }
 
-/** The deepest nesting of brackets outside strings, in one pass. */
+/**
+ * The deepest nesting of brackets outside strings. Character by character, each once: a pattern for whole strings tries again at every
+ * quote of a string that never ends.
+ */
 function depthOf(json: string): number {
   let depth = 0;
   let deepest = 0;
-  for (const [token] of json.matchAll(/"(?:[^"\\]|\\.)*"|[[\]{}]/gs)) {
-    if (token === "[" || token === "{") deepest = Math.max(deepest, ++depth);
-    else if (token === "]" || token === "}") depth--;
+  let isInString = false;
+  for (let at = 0; at < json.length; at++) {
+    const character = json[at];
+    if (isInString) {
+      if (character === "\\") at++;
+      else if (character === '"') isInString = false;
+    } else if (character === '"') isInString = true;
+    else if (character === "[" || character === "{") deepest = Math.max(deepest, ++depth);
+    else if (character === "]" || character === "}") depth--;
   }
   return deepest;
 }

@@ -39,6 +39,26 @@ test("bodies: nothing counts as empty, bad JSON, a wrong type and too much are t
   await expect(readJsonBody(post(`"${"x".repeat(1024 * 1024)}"`))).rejects.toMatchObject({ code: "payload_too_large" });
 });
 
+test("brackets are counted outside of strings only, in a time that grows with the text and not faster", async () => {
+  const deep = (text: string) =>
+    readJsonBody(post(text)).then(
+      () => "taken",
+      (error: Error) => error.message,
+    );
+  expect(await deep(`{"a":"${"[".repeat(500)}\\"${"[".repeat(500)}"}`)).toBe("taken");
+  expect(await deep(`{"a":${"[".repeat(101)}`)).toMatch(/deeper than 100/);
+  const cpuMs = async (length: number): Promise<number> => {
+    const body = `"${'\\"'.repeat(length / 2)}`;
+    const before = process.cpuUsage();
+    expect(await deep(body)).toMatch(/not valid JSON/);
+    const { user, system } = process.cpuUsage(before);
+    return (user + system) / 1_000;
+  };
+  await cpuMs(100_000);
+  // A string that never ends: a search for whole strings took 2 s for 32,000 characters, and four times that for twice as many.
+  expect(await cpuMs(1_000_000)).toBeLessThan(1_000);
+});
+
 test.each([
   ["a note", { note: "\ud800" }, "body.note"],
   ["a value of conf", { conf: { a: [{ b: "x\0" }] } }, "body.conf.a.0.b"],

@@ -7,13 +7,16 @@ import type { Handlers } from "./handler.ts";
 /** Two probes of the listening connection may be late before it counts as deaf. */
 const MAX_LISTENER_AGE_MS = 15_000;
 
+/** It is the same for everybody until the next release, and open to everybody: made once, and not for each request. */
+let schema: ReturnType<typeof definitionJsonSchema> | undefined;
+
 export const systemHandlers: Handlers<{
   health: typeof health;
   ready: typeof ready;
   dagSchema: typeof dagSchema;
 }> = {
   async dagSchema() {
-    return { status: 200, body: definitionJsonSchema() };
+    return { status: 200, body: (schema ??= definitionJsonSchema()) };
   },
 
   async health() {

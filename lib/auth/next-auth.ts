@@ -3,6 +3,7 @@ import credentials from "next-auth/providers/credentials";
 import type pg from "pg";
 import { z } from "zod";
 import { endSessions, ROLES } from "#lib/db/users.ts";
+import { clientNetwork } from "#lib/domain/ip-range.ts";
 import { defaultOf } from "./interop.ts";
 import { signIn } from "./sign-in.ts";
 
@@ -66,5 +67,5 @@ async function authorize(pool: pg.Pool, form: unknown, headers: unknown): Promis
 function addressOf(headers: unknown): string {
   const forwarded = z.object({ "x-forwarded-for": z.string() }).safeParse(headers);
   const hops = forwarded.success ? forwarded.data["x-forwarded-for"].split(",") : [];
-  return hops.at(-1)?.trim().slice(0, 64) || "unknown";
+  return clientNetwork(hops.at(-1)?.trim().slice(0, 64) || "unknown");
 }

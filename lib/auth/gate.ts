@@ -1,0 +1,23 @@
+export type Gate = {
+  /** Does the work when there is room for it; undefined, and nothing is done, when too many wait already. */
+  enter<T>(work: () => Promise<T>): Promise<T> | undefined;
+};
+
+/** Lets `atOnce` pieces of work go on at a time, in the order in which they came, and at most `maxWaiting` wait. */
+export function createGate(atOnce: number, maxWaiting: number): Gate {
+  let inside = 0;
+  const waiting: (() => void)[] = [];
+  const pass = async <T>(work: () => Promise<T>): Promise<T> => {
+    if (inside < atOnce) inside++;
+    else await new Promise<void>((resolve) => waiting.push(resolve));
+    try {
+      return await work();
+    } finally {
+      const next = waiting.shift();
+      // Its place is handed on.
+      if (next === undefined) inside--;
+      else next();
+    }
+  };
+  return { enter: (work) => (waiting.length >= maxWaiting ? undefined : pass(work)) };
+}
