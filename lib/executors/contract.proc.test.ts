@@ -33,6 +33,7 @@ const bash: Scenes = {
   succeeds: () => ({ task: { bash: `echo '{"n": 1}' > "$SLUICE_OUTPUT"` }, output: { n: 1 } }),
   fails: () => ({ task: { bash: "exit 3" }, reason: "EXIT", error: /^the command ended with exit code 3$/ }),
   hangs: () => ({ task: { bash: `trap "" TERM; sleep 600 & echo "begun $$ $!"; wait` }, ...hanging }),
+  shrugs: () => ({ task: { bash: `trap "exit 0" TERM; echo 1 > "$SLUICE_OUTPUT"; sleep 600 & wait` } }),
   tooLarge: () => ({ task: { bash: `head -c 2000000 /dev/zero > "$SLUICE_OUTPUT"` } }),
   tells: () => ({ task: { bash: `echo "$TOKEN"; echo "\\"$TOKEN\\"" > "$SLUICE_OUTPUT"`, env } }),
   tellsAsItFails: () => ({ task: { bash: `echo "$TOKEN" >&2; echo "$TOKEN" > "$SLUICE_OUTPUT"; exit 1`, env } }),
@@ -61,6 +62,14 @@ time.sleep(600)`,
     },
     ...hanging,
   }),
+  shrugs: () => ({
+    task: {
+      python: `import signal, sluice, time
+signal.signal(signal.SIGTERM, lambda *_: exit(0))
+sluice.output(1)
+time.sleep(600)`,
+    },
+  }),
   tooLarge: () => ({ task: { python: "import sluice\nsluice.output('x' * 2000000)" } }),
   tells: () => ({
     task: { python: "import os, sluice\nprint(os.environ['TOKEN'])\nsluice.output(os.environ['TOKEN'])", env },
@@ -85,6 +94,7 @@ const CODE = {
     export const one = () => ({ n: 1 });
     export const fails = () => { throw new RangeError("out of it"); };
     export const hangs = () => { console.log("begun " + process.pid + " " + spawn("sleep", ["600"]).pid); for (;;); };
+    export const shrugs = ({ signal }) => new Promise((end) => signal.addEventListener("abort", () => end(1)));
     export const large = () => "x".repeat(2_000_000);
     export const tells = ({ env }) => { console.log(env.TOKEN); return { [env.TOKEN]: env.TOKEN }; };
     export const tellsAsItFails = ({ env }) => { throw new Error("not with " + env.TOKEN); };
@@ -97,6 +107,7 @@ const fn: Scenes = {
   succeeds: () => ({ ...calling("one"), output: { n: 1 } }),
   fails: () => ({ ...calling("fails"), reason: "EXCEPTION", error: /^RangeError: out of it$/ }),
   hangs: () => ({ ...calling("hangs"), ...hanging }),
+  shrugs: () => calling("shrugs"),
   tooLarge: () => calling("large"),
   tells: () => calling("tells", { env }),
   tellsAsItFails: () => calling("tellsAsItFails", { env }),
@@ -119,6 +130,7 @@ const http: Scenes = {
     error: /^the response has status 503; expected 200 to 299$/,
   }),
   hangs: ({ url }) => ({ task: { http: `${url}/hang` }, ...requesting }),
+  shrugs: { cannot: "a request that is aborted has no end of its own" },
   tooLarge: ({ url }) => ({ task: { http: `${url}/large` } }),
   tells: ({ url }) => ({ task: { http: { url: `${url}/ok/${TOKEN}`, headers: { authorization: TOKEN } } } }),
   tellsAsItFails: { cannot: "its errors hold nothing of a request but the host" },
@@ -129,6 +141,10 @@ const http: Scenes = {
   }),
   refused: [
     ["http: { url: x, method: FETCH }", /^4: task "t": http.method: "FETCH" is not known here; did you mean "PATCH"/],
+    [
+      "http: { url: x, headers: { Content-Length: '5' } }",
+      /^4: task "t": http.headers.Content-Length: is set by Sluice/,
+    ],
     ["http: { url: x, json: 1, body: y }", /^4: task "t": http: http takes at most one of json, form, body/],
   ],
 };
@@ -145,6 +161,7 @@ const sql: Scenes = {
     begun: ({ logged }) => logged(/begun \d+\n/),
     left: (log) => stillThere((/begun (\d+)\n/.exec(log) ?? []).slice(1).map(Number), world.isConnected),
   }),
+  shrugs: { cannot: "a query that is cancelled has no end of its own" },
   tooLarge: () => query("select repeat('x', 2000000)"),
   tells: () => query("select $1::text as token", { params: [TOKEN] }),
   tellsAsItFails: () => query("select $1::int", { params: [TOKEN] }),
@@ -170,6 +187,7 @@ const noop: Scenes = {
   succeeds: () => ({ task: { noop: {} }, output: undefined }),
   fails: nothing,
   hangs: nothing,
+  shrugs: nothing,
   tooLarge: nothing,
   tells: nothing,
   tellsAsItFails: nothing,
@@ -189,6 +207,7 @@ const chat: Scenes = {
   }),
   fails: ({ url }) => ({ ...post(`${url}/status/503`), reason: "CHAT_REFUSED", error: /^refused here: / }),
   hangs: ({ url }) => ({ ...post(`${url}/hang`), ...requesting }),
+  shrugs: { cannot: "its request is aborted with it" },
   tooLarge: ({ url }) => post(`${url}/large`),
   tells: ({ url }) => post(`${url}/ok/${TOKEN}`, { text: `it is ${TOKEN}` }),
   tellsAsItFails: ({ url }) => post(`${url}/status/500/${TOKEN}`),

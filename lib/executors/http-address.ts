@@ -1,5 +1,6 @@
 import { lookup as resolveName } from "node:dns/promises";
-import { BlockList, isIP } from "node:net";
+import { isIP } from "node:net";
+import { ipRangeList } from "#lib/domain/ip-range.ts";
 
 /**
  * Which addresses a task's request may go to. A worker stands inside somebody's network, and a URL may come from
@@ -16,6 +17,8 @@ const PRIVATE_RANGES = [
   "10.0.0.0/8",
   "100.64.0.0/10",
   "127.0.0.0/8",
+  // Azure's host agent: public by its number, and reachable from every virtual machine there.
+  "168.63.129.16/32",
   "169.254.0.0/16",
   "172.16.0.0/12",
   "192.0.0.0/24",
@@ -42,18 +45,7 @@ const PRIVATE_RANGES = [
   "ff00::/8",
 ];
 
-const PRIVATE = blockList(PRIVATE_RANGES);
-
-/** Expects addresses and ranges in CIDR form. */
-function blockList(ranges: readonly string[]): BlockList {
-  const list = new BlockList();
-  for (const range of ranges) {
-    const [address, prefix] = range.split("/") as [string, string | undefined];
-    const family = isIP(address) === 6 ? "ipv6" : "ipv4";
-    list.addSubnet(address, Number(prefix ?? (family === "ipv6" ? 128 : 32)), family);
-  }
-  return list;
-}
+const PRIVATE = ipRangeList(PRIVATE_RANGES);
 
 export type Address = { address: string; family: 4 | 6 };
 export type Resolve = (host: string) => Promise<Address[]>;
@@ -68,7 +60,7 @@ export type AddressGuard = {
 
 /** `allowed` are ranges that may be reached although they are private. */
 export function createAddressGuard(allowed: readonly string[], resolve: Resolve = resolveHost): AddressGuard {
-  const exempt = blockList(allowed);
+  const exempt = ipRangeList(allowed);
   const isAllowed = ({ address, family }: Address): boolean => {
     const kind = family === 6 ? "ipv6" : "ipv4";
     return !PRIVATE.check(address, kind) || exempt.check(address, kind);

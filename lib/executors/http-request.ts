@@ -18,7 +18,8 @@ type Options = { guard: AddressGuard; redirects: number; maxBytes: number; signa
 export async function sendRequest(first: RequestData, options: Options): Promise<HttpResponse> {
   let request = first;
   for (let hops = 0; ; hops++) {
-    const message = await send(request, await addressOf(request.url, options.guard), options.signal);
+    const address = await unlessAborted(addressOf(request.url, options.guard), options.signal);
+    const message = await send(request, address, options.signal);
     const location = isRedirect(message.statusCode) ? message.headers.location : undefined;
     if (location === undefined || options.redirects === 0) return receive(message, request.url, options.maxBytes);
     message.destroy();
@@ -86,17 +87,41 @@ async function receive(message: IncomingMessage, url: URL, maxBytes: number): Pr
 
 const isRedirect = (status: number | undefined): boolean => [301, 302, 303, 307, 308].includes(status ?? 0);
 
-/** What fetch does (https://fetch.spec.whatwg.org/#http-redirect-fetch). */
+/** Headers that tell another origin nothing that it may not know. */
+const SAFE_HEADERS: ReadonlySet<string> = new Set(["accept", "accept-language", "user-agent"]);
+const OF_THE_BODY: ReadonlySet<string> = new Set(["content-type", "idempotency-key"]);
+
+/**
+ * What fetch does (https://fetch.spec.whatwg.org/#http-redirect-fetch), and more where another origin is named: any header or body
+ * may hold a secret of the task, so none goes there.
+ */
 function redirected(request: RequestData, url: URL, status: number): RequestData {
   const becomesGet = (status === 303 && request.method !== "HEAD") || (status < 303 && request.method === "POST");
-  const dropped = new Set([
-    ...(becomesGet ? ["content-type", "idempotency-key"] : []),
-    ...(url.origin === request.url.origin ? [] : ["authorization", "cookie", "proxy-authorization"]),
-  ]);
+  const isForeign = url.origin !== request.url.origin;
+  const body = becomesGet ? undefined : request.body;
+  if (isForeign && body !== undefined)
+    throw new RefusedRequest(
+      `the server redirects a request with a body to another origin, ${url.origin}; if it is to go there, name that address`,
+    );
+  const isKept = (name: string): boolean =>
+    isForeign ? SAFE_HEADERS.has(name) : !becomesGet || !OF_THE_BODY.has(name);
   return {
     url,
     method: becomesGet ? "GET" : request.method,
-    headers: Object.fromEntries(Object.entries(request.headers).filter(([name]) => !dropped.has(name))),
-    body: becomesGet ? undefined : request.body,
+    headers: Object.fromEntries(Object.entries(request.headers).filter(([name]) => isKept(name))),
+    body,
   };
+}
+
+/** A name server that does not respond must not outlast the attempt: looking up a name knows no signal. */
+async function unlessAborted<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
+  signal.throwIfAborted();
+  const aborted = Promise.withResolvers<never>();
+  const abort = (): void => aborted.reject(signal.reason);
+  signal.addEventListener("abort", abort, { once: true });
+  try {
+    return await Promise.race([work, aborted.promise]);
+  } finally {
+    signal.removeEventListener("abort", abort);
+  }
 }

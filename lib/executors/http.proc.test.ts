@@ -1,4 +1,4 @@
-import { createServer, type RequestListener, type Server } from "node:http";
+import { createServer, type IncomingMessage, type RequestListener, type Server, type ServerResponse } from "node:http";
 import { NO_XCOMS } from "#lib/domain/xcom.ts";
 import type { AddressInfo } from "node:net";
 import { afterEach, describe, expect, test } from "vitest";
@@ -129,11 +129,50 @@ describe("http", () => {
       const hop = Number(request.url!.slice(1));
       response.writeHead(302, { location: hop > 0 ? `/${hop - 1}` : other }).end();
     });
-    const followed = await run({ url: `${url}/2`, headers: { Authorization: "secret", "X-Other": "kept" } });
+    const headers = { Authorization: "secret", "X-Api-Key": "secret", Host: "secret.example", Accept: "text/kept" };
+    const followed = await run({ url: `${url}/2`, headers });
     expect(followed).toMatchObject({ kind: "success", output: { body: expect.stringContaining("kept") } });
     expect(JSON.stringify(followed)).not.toContain("secret");
     expect(await run({ url: `${url}/9`, redirects: 3 })).toMatchObject({ kind: "failed", reason: "HTTP_ERROR" });
     expect(await run({ url: `${url}/9`, redirects: 0, expect: [302] })).toMatchObject({ kind: "success" });
+  });
+
+  test("sends no body to another origin; within one it does, and a POST that becomes a GET has none", async () => {
+    const seen: string[] = [];
+    const keep = (request: IncomingMessage, response: ServerResponse, status: number, location?: string) => {
+      let body = "";
+      request.on("data", (chunk: Buffer) => (body += chunk.toString()));
+      request.on("end", () => {
+        seen.push(`${request.method} ${body} ${String(request.headers["x-api-key"] ?? "-")}`);
+        response.writeHead(status, location === undefined ? {} : { location }).end();
+      });
+    };
+    const other = await serve((request, response) => keep(request, response, 200));
+    const url = await serve((request, response) => {
+      const [, status, where] = request.url!.split("/");
+      keep(request, response, Number(status), where === "out" ? other : where === "in" ? "/200" : undefined);
+    });
+    const post = { method: "POST", body: "b", headers: { "X-Api-Key": "k" } };
+    expect(await run({ url: `${url}/307/out`, ...post })).toMatchObject({
+      reason: "ADDRESS_REFUSED",
+      error: expect.stringContaining(`redirects a request with a body to another origin, ${other}`),
+    });
+    expect(await run({ url: `${url}/307/in`, ...post })).toMatchObject({ kind: "success" });
+    expect(await run({ url: `${url}/303/out`, ...post })).toMatchObject({ kind: "success" });
+    expect(seen).toEqual(["POST b k", "POST b k", "POST b k", "POST b k", "GET  -"]);
+  });
+
+  test("ends with its signal also while a name server does not respond", async () => {
+    const stop = new AbortController();
+    const asked = Promise.withResolvers<void>();
+    const never: Resolve = () => (asked.resolve(), new Promise(() => undefined));
+    const ended = run({ url: "http://example.org" }, { resolve: never, signal: stop.signal });
+    await asked.promise;
+    stop.abort(new Error("cancelled"));
+    expect(await ended).toMatchObject({ kind: "failed", reason: "HTTP_ERROR" });
+    expect(await run({ url: "http://example.org", responseTimeout: "20ms" }, { resolve: never })).toMatchObject({
+      reason: "TIMEOUT",
+    });
   });
 
   test("never reaches a private address, neither at once nor by a redirect nor by a name that changes its mind", async () => {

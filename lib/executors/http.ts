@@ -4,6 +4,7 @@ import { durationMs } from "#lib/domain/model/duration.ts";
 import { MAX_OUTPUT_BYTES } from "#lib/domain/output.ts";
 import type { BuiltIn, Outcome } from "./executor.ts";
 import type { AddressGuard } from "./http-address.ts";
+import { timeoutSignal } from "./timeout-signal.ts";
 import { type HttpResponse, RefusedRequest, type RequestData, ResponseTooLarge, sendRequest } from "./http-request.ts";
 
 type Config = ConfigOf<"http">;
@@ -26,20 +27,22 @@ export type HttpCaller = {
 
 /** Makes one request as `config` says; never throws. */
 export async function callHttp(config: Config, caller: HttpCaller): Promise<Outcome> {
-  const limit = AbortSignal.timeout(durationMs(config.responseTimeout));
+  const limit = timeoutSignal(durationMs(config.responseTimeout));
   const started = performance.now();
   try {
     const response = await sendRequest(requestOf(config, caller.idempotencyKey), {
       guard: caller.network,
       redirects: config.redirects,
       maxBytes: MAX_OUTPUT_BYTES,
-      signal: AbortSignal.any([caller.signal, limit]),
+      signal: AbortSignal.any([caller.signal, limit.signal]),
     });
     const took = Math.round(performance.now() - started);
     caller.log(`${config.method} ${response.url} → ${response.status} in ${took} ms, ${response.body.length} bytes\n`);
     return toOutcome(config, response);
   } catch (error) {
-    return failure(error, limit.aborted, config);
+    return failure(error, limit.signal.aborted, config);
+  } finally {
+    limit.clear();
   }
 }
 

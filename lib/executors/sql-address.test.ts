@@ -1,3 +1,8 @@
+import { execFile } from "node:child_process";
+import { mkdtemp, rm, symlink, writeFile } from "node:fs/promises";
+import os from "node:os";
+import path from "node:path";
+import { promisify } from "node:util";
 import { expect, test } from "vitest";
 import { readAddress } from "./sql-address.ts";
 
@@ -51,4 +56,23 @@ test.each([
   expect(error).toMatch(expected);
   expect(error).toMatch(/^the database's address \(connection\) /);
   expect(error).not.toContain("hunter2");
+});
+
+test("a certificate is a regular file of a certificate's size, and nothing that blocks or never ends", async () => {
+  const folder = await mkdtemp(path.join(os.tmpdir(), "sluice-pem-"));
+  const file = path.join(folder, "ca.pem");
+  await writeFile(file, "PEM");
+  await symlink(file, path.join(folder, "link"));
+  await promisify(execFile)("mkfifo", [path.join(folder, "fifo")]);
+  await writeFile(path.join(folder, "large"), Buffer.alloc(64 * 1024 + 1));
+  const ca = (name: string): Promise<unknown> => read(`postgres://u@h/d?sslmode=require&sslrootcert=${name}`);
+  expect(await ca(file)).toMatchObject({ ssl: { ca: "PEM" } });
+  // More than there are threads that open files.
+  const fifos = Array.from({ length: 8 }, () => ca(path.join(folder, "fifo")));
+  for (const answer of await Promise.all(fifos)) expect(answer).toMatch(/cannot read \(ENOTFILE\)/);
+  expect(await ca(path.join(folder, "link"))).toMatch(/cannot read \(ELOOP\)/);
+  expect(await ca(path.join(folder, "large"))).toMatch(/cannot read \(EFBIG\)/);
+  expect(await ca(folder)).toMatch(/cannot read \(ENOTFILE\)/);
+  expect(await ca("/dev/zero")).toMatch(/cannot read \(ENOTFILE\)/);
+  await rm(folder, { recursive: true });
 });

@@ -1,6 +1,6 @@
-import { readFile } from "node:fs/promises";
 import type { ConnectionOptions } from "node:tls";
 import { messageOf } from "#lib/domain/errors.ts";
+import { readRegularFile } from "./regular-file.ts";
 
 /**
  * Where a query goes and as whom: all of it from the task's own address. What pg would take from elsewhere (PGHOST,
@@ -85,8 +85,11 @@ async function sslOf(parameters: Record<string, string>): Promise<false | Connec
   return { rejectUnauthorized: sslmode !== "no-verify", ...ca, ...cert, ...key };
 }
 
+/** Of a certificate with its chain, or of a key. */
+const MAX_PEM_BYTES = 64 * 1024;
+
 function fileOf(name: string, file: string): Promise<string> {
-  return readFile(file, "utf8").catch((error: unknown) => {
+  return readRegularFile(file, MAX_PEM_BYTES).catch((error: unknown) => {
     const code = error instanceof Error && "code" in error ? String(error.code) : messageOf(error);
     throw new BadAddress(`names a file as ${name} that this worker cannot read (${code})`);
   });

@@ -49,7 +49,10 @@ export type TaskContext = {
    * an answer; rejects when there is none, when the address is refused, and when `signal` aborts.
    */
   http(request: HttpRequest): Promise<HttpResponse>;
-  /** Runs a program in a folder of its own; it ends with the attempt, and what it prints is in the log. Takes a slot for processes. */
+  /**
+   * Runs a program in a folder of its own; it ends with the attempt, and what it prints is in the log. It takes no slot beside the task's
+   * own: a type that runs programs has `slotClass: "process"`.
+   */
   spawn(request: ProgramRequest): Promise<Exit>;
 };
 

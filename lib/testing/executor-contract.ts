@@ -37,6 +37,8 @@ export type Scenes = {
   fails: Made<{ reason: string; error: RegExp }>;
   /** Goes on until it is ended. */
   hangs: Made<Hanging>;
+  /** Goes on until it is told to end, and then ends well with an output. */
+  shrugs: Made<object>;
   /** Leaves more than an output may have. */
   tooLarge: Made<object>;
   /** Is given the secrets `${{ secrets.TOKEN }}` and `${{ secrets.WAREHOUSE }}`, and tells the first in its log or output. */
@@ -134,6 +136,11 @@ export function executorContract(name: string, attempts: Attempts, world: World,
       const { ran } = await hang(scene, "1500ms", async () => undefined);
       expect(ran).toMatchObject({ state: "failed", reason: "TIMEOUT" });
       expect(ran.error).toContain("1s500ms");
+    });
+
+    made(scenes.shrugs, "ends as TIMEOUT also when it ends well once its time is over", async (scene) => {
+      const task = { ...scene.task, timeout: "1500ms" };
+      expect(await run({ ...scene, task })).toMatchObject({ state: "failed", reason: "TIMEOUT", output: undefined });
     });
 
     made(scenes.tooLarge, "fails when what it leaves is more than can be kept", async (scene) => {

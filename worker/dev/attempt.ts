@@ -9,11 +9,9 @@ import { isoTimes, type RunTimes } from "#lib/domain/run-times.ts";
 import { type ParentXcoms, storableXcoms } from "#lib/domain/xcom.ts";
 import type { Executor, ExecutorContext, Outcome, Stream } from "#lib/executors/executor.ts";
 import { resolveTask } from "../resolve-task.ts";
+import { runWithin } from "../run-within.ts";
 import { maskedOutcome, maskedOutput } from "../secrets/masked-output.ts";
 import type { DevTools } from "./tools.ts";
-
-/** A timer beyond it fires at once: Node keeps the delay in 31 bits. */
-const MAX_TIMER_MS = 2 ** 31 - 1;
 
 const RUN_ID = "local";
 
@@ -68,10 +66,7 @@ type Runnable = { task: TaskSpec; run: (context: ExecutorContext) => ReturnType<
 async function execute(tools: DevTools, { task, run }: Runnable, input: AttemptInput): Promise<Outcome> {
   const workDir = path.join(tools.workFolder, `${task.id}-${input.number}`);
   try {
-    const limit = AbortSignal.timeout(Math.min(durationMs(task.timeout), MAX_TIMER_MS));
-    const context = contextOf(tools, task, input, AbortSignal.any([input.signal, limit]), workDir);
-    const outcome = await run(context);
-    return limit.aborted && outcome.kind === "failed" ? timedOut(task) : outcome;
+    return await runWithin(task, input.signal, (either) => run(contextOf(tools, task, input, either, workDir)));
   } catch (error) {
     return { kind: "failed", reason: "EXECUTOR_ERROR", error: messageOf(error) };
   }
@@ -120,10 +115,6 @@ function contextOf(
         write(stream, Buffer.from(tools.withoutFolder(bytes.toString()))),
       ),
   };
-}
-
-function timedOut({ timeout }: TaskSpec): Outcome {
-  return { kind: "failed", reason: "TIMEOUT", error: `the attempt took longer than its timeout of ${timeout}` };
 }
 
 /** The outcome with its output as the database would give it back. */

@@ -52,9 +52,10 @@ export function startGuest(options: GuestOptions): Guest {
     options.over(end);
   };
   const input = child.stdio[FROM_PARENT] as Writable;
+  const output = child.stdio[TO_PARENT] as Readable;
   // A write to what has just died is told by its end.
   input.on("error", () => undefined);
-  const read = readFrames(child.stdio[TO_PARENT] as Readable, options).then((trouble) => {
+  const read = readFrames(output, options).then((trouble) => {
     if (trouble === undefined) return;
     over("broken", trouble);
     kill();
@@ -63,7 +64,12 @@ export function startGuest(options: GuestOptions): Guest {
   child.on("exit", (code, signal) => {
     // Whatever the code started ends with its process.
     kill();
-    void within(LAST_WORDS_MS, read).then(() => over("ended", signal ?? `exit code ${code}`));
+    void within(LAST_WORDS_MS, read).then(() => {
+      over("ended", signal ?? `exit code ${code}`);
+      // What it has left running may hold the other ends: nothing of that is heard, and no descriptor kept for it.
+      output.destroy();
+      input.destroy();
+    });
   });
   return {
     pid: child.pid,
@@ -73,8 +79,11 @@ export function startGuest(options: GuestOptions): Guest {
   };
 }
 
+/** Node opens a debugger to whoever sends SIGUSR1, and code of other DAGs may run as the same user. */
+const NO_DEBUGGER = ["--disable-sigusr1"].filter((flag) => process.allowedNodeEnvironmentFlags.has(flag));
+
 function launch({ module, args, cwd, env, user }: GuestOptions): ChildProcess {
-  return spawn(process.execPath, [...process.execArgv, module, ...args], {
+  return spawn(process.execPath, [...process.execArgv, ...NO_DEBUGGER, module, ...args], {
     cwd,
     env: env as NodeJS.ProcessEnv,
     ...user,

@@ -9,9 +9,10 @@ import { isNotYet } from "#lib/dsl/not-yet.ts";
 import type { XcomAccess } from "#lib/dsl/types.ts";
 import { keyTrouble, type ParentXcoms, RETURN_VALUE, storableXcoms } from "#lib/domain/xcom.ts";
 import { openChildEnd } from "../frames/child-end.ts";
+import { jsonTrouble } from "../frames/counted-json.ts";
 import type { Frame } from "../frames/frames.ts";
 import { fileUrls, type PluginPlaces } from "../plugins/places.ts";
-import { ABORT, END, PIECE_BYTES, STDERR, STDOUT, TO_CHILD, type ToFunctionChild } from "./protocol.ts";
+import { ABORT, END, PIECE_BYTES, RESULT_LIMITS, STDERR, STDOUT, TO_CHILD, type ToFunctionChild } from "./protocol.ts";
 import { registerDagHooks } from "./resolve-hook.ts";
 
 type DagFunction = (context: Record<string, unknown>) => unknown;
@@ -84,7 +85,14 @@ async function call({ file, export: name, argument }: ToFunctionChild, signal: A
     if (!left.ok) return JSON.stringify({ kind: "unstorable", reason: left.reason, error: left.error });
     const output = left.output === undefined ? "" : `,"output":${left.output}`;
     const entries = Object.entries(left.pushed).map(([key, json]) => `${JSON.stringify(key)}:${json}`);
-    return `{"kind":"returned"${output},"pushed":{${entries.join(",")}}}`;
+    const end = `{"kind":"returned"${output},"pushed":{${entries.join(",")}}}`;
+    const trouble = jsonTrouble(Buffer.from(end), RESULT_LIMITS);
+    if (trouble === undefined) return end;
+    return JSON.stringify({
+      kind: "unstorable",
+      reason: "RESULT_UNSTORABLE",
+      error: `what it left cannot be kept: ${trouble}`,
+    });
   } catch (error) {
     return JSON.stringify({ kind: "threw", error: describe(error).slice(0, PIECE_BYTES) });
   }

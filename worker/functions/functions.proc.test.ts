@@ -11,6 +11,7 @@ import { createFunctionPool, type FunctionPool } from "./pool.ts";
 
 const FILES = {
   "code.ts": `
+    import { spawn } from "node:child_process";
     import { writeSync } from "node:fs";
     import { dag, fn, notYet } from "sluice";
     import { double } from "./lib/double.ts";
@@ -35,6 +36,12 @@ const FILES = {
     };
     const rest = () => new Promise((done) => setTimeout(done, 60_000));
     export const garbage = () => (console.log("before"), writeSync(4, "NODE_HANDLE_ACK and more"), rest());
+    export const empty = () => (writeSync(4, frame("O", 1, "")), rest());
+    export const leaves = () => {
+      spawn("sleep", ["600"], { detached: true, stdio: ["ignore", "ignore", "ignore", 3, 4] });
+      process.exit(0);
+    };
+    export const wide = () => Object.fromEntries(Array.from({ length: 100_001 }, (_, n) => [n, 0]));
     export const huge = () => (writeSync(4, frame("R", 1, "", 2 ** 32 - 6)), rest());
     export const forged = ({ conf }: { conf: { text: string } }) => (writeSync(4, frame("R", 1, conf.text)), rest());
     export const twice = () => (writeSync(4, frame("R", 2, '{"kind":"returned","output":"first","pushed":{}}')), new Promise((done) => setTimeout(done, 50)));
@@ -53,6 +60,9 @@ const FILES = {
   `,
   "lib/double.ts": "export const double = (n: number): number => n * 2;",
 };
+
+/** Of an object that a parser takes seconds for. */
+const MEMBERS = Array.from({ length: 200_000 }, (_, n) => `"${n}":0`).join();
 
 let folder: string;
 let pool: FunctionPool;
@@ -174,6 +184,8 @@ describe("functions", () => {
     ["huge", undefined, /4294967290 bytes/],
     ["forged", "[1", /JSON/],
     ["forged", '{"kind":"returned","pushed":[]}', /how a call ended/],
+    ["forged", `{"kind":"returned","pushed":{${MEMBERS}}}`, /more than 100000 members/],
+    ["empty", undefined, /nothing in them/],
     ["forged", `{"kind":"returned","pushed":{},"output":"${"x".repeat(17 * 1024 * 1024)}"}`, /bytes; it may have/],
   ])("that write into the pipe themselves end their own process: %s %.40s", async (name, text, why) => {
     const before = process.memoryUsage().rss;
@@ -186,6 +198,26 @@ describe("functions", () => {
     // Theirs alone: what was warm for others still is.
     expect(await call("pid")).toMatchObject(pid);
     expect(process.memoryUsage().rss - before).toBeLessThan(200 * 1024 * 1024);
+  });
+
+  test("leave no descriptor behind when what they started keeps their pipes", async () => {
+    const open = async () => (await readdir("/proc/self/fd")).length;
+    await call("leaves", undefined, undefined, fresh);
+    const before = await open();
+    for (let n = 0; n < 4; n++)
+      expect(await call("leaves", undefined, undefined, fresh)).toMatchObject({
+        ok: false,
+        error: expect.stringMatching(/exit code 0/),
+      });
+    expect(await open()).toBeLessThanOrEqual(before);
+  });
+
+  test("that leave an object of more members than a parser likes are told so", async () => {
+    expect(await call("wide")).toMatchObject({
+      ok: false,
+      reason: "RESULT_UNSTORABLE",
+      error: expect.stringMatching(/100000 members/),
+    });
   });
 
   test("that end their call twice do no harm to the next one, and have no other", async () => {

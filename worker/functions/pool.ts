@@ -183,6 +183,7 @@ function hear(warm: Warm, { letter, id, payload }: Frame): void | Promise<void> 
     if (heard === undefined || id !== calls) throw new Error("it ends a call that it is not at");
     return heard.end(endOfCall(payload));
   }
+  if (payload.length === 0) throw new Error("it writes pieces of output with nothing in them");
   if (id === calls) return heard?.data(letter === STDERR ? "stderr" : "stdout", payload);
 }
 

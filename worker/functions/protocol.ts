@@ -1,3 +1,4 @@
+import { type JsonLimits, parseCounted } from "../frames/counted-json.ts";
 import type { FrameLimits } from "../frames/frames.ts";
 import type { FunctionCall } from "#lib/executors/executor.ts";
 import { MAX_LEFT_BYTES } from "#lib/domain/xcom.ts";
@@ -35,6 +36,9 @@ export const FROM_CHILD: FrameLimits = {
   [END]: MAX_LEFT_BYTES + AROUND_BYTES,
 };
 
+/** A list of a MiB has no more elements; a parser takes seconds for an object of a million members. */
+export const RESULT_LIMITS: JsonLimits = { members: 100_000, elements: 600_000, all: 9_000_000 };
+
 /** A worker is believed, and has counted what it sends. */
 export const TO_CHILD: FrameLimits = { [CALL]: 2 ** 31, [ABORT]: 0 };
 
@@ -60,7 +64,7 @@ function isFromFunctionChild(message: unknown): message is FromFunctionChild {
 
 /** The end of a call, from the payload of its frame. Throws when it is none: the code that runs in the child shares the pipe. */
 export function endOfCall(payload: Buffer): FromFunctionChild {
-  const message: unknown = JSON.parse(payload.toString());
+  const message = parseCounted(payload, RESULT_LIMITS);
   if (!isFromFunctionChild(message)) throw new Error("it says how a call ended in a way that is none");
   return message;
 }

@@ -306,6 +306,11 @@ describe("a file whose code writes into the pipe to the loader", () => {
       'answer(JSON.stringify({ ok: true, files: {}, spec: { id: "x", tasks: 7 } }));',
       /spec\.tasks/,
     ],
+    [
+      "more mistakes than can be told",
+      'answer(`{"ok":true,"files":{},"parsed":{"ok":false,"problems":[${"0,".repeat(999_999)}0]}}`);',
+      /50000 elements/,
+    ],
     ["files that are none", "answer(JSON.stringify({ ok: true, files: { a: 1 } }));", /files\.a/],
     ["an answer to another request", "answer(JSON.stringify({ ok: true, files: {} }), 99);", /was not asked/],
   ] as const)("has an error of its own: %s", async ([, code, why]) => {

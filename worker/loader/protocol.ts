@@ -3,6 +3,7 @@ import { z } from "zod";
 import { DagSpec } from "#lib/domain/model/dag.ts";
 import type { PluginType } from "#lib/domain/model/plugin-type.ts";
 import { SLOT_CLASSES } from "#lib/domain/states.ts";
+import { parseCounted } from "../frames/counted-json.ts";
 import type { FrameLimits } from "../frames/frames.ts";
 
 /**
@@ -62,6 +63,9 @@ const Type = z.strictObject({
   jsonSchema: z.record(z.string(), z.unknown()).optional(),
 });
 
+/** A DAG of ten thousand tasks has half of it. Each value may be a mistake that the check below keeps in memory. */
+const ANSWER_LIMITS = { members: 50_000, elements: 50_000, all: 500_000 };
+
 /** The code of the file shares the pipe and may say anything: all of it is checked, the DAG by the rules of every DAG. */
 const Answer = z.discriminatedUnion("ok", [
   z.strictObject({
@@ -81,7 +85,7 @@ const Answer = z.discriminatedUnion("ok", [
 
 /** What the child has said, from the payload of its frame. Throws when it is no answer of ours. */
 export function answerIn(payload: Buffer): Evaluated {
-  const answer = Answer.safeParse(JSON.parse(payload.toString()));
+  const answer = Answer.safeParse(parseCounted(payload, ANSWER_LIMITS));
   if (answer.success) return answer.data as Evaluated;
   const [issue] = answer.error.issues;
   throw new Error(`its answer is none: ${issue?.path.join(".")}: ${issue?.message}`);

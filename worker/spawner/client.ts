@@ -40,6 +40,8 @@ export type SpawnerOptions = {
   maxPids?: number;
   /** Who processes run as; without it, the user of this one. */
   users?: UserPool;
+  /** Between two pings. */
+  pingMs?: number;
 };
 
 /** Below it not even a shell starts, and the kernel might pick the spawner, which is there for a moment too. */
@@ -48,6 +50,10 @@ const MIN_MEMORY_MIB = 8;
 /** A spawner that dies again and again is started again only so often. */
 const RESTART_MS = 200;
 const MAX_WAIT_MS = 10_000;
+
+/** A spawner that has not answered so many pings is ended. Pings, not seconds: a worker that stood still has asked once. */
+const PING_MS = 1_000;
+const MAX_UNANSWERED = 10;
 
 /** Starts the spawner; should it ever die, what it ran is killed and reported, and a new one takes over. */
 export function createSpawner(options: SpawnerOptions): Spawner {
@@ -61,6 +67,8 @@ export function createSpawner(options: SpawnerOptions): Spawner {
   let lastId = 0;
   let stopped = false;
   let child: SpawnerProcess | undefined;
+  /** Pings without a pong. */
+  let unanswered = 0;
   let there = Promise.withResolvers<void>();
 
   /** False when there is no spawner to send to. */
@@ -71,7 +79,8 @@ export function createSpawner(options: SpawnerOptions): Spawner {
   };
 
   const onMessage = (message: FromSpawner): void => {
-    if (message.kind === "notice") log.warn({ spawner: program }, message.text);
+    if (message.kind === "pong") unanswered = 0;
+    else if (message.kind === "notice") log.warn({ spawner: program }, message.text);
     else running.get(message.id)?.take(message);
   };
 
@@ -90,6 +99,7 @@ export function createSpawner(options: SpawnerOptions): Spawner {
       return onEnd();
     }
     child = launched;
+    unanswered = 0;
     there.resolve();
     const read = createFrameReader(FROM_SPAWNER, (one) => onMessage(decodeFromSpawner(one)));
     launched.stdout.on("data", (bytes: Buffer) => {
@@ -109,6 +119,13 @@ export function createSpawner(options: SpawnerOptions): Spawner {
     for (const id of guarded) send({ kind: "guard", id });
   };
   launch();
+
+  // It could stand still, and with it every start and every kill, while all else of the worker seems well.
+  const pinging = setInterval(() => {
+    if (unanswered++ < MAX_UNANSWERED) return void send({ kind: "ping", id: unanswered });
+    log.warn({ spawner: program }, "the spawner does not answer; it is ended, and another one started");
+    child?.kill("SIGKILL");
+  }, options.pingMs ?? PING_MS);
 
   return {
     async run(request, signal, onData, asked = NOTHING_ASKED) {
@@ -144,10 +161,12 @@ export function createSpawner(options: SpawnerOptions): Spawner {
       stopped = true;
       there.resolve();
       const last = child;
-      if (last === undefined) return;
-      const closed = new Promise((resolve) => last.once("close", resolve));
-      last.stdin.end();
-      await closed;
+      if (last !== undefined) {
+        const closed = new Promise((resolve) => last.once("close", resolve));
+        last.stdin.end();
+        await closed;
+      }
+      clearInterval(pinging);
     },
   };
 }

@@ -82,6 +82,7 @@ sub read_commands {
         elsif ($letter eq 'M') { read_on($id, $payload) }
         elsif ($letter eq 'G') { $guarded{$id} = 1 }
         elsif ($letter eq 'U') { delete $guarded{$id} }
+        elsif ($letter eq 'P') { send_frame('p', $id, '') }
     }
 }
 

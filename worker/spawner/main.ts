@@ -147,6 +147,8 @@ function take(message: ToSpawner): void {
     case "unguard":
       guarded.delete(message.id);
       return;
+    case "ping":
+      return send({ kind: "pong", id: message.id });
   }
 }
 

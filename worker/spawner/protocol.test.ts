@@ -39,13 +39,13 @@ const toSpawner = fc.oneof<fc.Arbitrary<ToSpawner>[]>(
   }),
   fc.record({ kind: fc.constant("kill"), id, signal: fc.constantFrom("SIGTERM", "SIGKILL") }),
   fc.record({ kind: fc.constant("more"), id, stream }),
-  fc.record({ kind: fc.constantFrom("guard", "unguard"), id }),
+  fc.record({ kind: fc.constantFrom("guard", "unguard", "ping"), id }),
 );
 
 const fromSpawner = fc.oneof<fc.Arbitrary<FromSpawner>[]>(
   fc.record({ kind: fc.constant("started"), id, pid: fc.nat() }),
   fc.record({ kind: fc.constant("data"), id, stream, bytes }),
-  fc.record({ kind: fc.constant("ended"), id }),
+  fc.record({ kind: fc.constantFrom("ended", "pong"), id }),
   fc.record({
     kind: fc.constant("exit"),
     id,

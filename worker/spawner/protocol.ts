@@ -33,7 +33,9 @@ export type ToSpawner =
   /** The worker has taken a piece of output and wants more. */
   | { kind: "more"; id: number; stream: "stdout" | "stderr" }
   /** Processes that somebody else made and that must not outlive the worker either. */
-  | { kind: "guard" | "unguard"; id: number };
+  | { kind: "guard" | "unguard"; id: number }
+  /** Is answered by a pong with the same id. */
+  | { kind: "ping"; id: number };
 
 export type FromSpawner =
   /** Told of what has no control group to be found by. */
@@ -42,6 +44,7 @@ export type FromSpawner =
   /** The process has ended, but what it started goes on. Not told when its exit can be told at once. */
   | { kind: "ended"; id: number }
   | SpawnedExit
+  | { kind: "pong"; id: number }
   /** Something to be logged. */
   | { kind: "notice"; text: string };
 
@@ -67,7 +70,7 @@ const MOST_BYTES = 64 * 1024 * 1024;
 const FEW_BYTES = 64 * 1024;
 
 /** What may come from a worker, and what from a spawner. */
-export const TO_SPAWNER: FrameLimits = { R: MOST_BYTES, K: FEW_BYTES, M: FEW_BYTES, G: FEW_BYTES, U: FEW_BYTES };
+export const TO_SPAWNER: FrameLimits = { R: MOST_BYTES, K: FEW_BYTES, M: FEW_BYTES, G: FEW_BYTES, U: FEW_BYTES, P: 0 };
 export const FROM_SPAWNER: FrameLimits = {
   s: FEW_BYTES,
   o: MOST_BYTES,
@@ -75,6 +78,7 @@ export const FROM_SPAWNER: FrameLimits = {
   l: FEW_BYTES,
   x: MOST_BYTES,
   n: MOST_BYTES,
+  p: 0,
 };
 
 export function encodeToSpawner(message: ToSpawner): Buffer {
@@ -95,6 +99,8 @@ export function encodeToSpawner(message: ToSpawner): Buffer {
       return frame("G", message.id, Buffer.alloc(0));
     case "unguard":
       return frame("U", message.id, Buffer.alloc(0));
+    case "ping":
+      return frame("P", message.id, Buffer.alloc(0));
   }
 }
 
@@ -125,6 +131,8 @@ export function decodeToSpawner({ letter, id, payload }: Frame): ToSpawner {
     case "G":
     case "U":
       return { kind: letter === "G" ? "guard" : "unguard", id };
+    case "P":
+      return { kind: "ping", id };
     default:
       throw new Error(`the spawner was sent a frame ${JSON.stringify(letter)}`);
   }
@@ -144,6 +152,8 @@ export function encodeFromSpawner(message: FromSpawner): Buffer {
       const how = [code, signal, error, cpuMs, peakKib].map((value) => String(value ?? ""));
       return frame("x", message.id, fields([...how, ...files]));
     }
+    case "pong":
+      return frame("p", message.id, Buffer.alloc(0));
     case "notice":
       return frame("n", 0, Buffer.from(message.text));
   }
@@ -158,6 +168,8 @@ export function decodeFromSpawner({ letter, id, payload }: Frame): FromSpawner {
       return { kind: "data", id, stream: letter === "o" ? "stdout" : "stderr", bytes: payload };
     case "l":
       return { kind: "ended", id };
+    case "p":
+      return { kind: "pong", id };
     case "n":
       return { kind: "notice", text: String(payload) };
     case "x": {

@@ -62,6 +62,7 @@ export function startProcess(options: {
         // What has left the process's own group ends with it too.
         return group.kill();
       case "notice":
+      case "pong":
         return;
     }
   };

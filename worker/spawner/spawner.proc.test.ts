@@ -228,6 +228,31 @@ describe.each<SpawnerProgram>(["perl", "node"])("the spawner in %s", (program) =
     expect(exits.map((exit) => exit.text.trim())).toEqual(["5000000", ...Array.from({ length: 40 }, (_, n) => `${n}`)]);
   });
 
+  test("is ended and replaced when it stands still, and what it ran is reported and ended", async () => {
+    const warned: string[] = [];
+    const log = { ...SILENT, warn: (_: object, text: string) => void warned.push(text) };
+    const one = createSpawner({ env: plainEnv(), program, log, pingMs: 500 });
+    const pids = Promise.withResolvers<number[]>();
+    const ended = one.run(requestOf("echo $PPID $$; sleep 300"), new AbortController().signal, async (_, bytes) =>
+      pids.resolve(bytes.toString().trim().split(" ").map(Number)),
+    );
+    const [spawnerPid, taskPid] = (await pids.promise) as [number, number];
+    process.kill(spawnerPid, "SIGSTOP");
+    expect(await ended).toMatchObject({ error: "the spawner process was lost" });
+    expect(await allEnded([spawnerPid, taskPid])).toBe(true);
+    expect(warned).toEqual([expect.stringMatching(/does not answer; it is ended/)]);
+    const again = await one.run(requestOf("exit 5"), new AbortController().signal, async () => undefined);
+    expect(again).toMatchObject({ code: 5 });
+    // One that stands still while it is to stop is ended as well.
+    const parent = Promise.withResolvers<number>();
+    const last = one.run(requestOf("echo $PPID; sleep 300"), new AbortController().signal, async (_, bytes) =>
+      parent.resolve(Number(bytes.toString())),
+    );
+    process.kill(await parent.promise, "SIGSTOP");
+    await one.stop();
+    await last;
+  });
+
   test("kills every process when the worker is gone, however it went", async () => {
     const child = launchSpawner(program, plainEnv());
     let kind = "";

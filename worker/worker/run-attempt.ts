@@ -18,6 +18,7 @@ import type { Executor, ExecutorContext, Outcome } from "#lib/executors/executor
 import type { AddressGuard } from "#lib/executors/http-address.ts";
 import { type Executors, typesOf } from "#lib/executors/registry.ts";
 import { type Resolved, resolveTask } from "../resolve-task.ts";
+import { runWithin } from "../run-within.ts";
 import { isDatabaseUnreachable } from "#lib/db/database-errors.ts";
 import type { BundleStore } from "../functions/bundle-store.ts";
 import type { FunctionPool } from "../functions/pool.ts";
@@ -31,8 +32,6 @@ import { createTaskSpecs } from "./task-specs.ts";
 const ASK_AGAIN_MS = 500;
 /** A message is for people; the log has the rest. */
 const MAX_ERROR_LENGTH = 16_384;
-/** A timer beyond it fires at once (Node keeps the delay in 31 bits); nobody's lease lives that long. */
-const MAX_TIMER_MS = 2 ** 31 - 1;
 
 const specs = createTaskSpecs();
 
@@ -73,12 +72,11 @@ export async function runAttempt(
     mask = resolved.mask;
     const full = executor.slotClass === "process" ? await tools.diskTrouble() : undefined;
     if (full !== undefined) return toFinish(claimed, task, { kind: "failed", reason: "DISK_FULL", error: full });
-    const limit = AbortSignal.timeout(Math.min(durationMs(task.timeout), MAX_TIMER_MS));
     const output = maskedOutput(mask, log.write);
-    const context = contextOf(tools, claimed, task, AbortSignal.any([signal, limit]), output.write);
-    const outcome = await execute(() => executor.run(context, config), output.end);
-    const end = limit.aborted && outcome.kind === "failed" ? timedOut(task) : outcome;
-    const kept = maskedOutcome(mask, end);
+    const run = (either: AbortSignal): Promise<Outcome> =>
+      executor.run(contextOf(tools, claimed, task, either, output.write), config);
+    const outcome = await execute(() => runWithin(task, signal, run), output.end);
+    const kept = maskedOutcome(mask, outcome);
     if (kept.kind !== "deferred") return toFinish(claimed, task, kept);
     return lookEnd(claimed, task, kept, { lookMs: performance.now() - beganAt, logBytes: log.written() });
   } catch (error) {
@@ -174,10 +172,6 @@ export async function untilReachable<T>(signal: AbortSignal, ask: () => Promise<
       await delay(ASK_AGAIN_MS, undefined, { signal });
     }
   }
-}
-
-function timedOut({ timeout }: TaskSpec): Outcome {
-  return { kind: "failed", reason: "TIMEOUT", error: `the attempt took longer than its timeout of ${timeout}` };
 }
 
 type Failed = Extract<Outcome, { kind: "failed" }>;

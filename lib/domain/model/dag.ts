@@ -69,7 +69,7 @@ export const dagFields = {
   ),
   params: Params,
   limits: Limits.prefault({}).describe("How much of the DAG goes on at once."),
-  priority: z.enum(PRIORITIES).default("medium").describe("Of its tasks among those of other DAGs."),
+  priority: z.enum(PRIORITIES).default("medium").describe("Of its tasks that have none of their own."),
   sla: Duration()
     .optional()
     .describe("A run should have ended this long after it began. Kept with the version; nothing acts on it yet."),

@@ -18,7 +18,7 @@ const RetryPolicy = z.strictObject({
   max: z.int().min(0).max(1_000).default(0).describe("Retries after the first attempt."),
   backoff: z.enum(BACKOFFS).default("exponential").describe("`exponential` doubles the delay at each retry."),
   delay: Duration(0).default("10s").describe("Before the first retry."),
-  maxDelay: Duration().default("1h").describe("No delay is longer."),
+  maxDelay: Duration().default("1h").describe("No delay grows beyond it. A longer `delay` is kept as it is."),
   jitter: z
     .boolean()
     .default(true)

@@ -82,10 +82,31 @@ export const FnConfig = z.strictObject({
 
 export const HTTP_METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"] as const;
 
+/** Where a message ends and what becomes of its connection is for who sends it to say: a wrong length makes one request two. */
+const CONNECTION_HEADERS: ReadonlySet<string> = new Set([
+  "connection",
+  "content-length",
+  "expect",
+  "keep-alive",
+  "proxy-connection",
+  "te",
+  "trailer",
+  "transfer-encoding",
+  "upgrade",
+]);
+
+function checkHeaders(headers: Record<string, unknown>, context: z.RefinementCtx): void {
+  for (const name of Object.keys(headers)) {
+    if (!CONNECTION_HEADERS.has(name.toLowerCase())) continue;
+    const message = "is set by Sluice, which knows the body and the connection; leave it out";
+    context.addIssue({ code: "custom", path: [name], message });
+  }
+}
+
 const requestFields = {
   url: Argument.min(1).describe("http or https. Private addresses are refused unless the worker allows them."),
   method: z.enum(HTTP_METHODS).default("GET"),
-  headers: z.record(Text(256), Argument).default({}),
+  headers: z.record(Text(256), Argument).superRefine(checkHeaders).default({}),
   query: z.record(Text(256), Argument).default({}).describe("Added to the address, encoded."),
   json: StorableData.optional().describe("The body, as JSON."),
   form: z.record(Text(256), Argument).optional().describe("The body, as a submitted form."),

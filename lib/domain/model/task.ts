@@ -70,7 +70,12 @@ export const taskOptions = {
     .max(16)
     .default([])
     .describe("Labels that its worker must have, all of them (`SLUICE_LABELS` of the worker)."),
-  priority: z.enum(PRIORITIES).optional().describe("Goes first among ready tasks; without it, the DAG's."),
+  priority: z
+    .enum(PRIORITIES)
+    .optional()
+    .describe(
+      "Its share of its lane: of 21 tasks that are admitted, 16 are `high`, 4 `medium` and 1 `low`. Without it, the DAG's.",
+    ),
   resources: Resources.optional().describe(
     "What the task needs of a worker: it goes to one that has so much left of what its tasks may ask for. A task that is a container gets no more than it asks for; nor does a process, where the worker can write control groups.",
   ),

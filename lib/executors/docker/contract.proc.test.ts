@@ -19,6 +19,7 @@ function scenesOn({ image, podman }: TestEngine): Scenes {
       begun: ({ logged }) => logged(/begun\n/),
       left: () => stillThere([image], () => podman("ps", "--all", "--quiet") !== ""),
     }),
+    shrugs: () => ({ task: sh(`trap "exit 0" TERM; echo 1 > "$SLUICE_OUTPUT"; sleep 600 & wait`) }),
     tooLarge: () => ({ task: sh(`head -c 2000000 /dev/zero > "$SLUICE_OUTPUT"`) }),
     tells: () => ({ task: { ...sh(`echo "$TOKEN"; echo "\\"$TOKEN\\"" > "$SLUICE_OUTPUT"`), env } }),
     tellsAsItFails: () => ({ task: { ...sh(`echo "$TOKEN" >&2; echo "$TOKEN" > "$SLUICE_OUTPUT"; exit 1`), env } }),
