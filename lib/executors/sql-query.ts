@@ -4,6 +4,7 @@ import pg from "pg";
 import { messageOf } from "#lib/domain/errors.ts";
 import { MAX_OUTPUT_BYTES } from "#lib/domain/output.ts";
 import type { DatabaseAddress } from "./sql-address.ts";
+import { guardServer } from "./sql-guard.ts";
 import { SQL_TYPES } from "./sql-values.ts";
 
 export type Statement = { text: string; values: unknown[]; maxRows: number };
@@ -46,6 +47,7 @@ export async function runQuery(address: DatabaseAddress, statement: Statement, o
   const client = new pg.Client({ ...clientConfig(address, options.name), stream: () => socket });
   // What breaks the connection fails the query under way, and is told by it.
   client.on("error", () => undefined);
+  guardServer(client);
   client.on("notice", ({ severity, message }) => options.onNotice(`${severity}: ${message}`));
   let backend: number | undefined;
   let stopping: Promise<void> | undefined;
@@ -106,6 +108,7 @@ async function cancel(address: DatabaseAddress, name: string, backend: number): 
   const socket = new Socket();
   const client = new pg.Client({ ...clientConfig(address, name), stream: () => socket });
   client.on("error", () => undefined);
+  guardServer(client);
   const late = setTimeout(() => socket.destroy(), CANCEL_MS);
   try {
     await client.connect();

@@ -68,7 +68,11 @@ sub remove {
     return if is_removed($task);
     my ($folder, $user) = @$task{'folder', 'user'};
     opendir my $listing, $folder or return;
-    my @names = grep { $_ ne '.' && $_ ne '..' } readdir $listing;
+    # No further than that: a task may leave millions, and all others would wait for their names.
+    my @names;
+    while (@names <= $PLAIN_FOLDER && defined(my $name = readdir $listing)) {
+        push @names, $name if $name ne '.' && $name ne '..';
+    }
     closedir $listing;
     return if @names <= $PLAIN_FOLDER && @names == (unlink map { "$folder/$_" } @names) && rmdir $folder;
     run_rm($folder, $user, $user ? 2 : 1);
