@@ -1,7 +1,7 @@
 import { durationMs } from "#lib/domain/model/duration.ts";
 import type { TaskSpec } from "#lib/domain/model/task.ts";
 import type { Outcome } from "#lib/executors/executor.ts";
-import { timeoutSignal } from "#lib/executors/timeout-signal.ts";
+import { afterLong } from "#lib/executors/timeout-signal.ts";
 
 /** From the signal to the end of an executor: two seconds of grace for its process, and as long for what follows its end. */
 const GIVE_UP_MS = 4_000;
@@ -15,32 +15,34 @@ export async function runWithin(
   signal: AbortSignal,
   run: (signal: AbortSignal) => Promise<Outcome>,
 ): Promise<Outcome> {
-  const limit = timeoutSignal(durationMs(timeout));
-  const either = AbortSignal.any([signal, limit.signal]);
-  const over = new AbortController();
-  const running = run(either);
+  // One signal and one promise by hand: `AbortSignal.any` and a race cost a task that does nothing half of its time.
+  const stop = new AbortController();
+  const done = Promise.withResolvers<Outcome>();
+  let isLate = false;
+  let patience: NodeJS.Timeout | undefined;
+  const abort = (reason: unknown): void => {
+    if (stop.signal.aborted) return;
+    stop.abort(reason);
+    const error = `its executor did not end within ${GIVE_UP_MS / 1_000} s of its signal, and was given up`;
+    patience = setTimeout(() => done.resolve({ kind: "failed", reason: "CANCELLED", error }), GIVE_UP_MS);
+  };
+  const onSignal = (): void => abort(signal.reason);
+  const onTime = afterLong(durationMs(timeout), () => {
+    isLate = true;
+    abort(new DOMException("The time is over.", "TimeoutError"));
+  });
+  if (signal.aborted) onSignal();
+  else signal.addEventListener("abort", onSignal, { once: true });
   // Of one that was given up, nothing is heard any more.
-  running.catch(() => undefined);
+  run(stop.signal).then(done.resolve, done.reject);
   try {
-    const outcome = await Promise.race([running, givenUp(either, over.signal)]);
-    if (!limit.signal.aborted) return outcome;
+    const outcome = await done.promise;
+    if (!isLate) return outcome;
     const error = `the attempt took longer than its timeout of ${timeout}`;
     return { kind: "failed", reason: "TIMEOUT", error, usage: outcome.usage };
   } finally {
-    limit.clear();
-    over.abort();
+    onTime();
+    clearTimeout(patience);
+    signal.removeEventListener("abort", onSignal);
   }
-}
-
-/** Resolves some time after `signal`, unless the run is over by then. */
-function givenUp(signal: AbortSignal, over: AbortSignal): Promise<Outcome> {
-  return new Promise((resolve) => {
-    const onAbort = (): void => {
-      const error = `its executor did not end within ${GIVE_UP_MS / 1_000} s of its signal, and was given up`;
-      const timer = setTimeout(() => resolve({ kind: "failed", reason: "CANCELLED", error }), GIVE_UP_MS);
-      over.addEventListener("abort", () => clearTimeout(timer), { once: true });
-    };
-    if (signal.aborted) onAbort();
-    else signal.addEventListener("abort", onAbort, { once: true, signal: over });
-  });
 }

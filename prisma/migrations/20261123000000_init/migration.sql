@@ -2007,12 +2007,13 @@ begin
   -- Places by id, so that no two sets are joined: `places[width_bucket(id, sorted)]` is where a task stands in the order.
   select array_agg(x.id order by x.id), array_agg(x.place order by x.id) into sorted, places
     from unnest(fitting) with ordinality x(id, place);
-  with moved as (
+  with v as materialized (select sorted as ids),
+  moved as (
     update sluice.task_instance t
        set state = 'queued', attempts = t.attempts + case when t.deferred_id is null then 1 else 0 end
      -- Not "admissible": the planner might then read all that is ready, by its index, where it should search for each.
-     where t.id = any (sorted) and t.state = 'ready' and not t.held
-    returning t.id, t.attempts, t.workload_id, t.lane_id, t.ready_at, t.deferred_id, places[width_bucket(t.id, sorted)] as place),
+      from v where t.id = any (sorted) and t.state = 'ready' and not t.held
+    returning t.id, t.attempts, t.workload_id, t.lane_id, t.ready_at, t.deferred_id, places[width_bucket(t.id, v.ids)] as place),
   born as (
     insert into sluice.live_attempt (task_instance_id, number, id, state, workload_id, lane_id, ready_at, assigned_to)
     select id, attempts, coalesce(deferred_id, gen_random_uuid()), 'queued', workload_id, lane_id, ready_at, their_workers[place]
@@ -2772,7 +2773,9 @@ begin
     from (select d.*, 0 as n from unnest(accepted, done_ends, done_becomes, done_delays_ms) d(id, end_state, becomes, delay_ms)
           union all
           select k.id, null, null, null, k.n from unnest(kids, kid_successes) k(id, n)) x;
-  with moved as (
+  -- In a row, where `width_bucket` reads it as it is: of a variable it would make a copy for each task.
+  with v as materialized (select moving as ids),
+  moved as (
     update sluice.task_instance t
        set (state, open_parents, attempts, started_at, ended_at, ready_at, failures, lost_attempts, not_before, deferred_id) = (
              select case when x.becomes is not null then x.becomes when t.open_parents > x.n then t.state
@@ -2789,10 +2792,10 @@ begin
                     case when x.becomes = 'deferred' then 0 else t.lost_attempts end,
                     case when x.becomes in ('retrying', 'deferred') then sluice.clock() + x.delay_ms * interval '1 ms' end,
                     case when x.becomes = 'deferred' then t.deferred_id end
-               from (select width_bucket(t.id, moving) as place) p,
+               from (select width_bucket(t.id, v.ids) as place) p,
             lateral (select moving_becomes[p.place] as becomes, moving_ends[p.place] as end_state, moving_counts[p.place] as n,
                             moving_delays_ms[p.place] as delay_ms, t.id = any (going) as goes_on) x)
-     where t.id = any (moving)
+      from v where t.id = any (moving)
     returning t.id, t.run_id, t.state, t.attempts, t.failures, t.started_at, t.workload_id, t.lane_id),
   born as (
     insert into sluice.live_attempt (task_instance_id, number, id, state, workload_id, lane_id, ready_at, queued_at, worker_id,
