@@ -37,8 +37,8 @@ export function superviseWebServer({ trustedProxies }: Pick<Settings, "trustedPr
 const METHODS = new Set(["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]);
 
 /**
- * Answers what Next would stumble over, and sees to it that the last forwarded address is one we believe: that of the peer, unless the peer is
- * a proxy that an operator has named.
+ * Refuses what Next would stumble over. The last address of X-Forwarded-For becomes the peer's own, unless the peer is a proxy that an
+ * operator has named.
  */
 function guardRequests(server: Server, proxies: BlockList): void {
   const next = server.listeners("request");

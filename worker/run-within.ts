@@ -33,9 +33,9 @@ export async function runWithin(
   });
   if (signal.aborted) onSignal();
   else signal.addEventListener("abort", onSignal, { once: true });
-  // Of one that was given up, nothing is heard any more.
-  run(stop.signal).then(done.resolve, done.reject);
   try {
+    // Of one that was given up, nothing is heard any more.
+    run(stop.signal).then(done.resolve, done.reject);
     const outcome = await done.promise;
     if (!isLate) return outcome;
     const error = `the attempt took longer than its timeout of ${timeout}`;

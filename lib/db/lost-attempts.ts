@@ -87,9 +87,14 @@ async function release(db: Db, { reason, when = LOST_WHEN[reason], ...options }:
         select t.id, t.lost_attempts, t.deferred_id from sluice.task_instance t
          where t.id = any (array(select w.id from wanted w join run on run.id = w.id >> 20))
          order by t.id for update ${lock}),
+      -- In the order in which heartbeats take them, which lock nothing else.
+      live as materialized (
+        select a.task_instance_id as id from sluice.live_attempt a
+         where a.task_instance_id = any (array(select id from lk where lost_attempts < $3)) and a.state = 'running' and ${when}
+         order by 1 for update),
       gone as (
         delete from sluice.live_attempt a
-         where a.task_instance_id = any (array(select id from lk where lost_attempts < $3)) and a.state = 'running' and ${when}
+         where a.task_instance_id = any (array(select id from live)) and a.state = 'running' and ${when}
         returning a.*),
       moved as (
         update sluice.task_instance t

@@ -8,7 +8,7 @@ afterEach(() => {
   for (const server of servers.splice(0)) server.close();
 });
 
-/** A server that answers the first bytes of each client with these. */
+/** A server that sends these bytes to each client once it has heard from it. */
 async function answering(...pieces: Buffer[]): Promise<number> {
   const server = createServer((socket) => {
     socket.on("error", () => undefined);

@@ -2,6 +2,7 @@ import { type ChildProcess, spawn } from "node:child_process";
 import type { Readable, Writable } from "node:stream";
 import { messageOf } from "#lib/domain/errors.ts";
 import { FROM_PARENT, TO_PARENT } from "./child-end.ts";
+import { killGroup } from "../kill-group.ts";
 import { createFrameReader, type Frame, frame, type FrameLimits } from "./frames.ts";
 
 /** How a guest is over: it could not be started, wrote what is no frame of the protocol, or ended. */
@@ -9,8 +10,8 @@ export type GuestEnd = { how: "not started" | "broken" | "ended"; why: string };
 
 /**
  * A child process of Node that runs the code of others. It has two pipes to this process instead of Node's own channel between
- * processes: that one takes messages of its own that no code may send (they hand over handles), of any size. What comes here is counted before it is
- * kept, and believed by nobody.
+ * processes: that one takes messages of its own that no code may send (they hand over handles), of any size. Here this process counts
+ * what comes before it keeps it, and the caller checks it before it uses it.
  */
 export type Guest = {
   pid: number | undefined;
@@ -27,12 +28,15 @@ export type GuestOptions = {
   cwd: string;
   env: Record<string, string>;
   user?: { uid: number; gid: number } | undefined;
+  /**
+   * Leads a group of its own, with which all that it starts is killed. Somebody else must then end it when this process is killed
+   * or interrupted; without it, a terminal's Ctrl-C reaches it too.
+   */
+  leadsGroup: boolean;
   /** What it may send, and how much of it. */
   limits: FrameLimits;
   /** Given one frame after the other; while it works on one, the child waits. What it throws ends the child as broken. */
   take: (frame: Frame) => void | Promise<void>;
-  /** Kills it and what it has started, by its process id. */
-  kill: (pid: number) => void;
   /** Called once, behind the last frame that it has written. */
   over: (end: GuestEnd) => void;
 };
@@ -44,15 +48,18 @@ export function startGuest(options: GuestOptions): Guest {
   const child = launch(options);
   let end: GuestEnd | undefined;
   const kill = (): void => {
-    if (child.pid !== undefined) options.kill(child.pid);
+    if (options.leadsGroup) killGroup(child.pid);
+    else child.kill("SIGKILL");
   };
   const over = (how: GuestEnd["how"], why: string): void => {
     if (end !== undefined) return;
     end = { how, why };
     options.over(end);
   };
-  const input = child.stdio[FROM_PARENT] as Writable;
-  const output = child.stdio[TO_PARENT] as Readable;
+  child.on("error", (error) => over("not started", error.message));
+  // Without a descriptor to be had there are no pipes: the error above tells it.
+  const [input, output] = [child.stdio?.[FROM_PARENT] as Writable | undefined, child.stdio?.[TO_PARENT] as Readable];
+  if (input === undefined) return { pid: undefined, send: () => undefined, isOver: () => true, kill };
   // A write to what has just died is told by its end.
   input.on("error", () => undefined);
   const read = readFrames(output, options).then((trouble) => {
@@ -60,10 +67,9 @@ export function startGuest(options: GuestOptions): Guest {
     over("broken", trouble);
     kill();
   });
-  child.on("error", (error) => over("not started", error.message));
   child.on("exit", (code, signal) => {
     // Whatever the code started ends with its process.
-    kill();
+    if (options.leadsGroup) kill();
     void within(LAST_WORDS_MS, read).then(() => {
       over("ended", signal ?? `exit code ${code}`);
       // What it has left running may hold the other ends: nothing of that is heard, and no descriptor kept for it.
@@ -79,15 +85,15 @@ export function startGuest(options: GuestOptions): Guest {
   };
 }
 
-/** Node opens a debugger to whoever sends SIGUSR1, and code of other DAGs may run as the same user. */
+/** Node opens its debugger on SIGUSR1, which code of another DAG that runs as the same user may send. */
 const NO_DEBUGGER = ["--disable-sigusr1"].filter((flag) => process.allowedNodeEnvironmentFlags.has(flag));
 
-function launch({ module, args, cwd, env, user }: GuestOptions): ChildProcess {
+function launch({ module, args, cwd, env, user, leadsGroup }: GuestOptions): ChildProcess {
   return spawn(process.execPath, [...process.execArgv, ...NO_DEBUGGER, module, ...args], {
     cwd,
     env: env as NodeJS.ProcessEnv,
     ...user,
-    detached: true,
+    detached: leadsGroup,
     stdio: ["ignore", "ignore", "ignore", "pipe", "pipe"],
   });
 }

@@ -227,7 +227,7 @@ describe("functions", () => {
     expect((await call("pid", undefined, undefined, fresh)) as { value?: unknown }).not.toMatchObject({ value: pid });
   });
 
-  test("leave what they do later to nobody: it is in no other call's log", async () => {
+  test("that still write after their call has ended are in the log of no other call", async () => {
     expect(await call("later")).toMatchObject({ value: "said" });
     expect(await call("waits")).toMatchObject({ value: "waited", log: "stdout:mine\n" });
   });

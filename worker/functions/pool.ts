@@ -5,7 +5,6 @@ import { fileURLToPath } from "node:url";
 import type { CallResult, FunctionCall, Stream } from "#lib/executors/executor.ts";
 import type { Frame } from "../frames/frames.ts";
 import { type Guest, type GuestEnd, startGuest } from "../frames/guest.ts";
-import { killGroup } from "../kill-group.ts";
 import { NO_PLACES, type PluginPlaces } from "../plugins/places.ts";
 import type { UserPool } from "../user-pool.ts";
 import {
@@ -93,7 +92,8 @@ export function createFunctionPool(options: {
       user,
       limits: FROM_CHILD,
       take: (frame) => hear(warm, frame),
-      kill: killGroup,
+      // The spawner's guard ends it with this process.
+      leadsGroup: true,
       over(end) {
         unguard();
         all.delete(warm);

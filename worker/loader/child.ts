@@ -7,10 +7,11 @@ import type { PluginType } from "#lib/domain/model/plugin-type.ts";
 import { jsonSchemaOf } from "#lib/domain/standard-schema.ts";
 import { isDag } from "#lib/dsl/index.ts";
 import { openChildEnd } from "../frames/child-end.ts";
+import { jsonTrouble } from "../frames/counted-json.ts";
 import { registerDagHooks } from "../functions/resolve-hook.ts";
 import { importPlugin, importPlugins, type Imported } from "../plugins/import.ts";
 import type { PluginPlaces } from "../plugins/places.ts";
-import { ANSWER, type Evaluated, type EvaluateRequest, MOST_BYTES, REQUESTS } from "./protocol.ts";
+import { ANSWER, ANSWER_LIMITS, type Evaluated, type EvaluateRequest, MOST_BYTES, REQUESTS } from "./protocol.ts";
 
 const dagsDir = process.argv[2]!;
 const places = JSON.parse(process.argv[3]!) as PluginPlaces;
@@ -130,8 +131,10 @@ async function sources(modules: readonly string[]): Promise<Record<string, strin
 const parent = openChildEnd(REQUESTS, ({ id, payload }) => {
   void evaluate(JSON.parse(payload.toString()) as EvaluateRequest).then((evaluated) => {
     const bytes = Buffer.from(JSON.stringify(evaluated));
-    if (bytes.length <= MOST_BYTES) return parent.send(ANSWER, id, bytes);
-    const message = `what it holds has ${bytes.length} bytes with the files that it imports; at most ${MOST_BYTES} are taken`;
+    const size = `it has ${bytes.length} bytes, and ${MOST_BYTES} are the most`;
+    const trouble = bytes.length > MOST_BYTES ? size : jsonTrouble(bytes, ANSWER_LIMITS);
+    if (trouble === undefined) return parent.send(ANSWER, id, bytes);
+    const message = `the DAG with the files that it imports is too large: ${trouble}`;
     parent.send(ANSWER, id, Buffer.from(JSON.stringify({ ok: false, message })));
   });
 });

@@ -1,7 +1,6 @@
 import { fileURLToPath } from "node:url";
 import { afterRunning } from "../after-running.ts";
 import { type Guest, type GuestEnd, startGuest } from "../frames/guest.ts";
-import { killGroup } from "../kill-group.ts";
 import { NO_PLACES, type PluginPlaces } from "../plugins/places.ts";
 import { ANSWERS, answerIn, type Evaluated, type EvaluateRequest, REQUEST } from "./protocol.ts";
 
@@ -43,7 +42,7 @@ export function createEvaluator(
         if (id !== one.asked || one.waiting === undefined) throw new Error("it answers what it was not asked");
         one.waiting(answerIn(payload));
       },
-      kill: killGroup,
+      leadsGroup: false,
       over(end) {
         // A file may leave something behind that ends the child between two requests.
         if (child === one) child = undefined;

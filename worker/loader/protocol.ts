@@ -3,7 +3,7 @@ import { z } from "zod";
 import { DagSpec } from "#lib/domain/model/dag.ts";
 import type { PluginType } from "#lib/domain/model/plugin-type.ts";
 import { SLOT_CLASSES } from "#lib/domain/states.ts";
-import { parseCounted } from "../frames/counted-json.ts";
+import { type JsonLimits, parseCounted } from "../frames/counted-json.ts";
 import type { FrameLimits } from "../frames/frames.ts";
 
 /**
@@ -63,8 +63,8 @@ const Type = z.strictObject({
   jsonSchema: z.record(z.string(), z.unknown()).optional(),
 });
 
-/** A DAG of ten thousand tasks has half of it. Each value may be a mistake that the check below keeps in memory. */
-const ANSWER_LIMITS = { members: 50_000, elements: 50_000, all: 500_000 };
+/** A DAG of ten thousand tasks has a quarter of it. Each value may be a mistake that the check below keeps in memory. */
+export const ANSWER_LIMITS: JsonLimits = { members: 50_000, elements: 50_000, all: 1_000_000 };
 
 /** The code of the file shares the pipe and may say anything: all of it is checked, the DAG by the rules of every DAG. */
 const Answer = z.discriminatedUnion("ok", [

@@ -2655,10 +2655,15 @@ begin
     select coalesce(jsonb_agg(d), '[]') into looked from sluice.deferral d where d.task_instance_id = any (ids);
   end if;
 
+  -- Locked in the order in which heartbeats lock: a delete by an array of ids takes them as they lie. A token is one attempt's, so
+  -- that two lists say the same as pairs.
   with gone as (
-    -- A token is one attempt's, so that two lists say the same as pairs.
     delete from sluice.live_attempt a
-     where a.task_instance_id = any (ids) and a.token = any (tokens) and a.state = 'running' and a.task_instance_id >> 20 = any (runs)
+     where a.task_instance_id = any (array(
+             select l.task_instance_id from sluice.live_attempt l
+              where l.task_instance_id = any (ids) and l.token = any (tokens) and l.state = 'running'
+                and l.task_instance_id >> 20 = any (runs)
+              order by 1 for update))
     returning a.*),
   done as (
     select a.*, f.at, ends[f.at] as end_state, fates[f.at] as becomes, reasons[f.at] as reason, exit_codes[f.at] as exit_code,
