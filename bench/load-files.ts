@@ -12,6 +12,7 @@ import { createEngineDeps } from "#lib/engine/deps.ts";
 import { install } from "#lib/engine/install.ts";
 import { plainEnv } from "#lib/env.ts";
 import { createJobQueue } from "#lib/queue/job-queue.ts";
+import { ownPlace } from "#worker/guests/place.ts";
 import { createLoader } from "#worker/loader/loader.ts";
 import { runStoppable, whenSignalled } from "./stopping.ts";
 
@@ -59,7 +60,8 @@ await runStoppable(async () => {
       await loader.pass();
       return (performance.now() - started) / 1_000;
     };
-    const create = (): ReturnType<typeof createLoader> => createLoader({ deps, dagsDir, env: plainEnv() });
+    const create = (): ReturnType<typeof createLoader> =>
+      createLoader({ deps, dagsDir, env: plainEnv(), place: ownPlace() });
     const loader = create();
     report("load-files", await load(loader), LIMIT_S);
     report("load-files-unchanged-restart", await load(create()), LIMIT_S);

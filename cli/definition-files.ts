@@ -3,6 +3,7 @@ import path from "node:path";
 import type { FileProblem } from "#lib/domain/definition/parse.ts";
 import { messageOf } from "#lib/domain/errors.ts";
 import { plainEnv } from "#lib/env.ts";
+import { ownPlace } from "#worker/guests/place.ts";
 import { createEvaluator } from "#worker/loader/evaluator.ts";
 import { loadFile, type LoadedDag, type LoadResult } from "#worker/loader/load-file.ts";
 import type { DescribedPlugins } from "#worker/plugins/describe.ts";
@@ -70,7 +71,7 @@ export type Loaded = { root: string; file: string; result: LoadResult };
 export async function loadTargets(targets: readonly Target[], plugins: DescribedPlugins): Promise<Loaded[]> {
   const loaded: Loaded[] = [];
   for (const { root, files } of targets) {
-    const evaluator = createEvaluator(root, plainEnv(), plugins.places);
+    const evaluator = createEvaluator({ dagsDir: root, env: plainEnv(), plugins: plugins.places, place: ownPlace() });
     try {
       for (const file of files) {
         const result = await loadFile(root, file, evaluator, plugins.types).catch((error: unknown) =>

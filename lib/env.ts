@@ -349,9 +349,9 @@ export function childEnv(settings: Settings, extra: Record<string, string> = {})
   return { ...Object.fromEntries(inherited), ...toEnv(settings), ...extra, NODE_ENV: "production" };
 }
 
-/** The few variables a foreign program (Postgres and its tools) may see. */
+/** The few variables a foreign program (Postgres and its tools), or a process of Node with code of others, may see. */
 export function plainEnv(): ProcessEnvironment {
-  const names = ["PATH", "HOME", "TMPDIR", "LD_LIBRARY_PATH", "SYSTEMROOT", "TEMP", "TMP"];
+  const names = ["PATH", "HOME", "TMPDIR", "LD_LIBRARY_PATH", "SYSTEMROOT", "TEMP", "TMP", "NODE_COMPILE_CACHE"];
   const present = names.flatMap((name) =>
     process.env[name] === undefined ? [] : [[name, process.env[name]] as const],
   );

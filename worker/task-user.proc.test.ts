@@ -4,12 +4,14 @@ import path from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { plainEnv } from "#lib/env.ts";
 import type { Exit } from "#lib/executors/executor.ts";
+import { allEnded } from "#lib/testing/processes.ts";
 import { SILENT } from "#lib/testing/silent-log.ts";
 import { createFunctionPool } from "./functions/pool.ts";
 import { createBundleStore } from "./functions/bundle-store.ts";
+import { ownPlace } from "./guests/place.ts";
 import { createSpawner, type Spawner } from "./spawner/client.ts";
 import type { SpawnerProgram } from "./spawner/launch.ts";
-import { findTaskUsers, taskUserTrouble } from "./task-user.ts";
+import { findTaskUsers, schedulersOf, taskUserTrouble, workersOf } from "./task-user.ts";
 import { createUserPool } from "./user-pool.ts";
 import { writeNothing } from "./worker/nothing.ts";
 
@@ -24,23 +26,28 @@ afterAll(() => rm(folder, { recursive: true, force: true }));
 
 describe.runIf(isRoot)("a worker that is root", () => {
   test("takes nobody when it is told nothing", async () => {
-    expect((await findTaskUsers(undefined, 4)).users).toEqual([{ uid: expect.any(Number), gid: expect.any(Number) }]);
-    expect((await findTaskUsers(undefined, 4)).users[0]!.uid).not.toBe(0);
-    expect(await findTaskUsers("root", 4)).toEqual({ users: [], why: "SLUICE_TASK_USER says so" });
+    expect((await findTaskUsers(undefined)).users).toEqual([{ uid: expect.any(Number), gid: expect.any(Number) }]);
+    expect((await findTaskUsers(undefined)).users[0]!.uid).not.toBe(0);
+    expect(await findTaskUsers("root")).toEqual({ users: [], why: "SLUICE_TASK_USER says so" });
   });
 
   test("takes a number or a range as they are, and says what is wrong with them", async () => {
-    expect(await findTaskUsers("60123", 4)).toEqual({ users: [{ uid: 60_123, gid: 60_123 }] });
-    const five = await findTaskUsers("60001-60005", 4);
+    expect(await findTaskUsers("60123")).toEqual({ users: [{ uid: 60_123, gid: 60_123 }] });
+    const five = await findTaskUsers("60001-60005");
     expect(five.users.map((user) => user.uid)).toEqual([60_001, 60_002, 60_003, 60_004, 60_005]);
-    await expect(findTaskUsers("60001-60004", 4)).rejects.toThrow("4 process slots need a range of 5");
-    await expect(findTaskUsers("no-such-user", 4)).rejects.toThrow("there is no such user");
+    expect(schedulersOf(five.users)).toEqual(five.users.slice(3));
+    const { users } = await findTaskUsers("60001-60012");
+    expect(workersOf(users, { processSlots: 4, functionSlots: 1 })).toEqual(users.slice(0, 10));
+    const many = { processSlots: 4, functionSlots: 2 };
+    expect(() => workersOf(users, many)).toThrow("4 process slots and 2 function slots need one of 14");
+    expect(workersOf(users.slice(0, 1), many)).toEqual(users.slice(0, 1));
+    await expect(findTaskUsers("no-such-user")).rejects.toThrow("there is no such user");
   });
 });
 
 test.runIf(!isRoot && process.platform === "linux")("a worker that is not root shares its user", async () => {
-  expect(await findTaskUsers(undefined, 4)).toEqual({ users: [], why: "the worker is not root" });
-  await expect(findTaskUsers("0", 4)).rejects.toThrow("the worker is not root");
+  expect(await findTaskUsers(undefined)).toEqual({ users: [], why: "the worker is not root" });
+  await expect(findTaskUsers("0")).rejects.toThrow("the worker is not root");
 });
 
 describe.runIf(isRoot).each<SpawnerProgram>(["perl", "node"])("a task of another user, started in %s", (program) => {
@@ -73,15 +80,27 @@ describe.runIf(isRoot).each<SpawnerProgram>(["perl", "node"])("a task of another
 
   test("has its user, its group and no other, its folder and its output", async () => {
     const { text, outputs } = await run("id -u; id -g; id -G; cat in; echo done > out; stat -c %u .", { in: "read\n" });
-    expect(text).toMatch(/^6000[23]\n6000[23]\n6000[23]\nread\n6000[23]\n$/);
+    expect(text).toMatch(/^(6000[123])\n\1\n\1\nread\n\1\n$/);
     expect(outputs).toEqual([{ size: 5, text: "done\n" }]);
   });
+
+  test.runIf(program === "perl")(
+    "takes all that runs as its user with it, and gains no power by a program",
+    async () => {
+      // Of another session and with no variable of ours, behind a parent that is gone.
+      const { text } = await run(
+        `grep NoNewPrivs /proc/self/status; env -i setsid sh -c 'echo $$; exec sleep 600 >/dev/null 2>&1' & sleep 0.2`,
+      );
+      expect(text).toMatch(/^NoNewPrivs:\s1\n\d+\n$/);
+      expect(await allEnded([Number(text.split("\n")[1])])).toBe(true);
+    },
+  );
 
   test("works in a folder below its own that is its user's, and in no folder that is closed to it", async () => {
     const at = (cwd: string): Promise<Exit & { text: string }> =>
       run("pwd; stat -c %u . ..; touch made", {}, undefined, undefined, cwd);
     const { code, text } = await at("a/b");
-    expect([code, text]).toEqual([0, expect.stringMatching(/\/a\/b\n(6000[23])\n\1\n$/)]);
+    expect([code, text]).toEqual([0, expect.stringMatching(/\/a\/b\n(6000[123])\n\1\n$/)]);
     const closed = path.join(folder, `closed-${program}`);
     await mkdir(closed, { mode: 0o700 });
     const refused = await at(closed);
@@ -143,16 +162,12 @@ describe.runIf(isRoot)("functions", () => {
         "export const who = () => [process.getuid(), process.getgid(), process.getgroups(), process.env.HOME];",
     }));
     const users = createUserPool([{ uid: 60_001, gid: 60_001 }]);
-    const pool = createFunctionPool({
-      dagsDir: folder,
-      env: plainEnv(),
-      folderOf: store.folderOf,
-      guard: () => () => undefined,
-      users,
-    });
+    const place = { ...ownPlace(folder), users };
+    const pool = createFunctionPool({ dagsDir: folder, env: plainEnv(), folderOf: store.folderOf, place });
     const call = { bundle: "b", module: "code.ts", export: "who", argument: {} };
     const result = await pool.call(call, new AbortController().signal, () => undefined);
-    expect(result).toEqual({ ok: true, value: [60_001, 60_001, [60_001], os.tmpdir()] });
+    const home = expect.stringMatching(`^${folder}/guest-`);
+    expect(result).toEqual({ ok: true, value: [60_001, 60_001, [60_001], home] });
     await pool.stop();
   });
 

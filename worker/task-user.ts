@@ -3,6 +3,7 @@ import { readFileSync } from "node:fs";
 import path from "node:path";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
+import { MAX_IDLE } from "./functions/pool.ts";
 import type { Spawner } from "./spawner/client.ts";
 import type { ProcessUser } from "./spawner/protocol.ts";
 
@@ -23,9 +24,9 @@ export type TaskUsers = { users: readonly ProcessUser[]; why?: string };
  * The users of `SLUICE_TASK_USER`: a name, a number, or a range of numbers, of which each process has one to itself.
  * A worker that is root and was told nothing takes `nobody`. Throws when what was asked for cannot be done.
  */
-export async function findTaskUsers(asked: string | undefined, processSlots: number): Promise<TaskUsers> {
+export async function findTaskUsers(asked: string | undefined): Promise<TaskUsers> {
   const own = process.getuid?.();
-  const users = asked === undefined ? [(await lookUp("nobody")) ?? NOBODY] : await usersOf(asked, processSlots);
+  const users = asked === undefined ? [(await lookUp("nobody")) ?? NOBODY] : await usersOf(asked);
   if (asked !== undefined && users.every((user) => user.uid === own))
     return { users: [], why: "SLUICE_TASK_USER says so" };
   const missing = own === 0 ? missingCapabilities() : ["root"];
@@ -35,7 +36,7 @@ export async function findTaskUsers(asked: string | undefined, processSlots: num
   return { users: [], why };
 }
 
-async function usersOf(asked: string, processSlots: number): Promise<ProcessUser[]> {
+async function usersOf(asked: string): Promise<ProcessUser[]> {
   const [first, last] = asked.split("-").map(Number) as [number, number | undefined];
   if (Number.isNaN(first) || last === undefined || Number.isNaN(last)) {
     const user = await lookUp(asked);
@@ -43,12 +44,34 @@ async function usersOf(asked: string, processSlots: number): Promise<ProcessUser
     if (Number.isNaN(first)) throw new Error(`SLUICE_TASK_USER ${asked} cannot be used: there is no such user`);
     return [{ uid: first, gid: first }];
   }
-  const count = last - first + 1;
-  if (count <= processSlots)
-    throw new Error(
-      `SLUICE_TASK_USER ${asked} cannot be used: ${processSlots} process slots need a range of ${processSlots + 1}, one of them for functions`,
-    );
-  return Array.from({ length: count }, (_, n) => ({ uid: first + n, gid: first + n }));
+  return Array.from({ length: last - first + 1 }, (_, n) => ({ uid: first + n, gid: first + n }));
+}
+
+/** At the end of a range, for what a scheduler of the same machine evaluates. */
+export const SCHEDULER_USERS = 2;
+
+/**
+ * Of a range, the users of a scheduler: the last ones, which no worker takes.
+ */
+export function schedulersOf(users: readonly ProcessUser[]): readonly ProcessUser[] {
+  return users.length > 1 ? users.slice(-SCHEDULER_USERS) : users;
+}
+
+/**
+ * Of a range, the users of a worker. Each of its processes has one, and each child for functions: those that are at a call, as many
+ * that are being ended, and those that wait. Throws when the range is too small for that.
+ */
+export function workersOf(
+  users: readonly ProcessUser[],
+  { processSlots, functionSlots }: { processSlots: number; functionSlots: number },
+): readonly ProcessUser[] {
+  if (users.length < 2) return users;
+  const needed = processSlots + 2 * functionSlots + MAX_IDLE;
+  if (users.length >= needed + SCHEDULER_USERS) return users.slice(0, -SCHEDULER_USERS);
+  throw new Error(
+    `SLUICE_TASK_USER has a range of ${users.length} users: ${processSlots} process slots and ${functionSlots} function slots ` +
+      `need one of ${needed + SCHEDULER_USERS}`,
+  );
 }
 
 async function lookUp(name: string): Promise<ProcessUser | undefined> {

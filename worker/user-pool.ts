@@ -1,31 +1,30 @@
 import type { ProcessUser } from "./spawner/protocol.ts";
 
-/** The users that tasks run as. With one they share it; with several each process has one to itself while it runs. */
+/** The users that processes run as. With one they share it; with several each has one to itself while it runs. */
 export type UserPool = {
   /** For a process; undefined when tasks run as the worker's own user. Throws when all are taken. */
   take(): ProcessUser | undefined;
   giveBack(user: ProcessUser | undefined): void;
-  /** For the children that run functions, which are of all DAGs. */
-  forFunctions(): ProcessUser | undefined;
   /** From now on tasks run as the worker's own user. */
   clear(): void;
 };
 
 export function createUserPool(users: readonly ProcessUser[]): UserPool {
-  let [shared, ...own] = users;
+  let shared = users.length === 1 ? users[0] : undefined;
+  let free = users.length === 1 ? [] : users.map((user): ProcessUser => ({ ...user, isAlone: true }));
+  let isCleared = users.length === 0;
   return {
     take() {
-      if (users.length < 2 || shared === undefined) return shared;
-      const user = own.shift();
+      if (isCleared || shared !== undefined) return shared;
+      const user = free.shift();
       if (user === undefined) throw new Error("every user of SLUICE_TASK_USER is taken");
       return user;
     },
     giveBack(user) {
-      if (user !== undefined && user !== shared) own.push(user);
+      if (user?.isAlone && !isCleared) free.push(user);
     },
-    forFunctions: () => shared,
     clear() {
-      [shared, own] = [undefined, []];
+      [shared, free, isCleared] = [undefined, [], true];
     },
   };
 }

@@ -20,6 +20,7 @@ import { createContainers } from "#lib/executors/docker/containers.ts";
 import { createAddressGuard } from "#lib/executors/http-address.ts";
 import { createBundleStore } from "#worker/functions/bundle-store.ts";
 import { createFunctionPool } from "#worker/functions/pool.ts";
+import { ownPlace } from "#worker/guests/place.ts";
 import { openExecutors } from "#worker/plugins/open.ts";
 import { createSpawner } from "#worker/spawner/client.ts";
 import { createInputs } from "#worker/worker/inputs.ts";
@@ -86,7 +87,7 @@ export function attemptTools(database: TestDatabase, plugins: readonly string[] 
         dagsDir: folder,
         env: plainEnv(),
         folderOf: bundles.folderOf,
-        guard: spawner.guard,
+        place: ownPlace(workFolder),
       }),
       workFolder,
       network: createAddressGuard(["127.0.0.0/8"]),

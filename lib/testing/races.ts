@@ -32,6 +32,8 @@ export async function held<T>({ pool }: EngineDeps, work: (tx: Tx) => Promise<T>
   };
   onTestFinished(() => end("rollback"));
   await tx.query("begin");
+  // However long the test takes on a busy machine, it is the test that ends it.
+  await tx.query("set local idle_in_transaction_session_timeout = 0");
   return { result: await work(tx), tx, commit: () => end("commit") };
 }
 

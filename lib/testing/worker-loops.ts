@@ -100,7 +100,6 @@ export function workerLoops(database: TestDatabase): WorkerLoops {
           functions: { call, stop: async () => undefined },
           spawner: {
             run: () => Promise.reject(new Error("no process")),
-            guard: () => () => undefined,
             stop: async () => undefined,
           },
           containers: { run: () => Promise.reject(new Error("no container")), sweep: async () => undefined },

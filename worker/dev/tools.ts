@@ -6,6 +6,7 @@ import { type AddressGuard, createAddressGuard } from "#lib/executors/http-addre
 import type { Executors } from "#lib/executors/registry.ts";
 import { type BundleStore, createBundleStore } from "../functions/bundle-store.ts";
 import { createFunctionPool, type FunctionPool } from "../functions/pool.ts";
+import { ownPlace } from "../guests/place.ts";
 import { NO_PLACES } from "../plugins/places.ts";
 import type { SecretProvider } from "../secrets/provider.ts";
 import { createSpawner, type Spawner } from "../spawner/client.ts";
@@ -49,7 +50,13 @@ export async function openTools({
   const bundles = createBundleStore(path.join(folder, "bundles"), (hash) =>
     Promise.resolve(hash === dag.spec.bundle ? dag.files : undefined),
   );
-  const functions = createFunctionPool({ dagsDir, plugins, env, folderOf: bundles.folderOf, guard: spawner.guard });
+  const functions = createFunctionPool({
+    dagsDir,
+    plugins,
+    env,
+    folderOf: bundles.folderOf,
+    place: ownPlace(workFolder),
+  });
   const labels = { "sluice.worker": `test-${os.hostname()}-${process.pid}` };
   const code = path.join(folder, "bundles", dag.spec.bundle ?? "");
   return {

@@ -28,15 +28,8 @@ export function createBundleStore(
     if (!files) throw new Error(`the code bundle ${hash} is not in the database`);
     await mkdir(folder, { recursive: true });
     const draft = await mkdtemp(path.join(folder, ".draft-"));
-    for (const [name, text] of Object.entries({ "package.json": '{"type":"module"}', ...files })) {
-      const file = path.join(draft, name);
-      if (!file.startsWith(draft + path.sep))
-        throw new Error(`the code bundle ${hash} holds a path outside itself: ${name}`);
-      await mkdir(path.dirname(file), { recursive: true });
-      await writeFile(file, text);
-    }
-    await chmod(draft, 0o755);
     try {
+      await writeBundle(draft, files);
       await rename(draft, target);
     } catch (error) {
       await rm(draft, { recursive: true, force: true });
@@ -60,6 +53,16 @@ export function createBundleStore(
       return readFile(path.join(await folderOf(hash), name), "utf8");
     },
   };
+}
+
+async function writeBundle(folder: string, files: Record<string, string>): Promise<void> {
+  for (const [name, text] of Object.entries({ "package.json": '{"type":"module"}', ...files })) {
+    const file = path.join(folder, name);
+    if (!file.startsWith(folder + path.sep)) throw new Error(`a code bundle holds a path outside itself: ${name}`);
+    await mkdir(path.dirname(file), { recursive: true });
+    await writeFile(file, text);
+  }
+  await chmod(folder, 0o755);
 }
 
 function exists(target: string): Promise<boolean> {

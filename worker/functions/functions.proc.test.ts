@@ -6,6 +6,7 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } fr
 import { plainEnv } from "#lib/env.ts";
 import { allEnded } from "#lib/testing/processes.ts";
 import type { CallResult, FunctionCall } from "#lib/executors/executor.ts";
+import { ownPlace } from "../guests/place.ts";
 import { createBundleStore } from "./bundle-store.ts";
 import { createFunctionPool, type FunctionPool } from "./pool.ts";
 
@@ -41,6 +42,11 @@ const FILES = {
       spawn("sleep", ["600"], { detached: true, stdio: ["ignore", "ignore", "ignore", 3, 4] });
       process.exit(0);
     };
+    export const starts = () => {
+      const { pid } = spawn("/usr/bin/setsid", ["/bin/sleep", "600"], { detached: true, stdio: "ignore", env: {} });
+      return [process.pid, pid];
+    };
+    export const prints = () => new Promise((done) => spawn("echo", ["hello"], { stdio: "inherit" }).once("exit", done));
     export const wide = () => Object.fromEntries(Array.from({ length: 100_001 }, (_, n) => [n, 0]));
     export const huge = () => (writeSync(4, frame("R", 1, "", 2 ** 32 - 6)), rest());
     export const forged = ({ conf }: { conf: { text: string } }) => (writeSync(4, frame("R", 1, conf.text)), rest());
@@ -78,7 +84,7 @@ beforeAll(async () => {
     reads++;
     return hash === "known" ? FILES : undefined;
   });
-  options = { dagsDir: folder, env: plainEnv(), folderOf: store.folderOf, guard: () => () => undefined };
+  options = { dagsDir: folder, env: plainEnv(), folderOf: store.folderOf, place: ownPlace(folder) };
   pool = createFunctionPool(options);
   worn = createFunctionPool({ ...options, wear: { maxCalls: 5, maxGrowthBytes: 60_000_000, lookEvery: 1 } });
 });
@@ -212,6 +218,15 @@ describe("functions", () => {
     expect(await open()).toBeLessThanOrEqual(before);
   });
 
+  test("have what they start ended with their call, and not seen by the next one", async () => {
+    const { value } = (await call("starts", undefined, undefined, fresh)) as { value?: unknown };
+    const [pid, started] = value as [number, number];
+    expect(await allEnded([pid, started])).toBe(true);
+    expect(await call("pid", undefined, undefined, fresh)).not.toMatchObject({ value: pid });
+    // One that has ended by itself costs nothing.
+    expect(await call("prints", undefined, undefined, fresh)).toMatchObject({ ok: true, log: "stdout:hello\n" });
+  });
+
   test("that leave an object of more members than a parser likes are told so", async () => {
     expect(await call("wide")).toMatchObject({
       ok: false,
@@ -284,7 +299,7 @@ describe("functions", () => {
   });
 
   test("see no address or key of ours", async () => {
-    expect(await call("environment")).toMatchObject({ ok: true, value: [] });
+    expect(await call("environment")).toMatchObject({ ok: true, value: ["SLUICE_WORK_DIR"] });
   });
 
   test("of an unknown bundle are refused", async () => {

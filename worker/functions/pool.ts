@@ -1,12 +1,10 @@
 import { readFileSync } from "node:fs";
-import os from "node:os";
 import path from "node:path";
 import { fileURLToPath } from "node:url";
 import type { CallResult, FunctionCall, Stream } from "#lib/executors/executor.ts";
 import type { Frame } from "../frames/frames.ts";
-import { type Guest, type GuestEnd, startGuest } from "../frames/guest.ts";
+import { type Guest, type GuestEnd, type GuestPlace, startGuest } from "../guests/guest.ts";
 import { NO_PLACES, type PluginPlaces } from "../plugins/places.ts";
-import type { UserPool } from "../user-pool.ts";
 import {
   ABORT,
   CALL,
@@ -21,7 +19,7 @@ import {
 const CHILD = fileURLToPath(new URL("./child.ts", import.meta.url));
 
 /** Idle children kept warm; beyond it the one unused for longest ends. */
-const MAX_IDLE = 4;
+export const MAX_IDLE = 4;
 
 /**
  * When a child has had enough: after so many calls, or when it has grown by so much since it was first looked at, which is
@@ -68,9 +66,7 @@ export function createFunctionPool(options: {
   plugins?: PluginPlaces;
   env: Record<string, string>;
   folderOf: (bundle: string) => Promise<string>;
-  guard: (pid: number) => () => void;
-  /** Who functions run as; without it, the user of this process. */
-  users?: UserPool;
+  place: GuestPlace;
   wear?: Wear;
 }): FunctionPool {
   const { wear = WEAR } = options;
@@ -80,22 +76,18 @@ export function createFunctionPool(options: {
   const all = new Map<Warm, Promise<void>>();
 
   const launch = (bundle: string, cwd: string): Warm => {
-    const user = options.users?.forFunctions();
     const left = Promise.withResolvers<void>();
     const warm: Warm = { bundle, cwd, guest: undefined as never, calls: 0, heard: undefined, isSpent: false };
     warm.guest = startGuest({
       module: CHILD,
       args: [options.dagsDir, JSON.stringify(options.plugins ?? NO_PLACES)],
       cwd,
-      // The home of another user is not for this one to read.
-      env: { ...options.env, ...(user && { HOME: os.tmpdir() }) },
-      user,
+      env: options.env,
+      place: options.place,
       limits: FROM_CHILD,
       take: (frame) => hear(warm, frame),
-      // The spawner's guard ends it with this process.
-      leadsGroup: true,
+      output: async (stream, bytes) => warm.heard?.data(stream, bytes),
       over(end) {
-        unguard();
         all.delete(warm);
         const at = idle.indexOf(warm);
         if (at >= 0) idle.splice(at, 1);
@@ -103,8 +95,6 @@ export function createFunctionPool(options: {
         left.resolve();
       },
     });
-    const { pid } = warm.guest;
-    const unguard = pid === undefined ? () => undefined : options.guard(pid);
     all.set(warm, left.promise);
     return warm;
   };
@@ -156,9 +146,10 @@ const TOLD: Record<GuestEnd["how"], (why: string) => string> = {
 };
 
 function isWorn(warm: Warm, { maxCalls, maxGrowthBytes, lookEvery }: Wear): boolean {
-  if (warm.isSpent || warm.calls >= maxCalls) return true;
+  // What a call has started is not to see the next one.
+  if (warm.isSpent || warm.calls >= maxCalls || warm.guest.hasOffspring()) return true;
   if (warm.calls % lookEvery !== 0) return false;
-  const bytes = residentBytes(warm.guest.pid!);
+  const bytes = residentBytes(warm.guest.pid());
   warm.firstBytes ??= bytes;
   return bytes !== undefined && bytes - warm.firstBytes! > maxGrowthBytes;
 }
@@ -166,7 +157,7 @@ function isWorn(warm: Warm, { maxCalls, maxGrowthBytes, lookEvery }: Wear): bool
 const PAGE_BYTES = 4_096;
 
 /** Undefined where the system does not tell. */
-function residentBytes(pid: number): number | undefined {
+function residentBytes(pid: number | undefined): number | undefined {
   try {
     return Number(readFileSync(`/proc/${pid}/statm`, "utf8").split(" ")[1]) * PAGE_BYTES;
   } catch {

@@ -1,4 +1,4 @@
-/** Evaluates definition files away from the scheduler: their code is the user's. One child per loading pass. */
+/** Evaluates definition files away from the scheduler: their code is the user's, and so is what reading them costs. */
 import { readFile } from "node:fs/promises";
 import path from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
@@ -11,7 +11,16 @@ import { jsonTrouble } from "../frames/counted-json.ts";
 import { registerDagHooks } from "../functions/resolve-hook.ts";
 import { importPlugin, importPlugins, type Imported } from "../plugins/import.ts";
 import type { PluginPlaces } from "../plugins/places.ts";
-import { ANSWER, ANSWER_LIMITS, type Evaluated, type EvaluateRequest, MOST_BYTES, REQUESTS } from "./protocol.ts";
+import {
+  ANSWER,
+  ANSWER_LIMITS,
+  answerIn,
+  CHECK,
+  type Evaluated,
+  type EvaluateRequest,
+  MOST_BYTES,
+  REQUESTS,
+} from "./protocol.ts";
 
 const dagsDir = process.argv[2]!;
 const places = JSON.parse(process.argv[3]!) as PluginPlaces;
@@ -77,7 +86,11 @@ async function answer(request: EvaluateRequest): Promise<Evaluated> {
     case "plugin":
       return describePlugin(request.location);
     case "data":
-      return { ok: true, parsed: parseDefinition(request.text, request.file, await pluginTypes()), files: {} };
+      return {
+        ok: true,
+        parsed: parseDefinition(request.text, request.file, request.types ?? (await pluginTypes())),
+        files: {},
+      };
     case "modules":
       return findFunctions(request.references);
     case "typescript":
@@ -128,7 +141,8 @@ async function sources(modules: readonly string[]): Promise<Record<string, strin
   return Object.fromEntries(await Promise.all(entries));
 }
 
-const parent = openChildEnd(REQUESTS, ({ id, payload }) => {
+const parent = openChildEnd(REQUESTS, ({ letter, id, payload }) => {
+  if (letter === CHECK) return parent.send(ANSWER, id, Buffer.from(JSON.stringify(answerIn(payload))));
   void evaluate(JSON.parse(payload.toString()) as EvaluateRequest).then((evaluated) => {
     const bytes = Buffer.from(JSON.stringify(evaluated));
     const size = `it has ${bytes.length} bytes, and ${MOST_BYTES} are the most`;

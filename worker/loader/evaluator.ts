@@ -1,93 +1,74 @@
 import { fileURLToPath } from "node:url";
-import { afterRunning } from "../after-running.ts";
-import { type Guest, type GuestEnd, startGuest } from "../frames/guest.ts";
+import type { GuestEnd, GuestPlace } from "../guests/guest.ts";
 import { NO_PLACES, type PluginPlaces } from "../plugins/places.ts";
-import { ANSWERS, answerIn, type Evaluated, type EvaluateRequest, REQUEST } from "./protocol.ts";
+import { type Asked, type AskedGuest, createAskedGuest, TIME_LIMIT_MS } from "./asked-guest.ts";
+import { CHECK, checkedAnswer, type Evaluated, type EvaluateRequest, REQUEST } from "./protocol.ts";
 
 const CHILD = fileURLToPath(new URL("./child.ts", import.meta.url));
 
-/** A definition is data with a few imports; one that takes longer waits for something it should not. */
-const TIME_LIMIT_MS = 10_000;
-
 export type Evaluator = { evaluate(request: EvaluateRequest): Promise<Evaluated>; stop(): void };
 
-type Child = {
-  guest: Guest;
-  /** Requests that it was given; the last one's number. */
-  asked: number;
-  /** Who waits for its answer, or for why there is none. */
-  waiting: ((answer: Evaluated | GuestEnd | "late") => void) | undefined;
+type EvaluatorOptions = {
+  dagsDir: string;
+  env: Record<string, string>;
+  plugins?: PluginPlaces;
+  place: GuestPlace;
 };
 
+/** Whoever edits a file looks at what comes of it, and edits it again. */
+const READER_IDLE_MS = 10_000;
+
+/** Reads for one evaluator after the other, and is there while there is something to read. */
+export function createReader(options: EvaluatorOptions): AskedGuest {
+  return createAskedGuest(childOf(options), READER_IDLE_MS);
+}
+
+function childOf({
+  dagsDir,
+  env,
+  plugins = NO_PLACES,
+  place,
+}: EvaluatorOptions): Parameters<typeof createAskedGuest>[0] {
+  return { module: CHILD, args: [dagsDir, JSON.stringify(plugins)], cwd: dagsDir, env, place };
+}
+
 /**
- * Evaluates one file at a time in a child with a clean environment. Modules are cached for the life of the child,
- * so a pass over changed files takes a new evaluator. A file that hangs, ends the child or writes into its pipe costs only itself.
+ * Evaluates one file at a time, in guests with a clean environment. One of them runs the code of files: modules are cached for its
+ * life, so a pass over changed files takes a new evaluator. The other runs no code but ours: it reads files that are data, and checks
+ * what the first one says. Whatever a file takes of time or memory, it takes there. A file that hangs, ends its guest or writes into
+ * its pipe costs only itself. `given` is a reader that others use after this evaluator.
  */
-export function createEvaluator(
-  dagsDir: string,
-  env: Record<string, string>,
-  plugins: PluginPlaces = NO_PLACES,
-): Evaluator {
-  let child: Child | undefined;
+export function createEvaluator(options: EvaluatorOptions, given?: AskedGuest): Evaluator {
+  const code = createAskedGuest(childOf(options));
+  const reader = given ?? createReader(options);
 
-  const launch = (): Child => {
-    const one: Child = { guest: undefined as never, asked: 0, waiting: undefined };
-    one.guest = startGuest({
-      module: CHILD,
-      args: [dagsDir, JSON.stringify(plugins)],
-      cwd: dagsDir,
-      env,
-      limits: ANSWERS,
-      take({ id, payload }) {
-        if (id !== one.asked || one.waiting === undefined) throw new Error("it answers what it was not asked");
-        one.waiting(answerIn(payload));
-      },
-      leadsGroup: false,
-      over(end) {
-        // A file may leave something behind that ends the child between two requests.
-        if (child === one) child = undefined;
-        one.waiting?.(end);
-      },
-    });
-    return one;
+  const read = async (what: string, letter: string, payload: Buffer): Promise<Evaluated | { broken: string }> => {
+    const answer = await reader.ask(letter, payload);
+    return Buffer.isBuffer(answer) ? checkedAnswer(answer) : { ok: false, message: `${what} ${untold(answer)}` };
   };
-
-  const stop = (one: Child | undefined): void => {
-    if (child === one) child = undefined;
-    one?.guest.kill();
-  };
-
-  const ask = (one: Child, request: EvaluateRequest): Promise<Evaluated | GuestEnd | "late"> =>
-    new Promise((resolve) => {
-      const id = ++one.asked;
-      one.waiting = (answer) => {
-        one.waiting = undefined;
-        onTime();
-        resolve(answer);
-      };
-      const onTime = afterRunning(TIME_LIMIT_MS, () => {
-        one.waiting?.("late");
-        stop(one);
-      });
-      one.guest.send(REQUEST, id, Buffer.from(JSON.stringify(request)));
-    });
 
   return {
     async evaluate(request) {
       const what = request.kind === "plugin" ? "the plugin" : "the file";
-      for (;;) {
-        const current = (child ??= launch());
-        const isFirst = current.asked === 0;
-        const answer = await ask(current, request);
-        if (answer === "late")
-          return { ok: false, message: `${what} was not evaluated within ${TIME_LIMIT_MS / 1000} s` };
-        if ("ok" in answer) return answer;
-        // It may be an earlier file whose leavings ended the child: this one gets a child to itself.
-        if (isFirst) return { ok: false, message: `${what} ${TOLD[answer.how](answer.why)}` };
-      }
+      const payload = Buffer.from(JSON.stringify(request));
+      const said = request.kind === "data" ? undefined : await code.ask(REQUEST, payload);
+      if (said !== undefined && !Buffer.isBuffer(said)) return { ok: false, message: `${what} ${untold(said)}` };
+      const answer =
+        said === undefined ? await read(what, REQUEST, payload) : await read(`what ${what} says`, CHECK, said);
+      if ("ok" in answer) return answer;
+      code.stop();
+      return { ok: false, message: `${what} ${TOLD.broken(answer.broken)}` };
     },
-    stop: () => stop(child),
+    stop() {
+      code.stop();
+      if (given === undefined) reader.stop();
+    },
   };
+}
+
+function untold(answer: Exclude<Asked, Buffer>): string {
+  if (answer === "late") return `was not evaluated within ${TIME_LIMIT_MS / 1000} s`;
+  return TOLD[answer.how](answer.why);
 }
 
 const TOLD: Record<GuestEnd["how"], (why: string) => string> = {

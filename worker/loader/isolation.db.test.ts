@@ -1,11 +1,14 @@
-import { chmod, mkdir, mkdtemp, rename, rm, writeFile } from "node:fs/promises";
+import { chmod, mkdir, mkdtemp, readFile, rename, rm, writeFile } from "node:fs/promises";
 import os from "node:os";
 import path from "node:path";
 import { afterEach, beforeEach, describe, expect, onTestFinished, test } from "vitest";
 import { plainEnv } from "#lib/env.ts";
 import { testDatabase } from "#lib/testing/database.ts";
 import { forgetRuns } from "#lib/testing/engine.ts";
+import { allEnded } from "#lib/testing/processes.ts";
 import { held } from "#lib/testing/races.ts";
+import { ownPlace } from "#worker/guests/place.ts";
+import { createUserPool } from "../user-pool.ts";
 import { createLoader, type Loader } from "./loader.ts";
 
 /** Whatever becomes of one file, all others are published, what is gone is marked, and each that is broken says so. */
@@ -16,13 +19,16 @@ let loader: Loader;
 
 beforeEach(async () => {
   dagsDir = await mkdtemp(path.join(os.tmpdir(), "sluice-dags-"));
-  loader = createLoader({ deps: database.deps, dagsDir, env: plainEnv() });
+  loader = createLoader({ deps: database.deps, dagsDir, env: plainEnv(), place: ownPlace() });
   await forgetRuns(database.deps);
   await database.pool.query(
     "truncate sluice.schedule, sluice.dropped_runs, sluice.backfill, sluice.backfill_event, sluice.dag, sluice.dag_version, sluice.dag_task, sluice.bundle, sluice.import_error",
   );
 });
-afterEach(() => rm(dagsDir, { recursive: true, force: true }));
+afterEach(async () => {
+  loader.stop();
+  await rm(dagsDir, { recursive: true, force: true });
+});
 
 async function write(file: string, text: string): Promise<void> {
   await mkdir(path.dirname(path.join(dagsDir, file)), { recursive: true });
@@ -192,7 +198,6 @@ describe("a DAG that another session has locked", () => {
     for (const name of names) await write(`${name}.yaml`, yaml(name));
     await loader.pass();
     const lock = await held(database.deps, (tx) => tx.query("select from sluice.dag for update"));
-    await lock.tx.query("set local idle_in_transaction_session_timeout = 0");
     for (const name of names) await write(`${name}.yaml`, yaml(name, "false"));
     await write("z.yaml", yaml("z"));
     const since = performance.now();
@@ -334,3 +339,53 @@ describe("a file whose code writes into the pipe to the loader", () => {
     expect(await dags()).toEqual({ "a-undefined": 1 });
   });
 });
+
+test("a file that is data is read where it can be stopped, and costs the scheduler's process nothing but its answer", async () => {
+  // A million characters of a shape that takes long wherever it is read.
+  await write("slow.yaml", `id: slow\ntasks:\n${"  - {id: x, bash: y}\n".repeat(45_000)}`);
+  await write("b.yaml", yaml("b"));
+  const before = process.cpuUsage();
+  await loader.pass();
+  const { user, system } = process.cpuUsage(before);
+  expect((await importErrors())["slow.yaml"]).toMatch(/./);
+  expect(await dags()).toEqual({ b: 1 });
+  expect((user + system) / 1e6).toBeLessThan(1);
+});
+
+test("nothing that a file starts is there behind the pass", async () => {
+  const pids = path.join(dagsDir, "pids");
+  const start = `spawn("setsid", ["sh", "-c", "echo $$ >> ${pids}; exec sleep 600"], { detached: true, stdio: "ignore", env: { PATH: "/bin:/usr/bin" } })`;
+  await write(
+    "starts.ts",
+    `import { bash, dag } from "sluice"; import { spawn } from "node:child_process"; import { existsSync } from "node:fs";
+     ${start}; while (!existsSync("${pids}")); export default dag("starts").task("only", bash("true"));`,
+  );
+  await loader.pass();
+  expect(await dags()).toEqual({ starts: 1 });
+  expect(await allEnded((await readFile(pids, "utf8")).trim().split("\n").map(Number))).toBe(true);
+});
+
+test.runIf(process.getuid?.() === 0)(
+  "a file is evaluated as the user of tasks, and can end no process of ours",
+  async () => {
+    await chmod(dagsDir, 0o755);
+    const users = createUserPool([{ uid: 60_021, gid: 60_021 }]);
+    const workFolder = await mkdtemp(path.join(os.tmpdir(), "sluice-guests-"));
+    await chmod(workFolder, 0o711);
+    const other = createLoader({
+      deps: database.deps,
+      dagsDir,
+      env: plainEnv(),
+      place: { ...ownPlace(workFolder), users },
+    });
+    await write(
+      "who.ts",
+      `import { bash, dag } from "sluice"; let said = "";
+     try { process.kill(${process.pid}, 0); } catch (error) { said = error.code; }
+     export default dag("who-" + process.getuid() + "-" + said.toLowerCase()).task("only", bash("true"));`,
+    );
+    await other.pass();
+    expect(await dags()).toEqual({ "who-60021-eperm": 1 });
+    await rm(workFolder, { recursive: true });
+  },
+);

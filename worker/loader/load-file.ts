@@ -6,7 +6,7 @@ import type { PluginTypes } from "#lib/domain/model/plugin-type.ts";
 import { isOfType } from "#lib/domain/model/task.ts";
 import { MAX_BYTES } from "#lib/domain/definition/caps.ts";
 import { storableProblems } from "#lib/domain/storable.ts";
-import { type FileProblem, parseDefinition } from "#lib/domain/definition/parse.ts";
+import type { FileProblem } from "#lib/domain/definition/parse.ts";
 import type { Evaluator } from "./evaluator.ts";
 import { type Marks, problemsInFile, readProgramFiles } from "./program-files.ts";
 
@@ -58,11 +58,11 @@ async function loadData(
   evaluator: Evaluator,
   plugins: PluginTypes,
 ): Promise<LoadResult> {
-  // Only a file with tasks of plugins needs their schemas, which are the evaluator's to ask.
+  // Only a file with tasks of plugins needs their schemas, and is broken with them.
   const asks = plugins.some(({ type }) => text.includes(type));
-  const answer = asks ? await evaluator.evaluate({ kind: "data", file, text }) : undefined;
-  if (answer?.ok === false) return broken(file, answer.message);
-  const parsed = answer?.parsed ?? parseDefinition(text, file, plugins);
+  const answer = await evaluator.evaluate({ kind: "data", file, text, ...(asks ? {} : { types: plugins }) });
+  if (!answer.ok) return broken(file, answer.message);
+  const parsed = answer.parsed!;
   if (!parsed.ok) return { kind: "broken", problems: parsed.problems };
   const folder = path.posix.dirname(file);
   const tasks = parsed.spec.tasks.map((task) =>

@@ -6,6 +6,7 @@ import { plainEnv } from "#lib/env.ts";
 import { testDatabase } from "#lib/testing/database.ts";
 import { forgetRuns, runState, start } from "#lib/testing/engine.ts";
 import { describePlugins } from "../plugins/describe.ts";
+import { ownPlace } from "#worker/guests/place.ts";
 import { createLoader, type Loader } from "./loader.ts";
 
 const database = testDatabase();
@@ -14,13 +15,16 @@ let loader: Loader;
 
 beforeEach(async () => {
   dagsDir = await mkdtemp(path.join(os.tmpdir(), "sluice-dags-"));
-  loader = createLoader({ deps: database.deps, dagsDir, env: plainEnv() });
+  loader = createLoader({ deps: database.deps, dagsDir, env: plainEnv(), place: ownPlace() });
   await forgetRuns(database.deps);
   await database.pool.query(
     "truncate sluice.schedule, sluice.dropped_runs, sluice.backfill, sluice.backfill_event, sluice.dag, sluice.dag_version, sluice.dag_task, sluice.bundle, sluice.import_error",
   );
 });
-afterEach(() => rm(dagsDir, { recursive: true, force: true }));
+afterEach(async () => {
+  loader.stop();
+  await rm(dagsDir, { recursive: true, force: true });
+});
 
 async function write(file: string, text: string): Promise<void> {
   await mkdir(path.dirname(path.join(dagsDir, file)), { recursive: true });
@@ -225,7 +229,7 @@ describe("the loader", () => {
     const described = await describePlugins(places);
     if (!described.ok) throw new Error(described.problems.join());
     const { plugins } = described;
-    const withPlugins = createLoader({ deps: database.deps, dagsDir, env: plainEnv(), plugins });
+    const withPlugins = createLoader({ deps: database.deps, dagsDir, env: plainEnv(), plugins, place: ownPlace() });
     const task = (channel: string): string =>
       `{ webhook: "https://chat.example/hook", text: "hi", channel: "${channel}" }`;
     await write("tell.yaml", `id: tell\ntasks:\n  - id: only\n    chat: ${task("#ops")}\n`);

@@ -2,8 +2,9 @@ import { setImmediate as nextTurn } from "node:timers/promises";
 import type { FileProblem } from "#lib/domain/definition/parse.ts";
 import { messageOf } from "#lib/domain/errors.ts";
 import type { EngineDeps } from "#lib/engine/deps.ts";
+import type { GuestPlace } from "../guests/guest.ts";
 import { type DescribedPlugins, NO_DESCRIBED } from "../plugins/describe.ts";
-import { createEvaluator, type Evaluator } from "./evaluator.ts";
+import { createEvaluator, createReader, type Evaluator } from "./evaluator.ts";
 import { loadFile, type LoadResult } from "./load-file.ts";
 import type { Marks } from "./program-files.ts";
 import { type Outcome, type OwnedDag, plainProblem, publish } from "./publish.ts";
@@ -12,7 +13,7 @@ import { findSources, isDefinition, markOf } from "./source-files.ts";
 /** What the database did not take, and may take another time, is tried again after so long. */
 const AGAIN_MS = 30_000;
 
-/** Children that evaluate at once; each costs a Node process while there is something to evaluate. */
+/** Files that are evaluated at once; each costs up to two processes of Node. */
 const EVALUATORS = 2;
 
 export type Loader = {
@@ -21,6 +22,7 @@ export type Loader = {
    * another waits for that one.
    */
   pass(): Promise<void>;
+  stop(): void;
 };
 
 /** What became of a file, and the mark of everything it was made from. */
@@ -31,6 +33,8 @@ type LoaderOptions = {
   dagsDir: string;
   env: Record<string, string>;
   plugins?: DescribedPlugins | undefined;
+  /** Where files are evaluated. */
+  place: GuestPlace;
 };
 
 /**
@@ -48,6 +52,11 @@ export function createLoader(options: LoaderOptions): Loader {
 
   let running: Promise<void> | undefined;
 
+  const { env, plugins = NO_DESCRIBED, place } = options;
+  const evaluating = { dagsDir, env, plugins: plugins.places, place };
+  const readers = Array.from({ length: EVALUATORS }, () => createReader(evaluating));
+  const evaluators = (): Evaluator[] => readers.map((reader) => createEvaluator(evaluating, reader));
+
   const look = async (): Promise<void> => {
     const { sources: listed, unreadable } = await findSources(dagsDir);
     const programs = await marksOf(dagsDir, known);
@@ -57,7 +66,7 @@ export function createLoader(options: LoaderOptions): Loader {
     seen = undefined;
     const sources = new Map([...listed, ...programs]);
     const files = [...sources.keys()].filter(isDefinition);
-    known = await loadNew(options, files, sources, known);
+    known = await loadNew(files, sources, known, (fresh) => loadFiles(options, fresh, evaluators()));
     const { dags, errors } = claimIds(files, known);
     for (const [folder, problem] of unreadable) errors.set(folder, plainProblem(folder, problem));
     const isThere = (file: string): boolean =>
@@ -77,6 +86,9 @@ export function createLoader(options: LoaderOptions): Loader {
         running = undefined;
       });
       return running;
+    },
+    stop() {
+      for (const reader of readers) reader.stop();
     },
   };
 }
@@ -105,20 +117,17 @@ function tell({ log }: EngineDeps, { errors }: Outcome, before: ReadonlyMap<stri
 
 /** What is known of these files: loaded now, where what it was made from has changed. */
 async function loadNew(
-  options: LoaderOptions,
   files: readonly string[],
   sources: ReadonlyMap<string, string>,
   known: ReadonlyMap<string, Loaded>,
+  load: (files: readonly string[]) => Promise<Map<string, LoadResult>>,
 ): Promise<Map<string, Loaded>> {
   const kept = files.flatMap((file): [string, Loaded][] => {
     const before = known.get(file);
     return before !== undefined && isCurrent(before, sources) ? [[file, before]] : [];
   });
   const next = new Map(kept);
-  const fresh = await loadFiles(
-    options,
-    files.filter((file) => !next.has(file)),
-  );
+  const fresh = await load(files.filter((file) => !next.has(file)));
   for (const [file, result] of fresh) {
     const loaded = { result, sources: sourcesOf(file, result, sources) };
     next.set(file, { ...loaded, sources: new Map([...loaded.sources, ...programsOf(loaded)]) });
@@ -150,15 +159,13 @@ function sourcesOf(file: string, result: LoadResult, now: ReadonlyMap<string, st
 }
 
 async function loadFiles(
-  { dagsDir, env, plugins = NO_DESCRIBED }: LoaderOptions,
+  { dagsDir, plugins = NO_DESCRIBED }: LoaderOptions,
   files: readonly string[],
+  evaluators: readonly Evaluator[],
 ): Promise<Map<string, LoadResult>> {
   const results = new Map<string, LoadResult>();
   const waiting = [...files];
-  const evaluators: Evaluator[] = [];
-  const work = async (): Promise<void> => {
-    const evaluator = createEvaluator(dagsDir, env, plugins.places);
-    evaluators.push(evaluator);
+  const work = async (evaluator: Evaluator): Promise<void> => {
     for (let file = waiting.shift(); file !== undefined; file = waiting.shift()) {
       const name = file;
       const result = await loadFile(dagsDir, name, evaluator, plugins.types).catch((error: unknown) =>
@@ -170,7 +177,7 @@ async function loadFiles(
     }
   };
   try {
-    await Promise.all(Array.from({ length: Math.min(EVALUATORS, waiting.length) }, work));
+    await Promise.all(evaluators.map(work));
   } finally {
     for (const evaluator of evaluators) evaluator.stop();
   }

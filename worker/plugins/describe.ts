@@ -1,5 +1,6 @@
 import { plainEnv } from "#lib/env.ts";
 import type { PluginType } from "#lib/domain/model/plugin-type.ts";
+import { ownPlace } from "../guests/place.ts";
 import { createEvaluator } from "../loader/evaluator.ts";
 import { doubledTypes, NO_PLACES, pluginProblem, type PluginPlaces } from "./places.ts";
 
@@ -16,7 +17,8 @@ export type Described = { ok: true; plugins: DescribedPlugins } | { ok: false; p
  */
 export async function describePlugins(places: PluginPlaces): Promise<Described> {
   if (places.locations.length === 0) return { ok: true, plugins: NO_DESCRIBED };
-  const evaluator = createEvaluator(places.base, plainEnv(), places);
+  // An operator names plugins, and they run in the worker itself.
+  const evaluator = createEvaluator({ dagsDir: places.base, env: plainEnv(), plugins: places, place: ownPlace() });
   const found: { location: string; type: PluginType }[] = [];
   const problems: string[] = [];
   try {

@@ -1,4 +1,5 @@
 import { randomUUID } from "node:crypto";
+import os from "node:os";
 import { setTimeout as delay } from "node:timers/promises";
 import { messageOf } from "#lib/domain/errors.ts";
 import type { Log } from "#lib/domain/log.ts";
@@ -27,8 +28,11 @@ import { everyService, type Sooner } from "../every.ts";
 import { createDuties } from "../duties.ts";
 import { healthService } from "../health.ts";
 import { runProcess, type Service } from "../lifecycle.ts";
+import { guestPlaceOf, openIsolation } from "../isolation.ts";
+import { anonymousName } from "../leftovers.ts";
 import { createLoader, type Loader } from "../loader/loader.ts";
 import { createProtocolGuard, stopOnMismatch } from "../protocol-guard.ts";
+import { schedulersOf } from "../task-user.ts";
 import type { DescribedPlugins } from "../plugins/describe.ts";
 import { createAgeCheck } from "./database-age.ts";
 import { admissionService } from "./admission.ts";
@@ -51,6 +55,8 @@ const XCOMS_EVERY_MS = 60_000;
 const WAIT_SPANS_EVERY_MS = 600_000;
 const OVERDUE_EVERY_MS = 10_000;
 const FIRST_LOAD_MS = 5_000;
+/** A DAG of ten thousand tasks takes a fifth of it. */
+const EVALUATOR_MIB = 1_024;
 const GENERATIONS_EVERY_MS = 60_000;
 const RETENTION_EVERY_MS = 10_000;
 const HISTORY_EVERY_MS = 60_000;
@@ -71,7 +77,14 @@ export async function runScheduler(
     const duties = createDuties();
     const metrics = createDutyMetrics(duties.report);
     let quarantined: Record<string, number> = {};
-    const loader = createLoader({ deps, dagsDir: settings.dagsDir, env: plainEnv(), plugins });
+    const isolation = await openIsolation({
+      name: anonymousName("scheduler", os.hostname()),
+      settings,
+      log,
+      choose: schedulersOf,
+    });
+    const place = guestPlaceOf(isolation, settings, EVALUATOR_MIB);
+    const loader = createLoader({ deps, dagsDir: settings.dagsDir, env: plainEnv(), plugins, place });
     const guarded = guardedSweep({ leaseMs: LEASE_MS, probe: () => ping(deps.pool), sweep: () => sweep(deps) });
     const protocol = createProtocolGuard({ log, onOver: stopOnMismatch });
     const duty = (name: string, everyMs: number, run: () => Promise<Sooner | void>): Service =>
@@ -80,6 +93,8 @@ export async function runScheduler(
     const admission = admissionService(deps, lead, duties, metrics, protocol);
     return {
       services: [
+        { name: "isolation", start: () => Promise.resolve(), stop: isolation.stop },
+        { name: "evaluation", start: () => Promise.resolve(), stop: async () => loader.stop() },
         engineService(deps, requireOwner),
         duty("generations", GENERATIONS_EVERY_MS, () => rotateGenerations(deps)),
         { name: "first load", start: () => firstLoad(loader, log), stop: () => Promise.resolve() },

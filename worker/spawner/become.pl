@@ -4,7 +4,7 @@ use strict;
 use warnings;
 
 our ($error_end, $self);
-my ($PR_SET_PDEATHSIG, $SIGKILL, $SIG_SETMASK) = (1, 9, 2);
+my ($PR_SET_PDEATHSIG, $PR_SET_NO_NEW_PRIVS, $SIGKILL, $SIG_SETMASK) = (1, 38, 9, 2);
 # What a call is given must be a variable.
 my ($ITSELF, $NULL, $NO_SIGNALS) = ('0', '/dev/null', "\0" x 8);
 
@@ -32,6 +32,8 @@ sub become_task {
     give_up('dup3') if syscall(SYS_dup3, $stdout, 1, 0) != 1 || syscall(SYS_dup3, $stderr, 2, 0) != 2;
     become_user(@{$task->{user}}) if $task->{user};
     syscall SYS_prctl, $PR_SET_PDEATHSIG, $SIGKILL, 0, 0, 0;
+    # A program that its file makes root or a group (`sudo`) stays what the task is.
+    syscall SYS_prctl, $PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0;
     syscall SYS_exit_group, 127 if getppid != $self;
     chdir $task->{folder} or give_up("chdir $task->{folder}");
     enter($task->{cwd}) if length $task->{cwd};

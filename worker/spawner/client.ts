@@ -24,8 +24,6 @@ export type Spawner = {
    * `limits` is all that it gets.
    */
   run(request: SpawnRequest, signal: AbortSignal, onData: OnData, limits?: ResourceAmount): Promise<Exit>;
-  /** Kills `pid`'s group when this process dies; answers how to take that back. */
-  guard(pid: number): () => void;
   stop(): Promise<void>;
 };
 
@@ -43,6 +41,9 @@ export type SpawnerOptions = {
   /** Between two pings. */
   pingMs?: number;
 };
+
+/** From SIGTERM to SIGKILL when an attempt is stopped. */
+const TERM_GRACE_MS = 2_000;
 
 /** Below it not even a shell starts, and the kernel might pick the spawner, which is there for a moment too. */
 const MIN_MEMORY_MIB = 8;
@@ -63,7 +64,6 @@ export function createSpawner(options: SpawnerOptions): Spawner {
   if (program === "node")
     log.info({}, "there is no Perl here: processes are started by Node, more slowly and without limits");
   const running = new Map<number, RunningProcess>();
-  const guarded = new Set<number>();
   let lastId = 0;
   let stopped = false;
   let child: SpawnerProcess | undefined;
@@ -93,7 +93,7 @@ export function createSpawner(options: SpawnerOptions): Spawner {
 
   const launch = (): void => {
     if (stopped) return;
-    const launched = launchOrNot(program, options.env);
+    const launched = launchSpawner(program, options.env);
     if (launched instanceof Error) {
       log.warn({ error: launched.message }, "no spawner could be started; trying again");
       return onEnd();
@@ -116,7 +116,6 @@ export function createSpawner(options: SpawnerOptions): Spawner {
     launched.stdin.on("error", () => undefined);
     launched.on("error", () => undefined);
     launched.on("close", onEnd);
-    for (const id of guarded) send({ kind: "guard", id });
   };
   launch();
 
@@ -138,7 +137,17 @@ export function createSpawner(options: SpawnerOptions): Spawner {
         if (child === undefined) await soon(there.promise, signal);
         user = users.take();
         group = cgroups.open(limits);
-        const started = startProcess({ id, request, signal, onData, user, group, memory: limits.memory, send });
+        const started = startProcess({
+          id,
+          request,
+          signal,
+          onData,
+          user,
+          group,
+          memory: limits.memory,
+          send,
+          termGraceMs: TERM_GRACE_MS,
+        });
         running.set(id, started);
         return await started.exit;
       } catch (error) {
@@ -148,14 +157,6 @@ export function createSpawner(options: SpawnerOptions): Spawner {
         running.delete(id);
         users.giveBack(user);
       }
-    },
-    guard(pid) {
-      guarded.add(pid);
-      send({ kind: "guard", id: pid });
-      return () => {
-        guarded.delete(pid);
-        send({ kind: "unguard", id: pid });
-      };
     },
     async stop() {
       stopped = true;
@@ -169,18 +170,6 @@ export function createSpawner(options: SpawnerOptions): Spawner {
       clearInterval(pinging);
     },
   };
-}
-
-/** A process that finds no memory or no file number is reported in several ways. */
-function launchOrNot(program: SpawnerProgram, env: Record<string, string>): SpawnerProcess | Error {
-  try {
-    const launched = launchSpawner(program, env);
-    if (launched.pid !== undefined) return launched;
-    launched.on("error", () => undefined);
-    return new Error("the system starts no process now");
-  } catch (error) {
-    return error instanceof Error ? error : new Error(messageOf(error));
-  }
 }
 
 /** Waits for it, but not for long, and not beyond an abort. */

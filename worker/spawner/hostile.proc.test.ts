@@ -8,7 +8,7 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { openCgroups } from "#worker/cgroups/open.ts";
 import { NO_GROUPS } from "#worker/cgroups/none.ts";
 import { createUserPool, OWN_USER } from "#worker/user-pool.ts";
-import { endLeftovers } from "#worker/worker/leftovers.ts";
+import { endLeftovers } from "#worker/leftovers.ts";
 import { plainEnv } from "#lib/env.ts";
 import type { Exit } from "#lib/executors/executor.ts";
 import { allEnded, isRunning } from "#lib/testing/processes.ts";

@@ -1,11 +1,17 @@
 # The worker's spawner where there is a Perl, on Linux: it forks from a few megabytes, and so costs less than a Node process
 # does. main.ts does the same where there is none; protocol.ts says what both of them speak. Beside that one it knows
-# what a process used, and finds what left its group without the help of control groups. `main.pl ARCHITECTURE`
+# what a process used, and finds what left its group without the help of control groups. `main.pl ARCHITECTURE [guest]`:
+# the spawner of a guest has one task, which inherits the pipes 3 and 4 to the process that it is a guest of.
 use strict;
 use warnings;
 
-our (%tasks, %pids, %removals, $error_end, $self, $subreaper);
+our (%tasks, %pids, %removals, $error_end, $self, $subreaper, $of_guest);
 BEGIN { require(__FILE__ =~ s{[^/]*\z}{}r . "$_.pl") for 'calls', 'become', 'folder', 'strays' }
+
+$of_guest = ($ARGV[1] // '') eq 'guest';
+# What else was open where this program was started is no task's to have. Not before Linux 5.11.
+my ($CLOSE_RANGE_CLOEXEC, $LAST_FD) = (4, 0xffffffff);
+syscall SYS_close_range, $of_guest ? 5 : 3, $LAST_FD, $CLOSE_RANGE_CLOEXEC;
 
 my $PR_SET_CHILD_SUBREAPER = 36;
 # What tasks orphan becomes a child of this process instead of init's, and is found and collected here.
@@ -20,7 +26,7 @@ my $STRAY_S = 1;
 # A process that hangs in a device may never be gone from its control group.
 my $GONE_WITHIN_S = 5;
 
-my (%sources, %start_errors, %guarded, %ending);
+my (%sources, %start_errors, %ending);
 my ($in, $out, $wanted) = ('', '', '');
 # What calls write to.
 my ($piece, $status, $usage, $ends) = ("\0" x $PIECE, "\0" x 4, "\0" x 144, "\0" x 8);
@@ -80,8 +86,6 @@ sub read_commands {
         if    ($letter eq 'R') { start($id, $payload) }
         elsif ($letter eq 'K') { stop($id, $payload) }
         elsif ($letter eq 'M') { read_on($id, $payload) }
-        elsif ($letter eq 'G') { $guarded{$id} = 1 }
-        elsif ($letter eq 'U') { delete $guarded{$id} }
         elsif ($letter eq 'P') { send_frame('p', $id, '') }
     }
 }
@@ -95,10 +99,11 @@ sub stop {
 
 sub start {
     my ($id, $payload) = @_;
-    my ($file, $folder, $cwd, $uid, $gid, @lists) = unpack '(N/a)*', $payload;
+    my ($file, $folder, $cwd, $uid, $gid, $alone, @lists) = unpack '(N/a)*', $payload;
     my ($args, $env, $files, $outputs, $procs) = map { [unpack '(N/a)*', $_] } @lists;
     my $task = $tasks{$id} = {folder => $folder, cwd => $cwd, outputs => $outputs, procs => $procs, sources => 0};
     $task->{user} = [$uid + 0, $gid + 0] if length $uid;
+    $task->{alone} = length $alone;
     my $wrong = make_folder($task, @$files);
     return refuse($id, $wrong) if defined $wrong;
     my %pipes;
@@ -118,8 +123,10 @@ sub start {
         $task->{sources}++;
         vec($wanted, $reader, 1) = 1;
     }
+    # Its ends are the guest's alone: their closing tells that it is gone.
+    if ($of_guest) { syscall SYS_close, $_ for 3, 4 }
     # Whatever becomes of this process, a control group knows what is to be ended.
-    send_frame('s', $id, pack '(N/a)*', $pid) unless @$procs;
+    send_frame('s', $id, pack '(N/a)*', $pid) unless @$procs && !$of_guest;
 }
 
 sub open_pipe {
@@ -225,7 +232,7 @@ sub is_left {
     my ($task) = @_;
     my ($procs) = @{$task->{procs}};
     # A member of the process group that is slow to die may still have children.
-    return end_strays($task) || kill 0, -$task->{group} unless defined $procs;
+    return end_strays($task) || end_user($task) || kill 0, -$task->{group} unless defined $procs;
     my $group = syscall SYS_openat, AT_FDCWD, $procs, O_CLOEXEC;
     return '' if $group < 0;
     my $read = syscall SYS_read, $group, $piece, $PIECE;
@@ -256,7 +263,7 @@ sub close_late {
 
 # The worker is gone, however it went.
 sub end_everything {
-    kill 'KILL', -$_ for keys %pids, keys %guarded;
+    kill 'KILL', -$_ for keys %pids;
     for my $task (values %tasks) { end_group($task->{procs}[0]) if @{$task->{procs}} }
     # One that is slow to die keeps its children for so long, and they are found only when they are this program's.
     for (1 .. $DYING_TICKS) {

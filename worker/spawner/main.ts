@@ -4,6 +4,7 @@
  * when the worker dies, even by SIGKILL, the pipe closes here and every task process is killed.
  */
 import { type ChildProcess, spawn } from "node:child_process";
+import { closeSync } from "node:fs";
 import { constants } from "node:os";
 import type { Readable } from "node:stream";
 import { killGroup } from "../kill-group.ts";
@@ -29,7 +30,9 @@ type Task = Pick<Run, "user"> & {
 };
 
 const tasks = new Map<number, Task>();
-const guarded = new Set<number>();
+/** Whether it has one task, which inherits the two pipes to the process that it is a guest of. */
+const OF_GUEST = process.argv[2] === "guest";
+const GUEST_PIPES = [3, 4];
 
 function send(message: FromSpawner): void {
   process.stdout.write(encodeFromSpawner(message));
@@ -92,13 +95,16 @@ function start(run: Run): void {
     cwd: from,
     env: env as NodeJS.ProcessEnv,
     detached: true,
-    stdio: ["ignore", "pipe", "pipe"],
-    ...user,
+    stdio: ["ignore", "pipe", "pipe", ...(OF_GUEST ? GUEST_PIPES : [])],
+    uid: user?.uid,
+    gid: user?.gid,
   });
+  // Its ends are the guest's alone: their closing tells that it is gone.
+  if (OF_GUEST) for (const pipe of GUEST_PIPES) closeSync(pipe);
   child.on("error", (error) => tellExit(id, { error: error.message }));
   if (child.pid === undefined) return;
   send({ kind: "started", id, pid: child.pid });
-  const outputs = { stdout: forward(id, "stdout", child.stdout), stderr: forward(id, "stderr", child.stderr) };
+  const outputs = { stdout: forward(id, "stdout", child.stdout!), stderr: forward(id, "stderr", child.stderr!) };
   Object.assign(task, { child, outputs });
   child.on("exit", (code, signal) => {
     // What the command left behind in its group ends with it.
@@ -141,12 +147,6 @@ function take(message: ToSpawner): void {
       return tasks.get(message.id)?.outputs?.[message.stream].more();
     case "kill":
       return killLeader(tasks.get(message.id)?.child, message.signal);
-    case "guard":
-      guarded.add(message.id);
-      return;
-    case "unguard":
-      guarded.delete(message.id);
-      return;
     case "ping":
       return send({ kind: "pong", id: message.id });
   }
@@ -159,7 +159,6 @@ function killLeader(child: ChildProcess | undefined, signal: NodeJS.Signals): vo
 /** The worker is gone, however it went. */
 function endEverything(): never {
   for (const { child } of tasks.values()) killLeader(child, "SIGKILL");
-  for (const pid of guarded) killGroup(pid, "SIGKILL");
   process.exit(0);
 }
 

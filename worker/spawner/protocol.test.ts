@@ -39,7 +39,7 @@ const toSpawner = fc.oneof<fc.Arbitrary<ToSpawner>[]>(
   }),
   fc.record({ kind: fc.constant("kill"), id, signal: fc.constantFrom("SIGTERM", "SIGKILL") }),
   fc.record({ kind: fc.constant("more"), id, stream }),
-  fc.record({ kind: fc.constantFrom("guard", "unguard", "ping"), id }),
+  fc.record({ kind: fc.constant("ping"), id }),
 );
 
 const fromSpawner = fc.oneof<fc.Arbitrary<FromSpawner>[]>(

@@ -6,7 +6,12 @@ import { fields, list } from "./fields.ts";
  * letter, an id and fields; a field is its length and its bytes. Two programs speak it, one of them in Perl, where
  * fields are `unpack "(N/a)*"`.
  */
-export type ProcessUser = { uid: number; gid: number };
+export type ProcessUser = {
+  uid: number;
+  gid: number;
+  /** No other task runs as it: whatever runs as it at the end of its process is of that process. */
+  isAlone?: boolean | undefined;
+};
 
 export type ToSpawner =
   /**
@@ -32,13 +37,11 @@ export type ToSpawner =
   | { kind: "kill"; id: number; signal: "SIGTERM" | "SIGKILL" }
   /** The worker has taken a piece of output and wants more. */
   | { kind: "more"; id: number; stream: "stdout" | "stderr" }
-  /** Processes that somebody else made and that must not outlive the worker either. */
-  | { kind: "guard" | "unguard"; id: number }
   /** Is answered by a pong with the same id. */
   | { kind: "ping"; id: number };
 
 export type FromSpawner =
-  /** Told of what has no control group to be found by. */
+  /** Told of a guest, and of what has no control group to be found by. */
   | { kind: "started"; id: number; pid: number }
   | { kind: "data"; id: number; stream: "stdout" | "stderr"; bytes: Buffer }
   /** The process has ended, but what it started goes on. Not told when its exit can be told at once. */
@@ -70,7 +73,7 @@ const MOST_BYTES = 64 * 1024 * 1024;
 const FEW_BYTES = 64 * 1024;
 
 /** What may come from a worker, and what from a spawner. */
-export const TO_SPAWNER: FrameLimits = { R: MOST_BYTES, K: FEW_BYTES, M: FEW_BYTES, G: FEW_BYTES, U: FEW_BYTES, P: 0 };
+export const TO_SPAWNER: FrameLimits = { R: MOST_BYTES, K: FEW_BYTES, M: FEW_BYTES, P: 0 };
 export const FROM_SPAWNER: FrameLimits = {
   s: FEW_BYTES,
   o: MOST_BYTES,
@@ -85,7 +88,7 @@ export function encodeToSpawner(message: ToSpawner): Buffer {
   switch (message.kind) {
     case "run": {
       const { file, folder, cwd = "", user, args, env, files, outputs, procs } = message;
-      const ids = user === undefined ? ["", ""] : [String(user.uid), String(user.gid)];
+      const ids = user === undefined ? ["", "", ""] : [String(user.uid), String(user.gid), user.isAlone ? "1" : ""];
       const variables = Object.entries(env).map(([name, value]) => `${name}=${value}`);
       const wanted = outputs.flatMap(({ name, maxBytes }) => [name, String(maxBytes)]);
       const lists = [args, variables, Object.entries(files).flat(), wanted, procs];
@@ -95,10 +98,6 @@ export function encodeToSpawner(message: ToSpawner): Buffer {
       return frame("K", message.id, Buffer.from(message.signal.slice(3)));
     case "more":
       return frame("M", message.id, Buffer.from(message.stream === "stdout" ? "o" : "e"));
-    case "guard":
-      return frame("G", message.id, Buffer.alloc(0));
-    case "unguard":
-      return frame("U", message.id, Buffer.alloc(0));
     case "ping":
       return frame("P", message.id, Buffer.alloc(0));
   }
@@ -107,9 +106,9 @@ export function encodeToSpawner(message: ToSpawner): Buffer {
 export function decodeToSpawner({ letter, id, payload }: Frame): ToSpawner {
   switch (letter) {
     case "R": {
-      const [file, folder, cwd, uid, gid, ...lists] = list(payload) as [Buffer, Buffer, Buffer, Buffer, Buffer];
+      const [file, folder, cwd, uid, gid, alone, ...lists] = list(payload) as TupleOf6;
       const [args, env, files, outputs, procs] = lists.map((packed: Buffer) => list(packed).map(String)) as TupleOf5;
-      const user = uid.length === 0 ? undefined : { uid: Number(uid), gid: Number(gid) };
+      const user = uid.length === 0 ? undefined : { uid: Number(uid), gid: Number(gid), isAlone: alone.length > 0 };
       return {
         kind: "run",
         id,
@@ -128,9 +127,6 @@ export function decodeToSpawner({ letter, id, payload }: Frame): ToSpawner {
       return { kind: "kill", id, signal: String(payload) === "TERM" ? "SIGTERM" : "SIGKILL" };
     case "M":
       return { kind: "more", id, stream: String(payload) === "o" ? "stdout" : "stderr" };
-    case "G":
-    case "U":
-      return { kind: letter === "G" ? "guard" : "unguard", id };
     case "P":
       return { kind: "ping", id };
     default:
@@ -189,6 +185,7 @@ export function decodeFromSpawner({ letter, id, payload }: Frame): FromSpawner {
 }
 
 type TupleOf5 = [string[], string[], string[], string[], string[]];
+type TupleOf6 = [Buffer, Buffer, Buffer, Buffer, Buffer, Buffer];
 
 function variableIn(text: string): [string, string] {
   const at = text.indexOf("=");

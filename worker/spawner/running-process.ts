@@ -6,20 +6,19 @@ import { killTasksIn, WORK_DIR } from "../kill-tasks-in.ts";
 import { removeTaskFolders } from "../remove-task-folders.ts";
 import type { FromSpawner, ProcessUser, SpawnedExit, ToSpawner } from "./protocol.ts";
 
-/** From SIGTERM to SIGKILL when an attempt is stopped. */
-const TERM_GRACE_MS = 2_000;
-
 /** Takes a piece of output; what it answers is waited for before more is read. */
 export type OnData = (stream: "stdout" | "stderr", bytes: Buffer) => Promise<void>;
 
 export type RunningProcess = {
   exit: Promise<Exit>;
+  /** Its number while it runs; undefined where nobody has told it. */
+  pid(): number | undefined;
   take(message: FromSpawner): void;
   /** The spawner has died, and with it all that it knew. */
   lost(): void;
 };
 
-const LOST: Exit = { code: null, signal: null, error: "the spawner process was lost" };
+export const LOST: Exit = { code: null, signal: null, error: "the spawner process was lost" };
 const SIGNAL_NAMES = new Map<number, string>(Object.entries(constants.signals).map(([name, number]) => [number, name]));
 
 /** One process, from the request that starts it to its exit and what is left of it. */
@@ -34,8 +33,10 @@ export function startProcess(options: {
   memory: number;
   /** False when there is no spawner to send to. */
   send(message: ToSpawner): boolean;
+  /** From SIGTERM to SIGKILL when it is to end; without it, SIGKILL at once. */
+  termGraceMs?: number | undefined;
 }): RunningProcess {
-  const { id, request, signal, onData, user, group, memory, send } = options;
+  const { id, request, signal, onData, user, group, memory, send, termGraceMs } = options;
   const ended = Promise.withResolvers<SpawnedExit | undefined>();
   let pid: number | undefined;
   /** All output that has come. */
@@ -82,7 +83,7 @@ export function startProcess(options: {
     const { outputs = [] } = request;
     const env = { ...request.env, [WORK_DIR]: request.folder };
     const sent = send({ kind: "run", id, ...request, outputs, env, user, procs: group.procs });
-    const exit = sent ? await untilEnded(ended.promise, signal, stop) : undefined;
+    const exit = sent ? await untilEnded(ended.promise, signal, stop, termGraceMs) : undefined;
     await taken;
     const groupEnd = await group.close();
     if (exit !== undefined) return { ...toExit(exit), ...usedBy(exit, groupEnd, memory) };
@@ -92,7 +93,7 @@ export function startProcess(options: {
     return LOST;
   };
 
-  return { exit: run(), take, lost };
+  return { exit: run(), pid: () => pid, take, lost };
 }
 
 /** Waits for the end, which an abort of `signal` asks for, and after a time of grace enforces. */
@@ -100,11 +101,13 @@ async function untilEnded<T>(
   ended: Promise<T>,
   signal: AbortSignal,
   kill: (signal: "SIGTERM" | "SIGKILL") => void,
+  graceMs: number | undefined,
 ): Promise<T> {
   let force: NodeJS.Timeout | undefined;
   const stop = (): void => {
+    if (graceMs === undefined) return kill("SIGKILL");
     kill("SIGTERM");
-    force = setTimeout(() => kill("SIGKILL"), TERM_GRACE_MS);
+    force = setTimeout(() => kill("SIGKILL"), graceMs);
   };
   if (signal.aborted) stop();
   else signal.addEventListener("abort", stop, { once: true });

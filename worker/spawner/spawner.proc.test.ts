@@ -3,13 +3,14 @@ import { once } from "node:events";
 import { mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import os from "node:os";
 import path from "node:path";
+import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { plainEnv } from "#lib/env.ts";
 import type { Exit, SpawnRequest } from "#lib/executors/executor.ts";
 import { allEnded, isRunning } from "#lib/testing/processes.ts";
 import { SILENT } from "#lib/testing/silent-log.ts";
 import { createSpawner, type Spawner } from "./client.ts";
-import { launchSpawner, type SpawnerProgram } from "./launch.ts";
+import { launchSpawner, type SpawnerProcess, type SpawnerProgram } from "./launch.ts";
 import { createFrameReader } from "../frames/frames.ts";
 import { decodeFromSpawner, encodeToSpawner, FROM_SPAWNER } from "./protocol.ts";
 
@@ -254,13 +255,11 @@ describe.each<SpawnerProgram>(["perl", "node"])("the spawner in %s", (program) =
   });
 
   test("kills every process when the worker is gone, however it went", async () => {
-    const child = launchSpawner(program, plainEnv());
+    const child = launchSpawner(program, plainEnv()) as SpawnerProcess;
     let kind = "";
     const read = createFrameReader(FROM_SPAWNER, (one) => ({ kind } = decodeFromSpawner(one)));
     const pidFile = path.join(folder, "task-pid");
     const request = requestOf(`echo $$ > ${pidFile}; echo ready; sleep 300`);
-    const guarded = spawn("sleep", ["300"], { detached: true, stdio: "ignore" });
-    child.stdin.write(encodeToSpawner({ kind: "guard", id: guarded.pid! }));
     child.stdin.write(encodeToSpawner({ kind: "run", id: 1, ...request, outputs: [], user: undefined, procs: [] }));
     while (kind !== "data") read(((await once(child.stdout, "data")) as [Buffer])[0]);
     const pid = Number(await readFile(pidFile, "utf8"));
@@ -268,10 +267,31 @@ describe.each<SpawnerProgram>(["perl", "node"])("the spawner in %s", (program) =
     // What the kernel does to the pipe when the worker dies.
     child.stdin.destroy();
     await once(child, "exit");
-    expect(await allEnded([pid, guarded.pid!])).toBe(true);
+    expect(await allEnded([pid])).toBe(true);
     await rm(folder, { recursive: true });
   });
 });
+
+test.runIf(process.platform === "linux")(
+  "a process has no file that was open where the worker was started",
+  async () => {
+    const folder = await mkdtemp(path.join(os.tmpdir(), "sluice-spawn-"));
+    const worker = fileURLToPath(new URL("./testing/killed-worker.ts", import.meta.url));
+    // Node closes the first of them to what it starts, and knows nothing of the second.
+    const opens = `exec 7< /dev/null 250< /dev/null; exec "$@"`;
+    const started = [process.execPath, "--no-warnings", worker, folder, "ls /proc/self/fd; sleep 300"];
+    const child = spawn("bash", ["-c", opens, "sh", ...started], {
+      env: plainEnv(),
+      stdio: ["ignore", "pipe", "inherit"],
+    });
+    let said = "";
+    for await (const bytes of child.stdout) if ((said += String(bytes)).split("\n").length > 4) break;
+    child.kill("SIGKILL");
+    // The fourth is the folder that is listed.
+    expect(said).toBe("0\n1\n2\n3\n");
+    await rm(folder, { recursive: true, force: true });
+  },
+);
 
 test("without a Perl the same work is done in Node", async () => {
   const said: string[] = [];

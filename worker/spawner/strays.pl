@@ -2,18 +2,33 @@
 use strict;
 use warnings;
 
-our (%pids, %removals, $self, $subreaper);
+our (%pids, %removals, $self, $subreaper, $of_guest);
 
-# Kills the children we did not start: orphans that the task left behind, known by the environment they inherited.
+# Kills the children we did not start: orphans that the task left behind, known by the environment they inherited. Those of
+# a guest's spawner are all of its guest.
 sub end_strays {
     my ($task) = @_;
     my $count = 0;
     for my $pid (orphans()) {
-        next unless environment_of($pid, $task->{user}) =~ m{(?:^|\0)SLUICE_WORK_DIR=\Q$task->{folder}\E\0};
+        next unless $of_guest || environment_of($pid, $task->{user}) =~ m{(?:^|\0)SLUICE_WORK_DIR=\Q$task->{folder}\E\0};
         $count++;
         kill 'KILL', $pid;
     }
     return $count;
+}
+
+# Kills all that runs as the task's user, when no other task does: also what hid its environment. True when there was any.
+sub end_user {
+    my ($task) = @_;
+    return '' unless $task->{alone};
+    my $pid = fork // return '';
+    if ($pid == 0) {
+        become_user(@{$task->{user}});
+        # Everything that this user may send a signal to, but the sender.
+        syscall SYS_exit_group, kill('KILL', -1) ? 1 : 0;
+    }
+    waitpid $pid, 0;
+    return $? != 0;
 }
 
 # Read as the task's user: root in a container may often not look into processes of others.

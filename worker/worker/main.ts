@@ -1,5 +1,4 @@
 import os from "node:os";
-import { randomUUID } from "node:crypto";
 import { engineDeps } from "#lib/boot.ts";
 import { listen, type Listener } from "#lib/db/listen.ts";
 import { messageOf } from "#lib/domain/errors.ts";
@@ -21,6 +20,7 @@ import { engineService } from "../engine-service.ts";
 import { everyService } from "../every.ts";
 import { createDuties, type Duties } from "../duties.ts";
 import { healthService } from "../health.ts";
+import { anonymousName } from "../leftovers.ts";
 import { createProtocolGuard, stopOnMismatch } from "../protocol-guard.ts";
 import { releaseVersion } from "../release.ts";
 import { runProcess, type Service } from "../lifecycle.ts";
@@ -53,8 +53,9 @@ const CALLBACKS_EVERY_MS = 5_000;
 
 /** The worker process: claims attempts of its queues, runs them, hands their ends in. Returns never. */
 export async function runWorker(given: Settings & { databaseUrl: string }, executors: Executors): Promise<void> {
+  // Without a name of its own a worker is a new one at each start, and its leases run out instead of moving over.
   const isAnonymous = given.workerName === undefined;
-  const settings = { ...given, isAnonymous, workerName: given.workerName ?? anonymousName() };
+  const settings = { ...given, isAnonymous, workerName: given.workerName ?? anonymousName("worker", os.hostname()) };
   const log = createLogger({ level: settings.logLevel, component: "worker" });
   const build = async (): Promise<{ services: Service[] }> => {
     const deps = engineDeps(settings, { name: "worker", connections: CONNECTIONS }, log, announceRequest);
@@ -224,9 +225,4 @@ async function registration(
     isAnonymous: settings.isAnonymous,
     offers: offersOf({ labels: settings.labels, types: typesOf(executors) }),
   };
-}
-
-/** Without a name of its own a worker is a new one at each start, and its leases run out instead of moving over. */
-function anonymousName(): string {
-  return `${os.hostname()}-${process.pid}-${randomUUID().slice(0, 8)}`;
 }

@@ -13,6 +13,7 @@ import { claimAll, start, worker } from "#lib/testing/engine.ts";
 import { SILENT } from "#lib/testing/silent-log.ts";
 import { createBundleStore } from "../functions/bundle-store.ts";
 import { createFunctionPool } from "../functions/pool.ts";
+import { ownPlace } from "../guests/place.ts";
 import { createLoader, type Loader } from "../loader/loader.ts";
 import { NO_SECRETS } from "../secrets/provider.ts";
 import { createSpawner } from "../spawner/client.ts";
@@ -31,7 +32,7 @@ beforeAll(async () => {
   dagsDir = path.join(folder, "dags");
   await mkdir(dagsDir);
   await mkdir(path.join(folder, "work"));
-  loader = createLoader({ deps: database.deps, dagsDir, env: plainEnv() });
+  loader = createLoader({ deps: database.deps, dagsDir, env: plainEnv(), place: ownPlace() });
   const spawner = createSpawner({ env: plainEnv(), log: SILENT });
   const bundles = createBundleStore(path.join(folder, "bundles"), (hash) => readBundle(database.pool, hash));
   tools = {
@@ -42,7 +43,7 @@ beforeAll(async () => {
     spawner,
     bundles,
     containers: createContainers({ dockerHost: undefined, dockerMounts: [], taskPids: 100, labels: {}, log: SILENT }),
-    functions: createFunctionPool({ dagsDir, env: plainEnv(), folderOf: bundles.folderOf, guard: spawner.guard }),
+    functions: createFunctionPool({ dagsDir, env: plainEnv(), folderOf: bundles.folderOf, place: ownPlace(folder) }),
     workFolder: path.join(folder, "work"),
     network: createAddressGuard([]),
     secrets: NO_SECRETS,

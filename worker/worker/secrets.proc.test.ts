@@ -19,6 +19,7 @@ import { testDatabase } from "#lib/testing/database.ts";
 import { start, worker } from "#lib/testing/engine.ts";
 import { createBundleStore } from "../functions/bundle-store.ts";
 import { createFunctionPool } from "../functions/pool.ts";
+import { ownPlace } from "../guests/place.ts";
 import { createFileSecrets } from "../secrets/file.ts";
 import { createSpawner } from "../spawner/client.ts";
 import { createLogWriter } from "./log-writer.ts";
@@ -58,7 +59,7 @@ beforeAll(async () => {
       dagsDir: folder,
       env: plainEnv(),
       folderOf: bundles.folderOf,
-      guard: spawner.guard,
+      place: ownPlace(folder),
     }),
     containers: createContainers({ dockerHost: undefined, dockerMounts: [], taskPids: 100, labels: {}, log: SILENT }),
     workFolder: path.join(folder, "work"),

@@ -5,9 +5,9 @@ import os from "node:os";
 import path from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { allEnded, isRunning } from "#lib/testing/processes.ts";
-import { openCgroups } from "../cgroups/open.ts";
-import { NO_GROUPS } from "../cgroups/none.ts";
-import { endLeftovers } from "./leftovers.ts";
+import { openCgroups } from "./cgroups/open.ts";
+import { NO_GROUPS } from "./cgroups/none.ts";
+import { anonymousName, endDeadLeftovers, endLeftovers } from "./leftovers.ts";
 
 let folder: string;
 let said: object[];
@@ -46,6 +46,23 @@ test("processes and folders of a worker's name are ended before it takes anythin
   expect(said).toEqual([{ groups: 0, processes: 1 }]);
   await endLeftovers(NO_GROUPS, other, log);
   expect(await allEnded(pids)).toBe(true);
+});
+
+test("what a process without a name has left is ended by the next one on its host, and by no other", async () => {
+  const home = path.join(folder, "home");
+  const dead = spawn("true");
+  await once(dead, "exit");
+  const lived = (host: string, pid: number): string =>
+    path.join(home, "work", anonymousName("worker", host).replace(`-${process.pid}-`, `-${pid}-`));
+  const [gone, alive, away] = [lived("h", dead.pid!), lived("h", process.pid), lived("h-2", dead.pid!)];
+  const pids = [await leave(gone), await leave(alive), await leave(away)];
+  await endDeadLeftovers({ home, host: "h", log, cgroupsOf: () => NO_GROUPS });
+  expect(await allEnded([pids[0]!])).toBe(true);
+  expect(pids.slice(1).map(isRunning)).toEqual([true, true]);
+  expect((await readdir(path.join(home, "work"))).toSorted()).toEqual(
+    [alive, away].map((one) => path.basename(one)).toSorted(),
+  );
+  for (const pid of pids.slice(1)) process.kill(pid, "SIGKILL");
 });
 
 const name = `leftovers-${process.pid}`;
