@@ -87,7 +87,7 @@ export async function startSystem(options: SystemOptions = {}): Promise<System> 
       createLogger({ level: "error", component: "bench" }),
       announceRequest,
     );
-    await install(deps.pool);
+    await install(server.url);
     await deps.queue.start();
     await options.fill?.(deps);
     const start = async (kind: string, env = options.env): Promise<ChildProcess> => {
