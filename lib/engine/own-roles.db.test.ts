@@ -21,7 +21,7 @@ import { admit } from "./admit.ts";
 import { finish } from "./finish.ts";
 import { registerWorker } from "./register-worker.ts";
 import { deleteExpired, dropEmpty, rotateGenerations } from "./retention.ts";
-import { sweep } from "./sweep.ts";
+import { takeBackExpired } from "./sweep.ts";
 
 /** What a process does rarely, as its own role; worker/own-roles.proc.test.ts has what it does all the time. */
 
@@ -72,7 +72,7 @@ test("a worker that dies loses its attempt to another, by a scheduler", async ()
   const runId = await start(scheduler, "plain");
   expect(await claimAll(worker, first)).toHaveLength(1);
   for (const each of [worker, scheduler]) await moveClock(each, "10 minutes");
-  await sweep(scheduler);
+  await takeBackExpired(scheduler, 0);
   const second = await registerWorker(worker, registration("w2"));
   await admit(scheduler);
   const [again] = await claimAll(worker, second);

@@ -12,6 +12,8 @@ type Options = {
   dagsDir: string;
   healthPort?: number;
   env?: Record<string, string>;
+  /** A program, with its arguments, that becomes the process. */
+  under?: readonly [string, ...string[]];
   /** Hears the process's warnings and errors, line by line. */
   onLine?: (line: string) => void;
 };
@@ -23,7 +25,10 @@ export const startScheduler = (options: Options): Promise<ChildProcess> => start
 export const startWorker = (options: Options): Promise<ChildProcess> => startReady("worker", options);
 
 async function startReady(command: "scheduler" | "worker", options: Options): Promise<ChildProcess> {
+  const [execPath = process.execPath, ...before] = options.under ?? [];
   const child = fork(CLI, [command], {
+    execPath,
+    execArgv: [...before, ...(before.length > 0 ? [process.execPath] : []), ...process.execArgv],
     env: {
       ...plainEnv(),
       DATABASE_URL: options.databaseUrl,
