@@ -1,9 +1,11 @@
 import { randomBytes } from "node:crypto";
 import type pg from "pg";
 import { afterEach, describe, expect, inject, test } from "vitest";
+import { migrate } from "#lib/db/migrate.ts";
 import { createPool } from "#lib/db/pool.ts";
 import { compareGrants, LOGINS, type Login, rolesOf } from "#lib/db/roles/grants.ts";
 import { READER_SETTINGS, ROLE_SETTINGS } from "#lib/db/session-settings.ts";
+import { createJobQueue } from "#lib/queue/job-queue.ts";
 import { install } from "./install.ts";
 
 /** Servers where the role that migrates is no superuser, as those of hosters. */
@@ -157,6 +159,21 @@ test("roles that somebody else has made are used without CREATEROLE, by a member
   const pool = poolOf(host.url);
   expect((await pool.query(OWNERS)).rows).toEqual([{ owner: host.roles.owner }]);
   expect(await compareGrants(pool, host.roles)).toEqual({ statements: [], unnamed: [], gone: [] });
+});
+
+test("what a superuser owned, as in every embedded database before, goes to the owner, who is none", async () => {
+  const host = await hosted("");
+  const superuser = Object.assign(new URL(SERVER), { pathname: host.prefix }).href;
+  const pool = poolOf(superuser);
+  await migrate(pool);
+  await createJobQueue(pool, () => undefined).install();
+  expect((await pool.query(OWNERS)).rows).toEqual([{ owner: new URL(SERVER).username }]);
+  const { roles, notes } = await install(superuser, { prefix: host.prefix, passwords: PASSWORDS });
+  expect([roles, notes]).toEqual([host.roles, []]);
+  expect((await pool.query(OWNERS)).rows).toEqual([{ owner: host.roles.owner }]);
+  const sees = "select pg_has_role('pg_read_all_stats', 'usage') as sees";
+  expect((await poolOf(host.urlAs("scheduler")).query(sees)).rows).toEqual([{ sees: true }]);
+  expect((await poolOf(host.urlAs("worker")).query(sees)).rows).toEqual([{ sees: false }]);
 });
 
 test("what one role owned goes to the owner beside live sessions, which keep their rights and wait for moments only", async () => {
