@@ -97,6 +97,8 @@ const REFUSED: [Login, string][] = [
   ["reader", "select from sluice.app_user"],
   ["reader", "select from sluice.sign_in_failure"],
   ["web", "insert into sluice.worker (id) values ('mine')"],
+  ["web", "update sluice.dag set current_version_id = 1"],
+  ["worker", "update sluice.dag set current_version_id = 1"],
   ["web", "update sluice.dag_version set spec = '{}'"],
   ["web", "insert into sluice.bundle (hash, files) values ('x', '{}')"],
   ["web", "delete from sluice.task_log"],

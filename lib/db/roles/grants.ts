@@ -25,14 +25,17 @@ export const LINES: readonly Line[] = PRIVILEGES.trim()
   .filter((line) => line !== "")
   .map((line) => {
     const [name, ...cells] = line.split(/\s+/) as [string, ...string[]];
-    const words = cells.map((cell) => (cell === "-" ? [] : cell.split("").map((letter) => wordOf(letter, line))));
+    const words = cells.map((cell) => (cell === "-" ? [] : wordsOf(cell, line)));
     return { name, wanted: Object.fromEntries(LOGINS.map((login, n) => [login, words[n]!])) as Line["wanted"] };
   });
 
-function wordOf(letter: string, line: string): string {
-  const word = (WORDS as Record<string, string>)[letter];
-  if (word === undefined) throw new Error(`there is no privilege ${letter}: ${line}`);
-  return word;
+/** `rw(one,two)` is SELECT, UPDATE (one), UPDATE (two). */
+function wordsOf(cell: string, line: string): string[] {
+  return [...cell.matchAll(/([a-zA-Z])(?:\(([a-z_,]+)\))?|./g)].flatMap(([text, letter, columns]) => {
+    const word = (WORDS as Record<string, string | undefined>)[letter ?? ""];
+    if (word === undefined) throw new Error(`there is no privilege ${text}: ${line}`);
+    return columns === undefined ? [word] : columns.split(",").map((column) => `${word} (${column})`);
+  });
 }
 
 /** A relation or function as the catalog has it; `held` is by grantee, of which "" is everybody. */
@@ -43,20 +46,24 @@ const THINGS = `
     select case n.nspname when 'sluice' then '' else 'boss.' end || c.relname as name,
            format(case c.relkind when 'S' then 'sequence' else 'table' end || ' %I.%I', n.nspname, c.relname) as text,
            coalesce(c.relacl, acldefault(case c.relkind when 'S' then 's' else 'r' end::"char", c.relowner)) as acl,
-           c.relowner as owner
+           c.relowner as owner, c.oid as relation
       from pg_class c join pg_namespace n on n.oid = c.relnamespace
      where n.nspname in ('sluice', 'sluice_boss') and c.relkind in ('r', 'p', 'v', 'm', 'f', 'S')
     union all
     select case n.nspname when 'sluice' then '' else 'boss.' end || p.proname || '()',
            format('routine %I.%I(%s)', n.nspname, p.proname, pg_get_function_identity_arguments(p.oid)),
-           coalesce(p.proacl, acldefault('f', p.proowner)), p.proowner
+           coalesce(p.proacl, acldefault('f', p.proowner)), p.proowner, null
       from pg_proc p join pg_namespace n on n.oid = p.pronamespace
      where n.nspname in ('sluice', 'sluice_boss'))
   select name, text, coalesce(jsonb_object_agg(coalesce(rolname, ''), words) filter (where words is not null), '{}') as held
     from things
     left join lateral (
-      select r.rolname, jsonb_agg(a.privilege_type order by a.privilege_type) as words
-        from aclexplode(acl) a left join pg_roles r on r.oid = a.grantee
+      select r.rolname, jsonb_agg(a.word order by a.word) as words
+        from (select grantee, privilege_type as word from aclexplode(acl)
+              union all
+              select e.grantee, format('%s (%s)', e.privilege_type, c.attname)
+                from pg_attribute c cross join aclexplode(c.attacl) e where c.attrelid = relation) a
+        left join pg_roles r on r.oid = a.grantee
        where a.grantee <> owner group by r.rolname) h on true
    group by name, text order by name, text`;
 

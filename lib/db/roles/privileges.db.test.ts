@@ -20,7 +20,7 @@ test("what is missing or too much is found, and what is new has no line", async 
     const { statements, unnamed } = await compareGrants(client, ROLES);
     expect(unnamed).toEqual(["unheard_of", "unheard_of()"]);
     expect(statements).toEqual([
-      'revoke INSERT on table sluice.app_user from "sluice_worker"',
+      'revoke INSERT, SELECT (password_hash) on table sluice.app_user from "sluice_worker"',
       expect.stringMatching(/^grant EXECUTE on routine sluice\.claim_1\(.*\) to "sluice_worker"$/),
       "revoke EXECUTE on routine sluice.unheard_of() from public",
     ]);
@@ -59,13 +59,13 @@ const NEEDS: [string, RegExp][] = [
   ["SELECT", /\b(?:from|join) sluice\.(\w+)\b(?!\s*\()/gi],
 ];
 
-/** Who locks a row needs to be able to change it: tables that a locking clause names by their alias, or follows. */
+/** Who locks a row needs to be able to change a column of it: tables that a locking clause names by their alias, or follows. */
 function lockedBy(text: string): string[] {
   return [...text.matchAll(/\bfor (?:no key update|update|key share|share)\b(?: of (\w+))?/gi)].flatMap((lock) => {
     const alias = lock[1] === undefined ? "" : ` ${lock[1]}`;
     const tables = new RegExp(String.raw`\b(?:from|join) sluice\.(\w+)\b(?!\s*\()${alias}`, "gi");
     const last = [...text.slice(0, lock.index).matchAll(tables)].at(-1);
-    return last === undefined ? [] : [`UPDATE ${last[1]}`];
+    return last === undefined ? [] : [`LOCK ${last[1]}`];
   });
 }
 
@@ -81,7 +81,10 @@ function needsOf(text: string): string[] {
 }
 
 function held(login: Login): Set<string> {
-  return new Set(LINES.flatMap(({ name, wanted }) => wanted[login].map((word) => `${word} ${name}`)));
+  const rights = LINES.flatMap(({ name, wanted }) => wanted[login].map((word) => `${word} ${name}`));
+  return new Set(
+    rights.flatMap((right) => (right.startsWith("UPDATE") ? [right, `LOCK ${right.split(" ").at(-1)}`] : [right])),
+  );
 }
 
 test.for(LOGINS)(

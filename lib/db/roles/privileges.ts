@@ -3,7 +3,7 @@
  * where every table, view, sequence and function must have its line.
  *
  * Letters are those of Postgres: `r` reads, `a` inserts, `w` updates and locks rows, `d` deletes, `U` takes
- * numbers of a sequence, `X` calls a function. Whoever calls a function needs what it does, unless it is a
+ * numbers of a sequence, `X` calls a function; columns in brackets are all that may be changed, and enough to lock rows. Whoever calls a function needs what it does, unless it is a
  * `security definer`; so does whoever writes a table with triggers. `*` stands for digits. `boss.` is pg-boss.
  */
 export const PRIVILEGES = `
@@ -18,7 +18,7 @@ backfill_slice           r     r          r       r
 bundle                   r     rawd       r       -
 callback                 rawd  rawd       rawd    -
 contention               r     rad        r       r
-dag                      rw    raw        rw      r
+dag                      rw(paused_by,paused_at) raw rw(updated_at) r
 dag_run                  raw   rawd       rw      r
 dag_task                 r     rad        r       r
 dag_version              r     rad        r       r
@@ -33,7 +33,7 @@ lane                     ra    raw        ra      r
 lease                    r     raw        r       r
 live_attempt             rawd  rawd       rawd    r
 log_loss                 r     rd         raw     r
-lowered_limit            raw   rawd       raw     r
+lowered_limit            r     rawd       r       r
 parent_ends              rawd  rawd       rawd    r
 pool                     r     rawd       r       r
 protocol                 r     r          r       r
@@ -44,7 +44,7 @@ run_deletion             r     rawd       r       r
 run_key                  ra    rad        -       -
 run_pause                r     r          r       r
 run_progress             raw   rawd       raw     r
-schedule                 rw    raw        -       r
+schedule                 rw(revision,next_at,skip_from,skip_to) raw - r
 scheduler                r     rawd       -       r
 sign_in_failure          rawd  -          -       -
 system_limit             r     rawd       r       r
@@ -110,7 +110,7 @@ hold_slice()             X     X          X       -
 hold_tasks()             X     X          X       -
 keep_days_of()           X     X          -       -
 keys_to_continue()       -     X          X       -
-limits_since()           X     X          X       -
+limits_since()           -     X          -       -
 make_tasks()             X     X          X       -
 may_continue()           -     X          X       -
 new_run_id()             X     X          -       -
