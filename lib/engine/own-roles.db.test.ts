@@ -2,6 +2,7 @@ import { beforeEach, expect, test } from "vitest";
 import { ensureAdmin } from "#lib/auth/ensure-admin.ts";
 import { signIn } from "#lib/auth/sign-in.ts";
 import { classesToRotate, listGenerations } from "#lib/db/generations.ts";
+import { readMigrationState } from "#lib/db/readiness-reads.ts";
 import type { Login } from "#lib/db/roles/grants.ts";
 import { testDatabase } from "#lib/testing/database.ts";
 import {
@@ -78,6 +79,11 @@ test("a worker that dies loses its attempt to another, by a scheduler", async ()
   const [again] = await claimAll(worker, second);
   await finish(worker, [success(again!)], "worker:w2");
   expect([await runState(deps, runId), await states(deps, runId)]).toEqual(["success", ["success"]]);
+});
+
+test("web reads what its readiness is made of", async () => {
+  const { pool } = await roles.depsOf("web");
+  expect(await readMigrationState(pool)).toMatchObject({ open: 0 });
 });
 
 test("web checks passwords and counts the wrong ones", async () => {

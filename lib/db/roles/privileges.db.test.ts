@@ -30,6 +30,17 @@ test("what is missing or too much is found, and what is new has no line", async 
   }
 });
 
+test("web, whose pages show everything, reads every table of ours, and a scheduler all but users' and migrations'", async () => {
+  const { rows } = await database.pool.query<{ name: string }>(
+    `select relname as name from pg_class where relnamespace = 'sluice'::regnamespace and relkind in ('r', 'p', 'v')
+        and not relispartition order by 1`,
+  );
+  const unread = (login: Login): string[] =>
+    rows.map(({ name }) => name).filter((name) => !held(login).has(`SELECT ${name}`));
+  expect(unread("web")).toEqual([]);
+  expect(unread("scheduler")).toEqual(["_prisma_migrations", "app_user", "sign_in_failure"]);
+});
+
 type Body = { name: string; source: string; isDefiner: boolean };
 type Trigger = { table: string; event: "a" | "w" | "d"; name: string };
 

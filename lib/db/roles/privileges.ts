@@ -9,7 +9,7 @@
 export const PRIVILEGES = `
 name                     web   scheduler  worker  reader
 
-_prisma_migrations       -     -          -       -
+_prisma_migrations       r     -          -       -
 app_user                 rw    -          -       -
 attempt                  ra    ra         ra      r
 backfill                 rw    rawd       rw      r
