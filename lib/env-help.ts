@@ -34,27 +34,25 @@ export const SETTING_HELP: Record<SettingName, Help> = {
   SLUICE_WEB_DB_PASSWORD: {
     allowed: "at least 12 printable ASCII characters without spaces",
     fallback: "unchanged; of an embedded Postgres made at the first start",
-    about:
-      "password of the role of web processes in Postgres; migrate gives it to the role, start has the process use it",
+    about: "password of web's role in Postgres; migrate gives it to the role, start has the process use it",
     secret: true,
   },
   SLUICE_SCHEDULER_DB_PASSWORD: {
     allowed: "at least 12 printable ASCII characters without spaces",
     fallback: "unchanged; of an embedded Postgres made at the first start",
-    about: "password of the role of schedulers in Postgres; migrate gives it to the role, start has the process use it",
+    about: "password of schedulers' role in Postgres; migrate gives it to the role, start has the process use it",
     secret: true,
   },
   SLUICE_WORKER_DB_PASSWORD: {
     allowed: "at least 12 printable ASCII characters without spaces",
     fallback: "unchanged; of an embedded Postgres made at the first start",
-    about: "password of the role of workers in Postgres; migrate gives it to the role, start has the process use it",
+    about: "password of workers' role in Postgres; migrate gives it to the role, start has the process use it",
     secret: true,
   },
   SLUICE_READER_DB_PASSWORD: {
     allowed: "at least 12 printable ASCII characters without spaces",
     fallback: "unchanged; of an embedded Postgres made at the first start",
-    about:
-      "password of the role that only reads, for reports in Postgres; migrate gives it to the role, start has the process use it",
+    about: "password of the role that only reads, for reports; migrate gives it to the role",
     secret: true,
   },
   SLUICE_HOME: { allowed: "a folder", fallback: ".sluice", about: "data folder: secrets and the embedded database" },

@@ -62,7 +62,7 @@ const THINGS = `
         from (select grantee, privilege_type as word from aclexplode(acl)
               union all
               select e.grantee, format('%s (%s)', e.privilege_type, c.attname)
-                from pg_attribute c cross join aclexplode(c.attacl) e where c.attrelid = relation) a
+                from pg_attribute c cross join aclexplode(c.attacl) e where c.attrelid = relation and not c.attisdropped) a
         left join pg_roles r on r.oid = a.grantee
        where a.grantee <> owner group by r.rolname) h on true
    group by name, text order by name, text`;
@@ -92,10 +92,11 @@ function statementsFor({ text, held }: Thing, line: Line | undefined, roles: Rol
     const has = held[name] ?? [];
     const missing = wanted.filter((word) => !has.includes(word));
     const extra = has.filter((word) => !wanted.includes(word));
-    return [
-      ...(missing.length > 0 ? [`grant ${missing.join(", ")} on ${text} to ${role}`] : []),
-      ...(extra.length > 0 ? [`revoke ${extra.join(", ")} on ${text} from ${role}`] : []),
-    ];
+    const grant = (words: readonly string[]): string[] =>
+      words.length > 0 ? [`grant ${words.join(", ")} on ${text} to ${role}`] : [];
+    if (extra.length === 0) return grant(missing);
+    // In one transaction; what is revoked of a table goes from its columns, too, and is granted again.
+    return [[`revoke ${extra.join(", ")} on ${text} from ${role}`, ...grant(wanted)].join("; ")];
   };
   return [
     ...LOGINS.flatMap((login) => forRole(`"${roles[login]}"`, roles[login], line?.wanted[login] ?? [])),

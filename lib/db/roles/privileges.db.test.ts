@@ -30,6 +30,24 @@ test("what is missing or too much is found, and what is new has no line", async 
   }
 });
 
+test("a right to all of a table gives way to the one to some of its columns", async () => {
+  const client = await database.pool.connect();
+  try {
+    await client.query("begin");
+    await client.query("grant update on sluice.dag to sluice_worker");
+    const { statements } = await compareGrants(client, ROLES);
+    expect(statements).toEqual([
+      'revoke UPDATE on table sluice.dag from "sluice_worker"; ' +
+        'grant SELECT, UPDATE (updated_at) on table sluice.dag to "sluice_worker"',
+    ]);
+    await client.query(statements[0]!);
+    expect(await compareGrants(client, ROLES)).toEqual({ statements: [], unnamed: [], gone: [] });
+  } finally {
+    await client.query("rollback");
+    client.release();
+  }
+});
+
 test("web, whose pages show everything, reads every table of ours, and a scheduler all but users' and migrations'", async () => {
   const { rows } = await database.pool.query<{ name: string }>(
     `select relname as name from pg_class where relnamespace = 'sluice'::regnamespace and relkind in ('r', 'p', 'v')
