@@ -24,8 +24,10 @@ FROM base AS runtime
 ENV NODE_ENV=production HOST=0.0.0.0 PORT=8080 SLUICE_HEALTH_PORT=8081 SLUICE_DAGS_DIR=/srv/sluice/dags SLUICE_HOME=/var/lib/sluice
 ENV NODE_COMPILE_CACHE=/var/lib/sluice/compile-cache
 # Tasks run with bash, which the base image has. Start it with an init (`docker run --init`): tasks leave orphans behind.
+# The users of tasks pass through the home to their own folders below it.
 RUN groupadd --system --gid 10001 sluice \
-  && useradd --system --uid 10001 --gid sluice --home-dir /var/lib/sluice --create-home --shell /usr/sbin/nologin sluice
+  && useradd --system --uid 10001 --gid sluice --home-dir /var/lib/sluice --create-home --shell /usr/sbin/nologin sluice \
+  && chmod 711 /var/lib/sluice
 COPY --from=production-deps /srv/sluice/node_modules ./node_modules
 COPY --from=build /srv/sluice/.next/standalone ./.next/standalone
 COPY --from=build /srv/sluice/lib ./lib
@@ -34,6 +36,7 @@ COPY cli ./cli
 COPY worker ./worker
 COPY prisma ./prisma
 COPY dags ./dags
+# Web, scheduler and migration need nothing of root. A worker that keeps tasks apart does: docker-compose.yml.
 USER 10001:10001
 EXPOSE 8080 8081
 ENTRYPOINT ["node", "cli/sluice.mjs"]

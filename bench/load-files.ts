@@ -43,7 +43,7 @@ await runStoppable(async () => {
       await writeFile(path.join(dagsDir, `team-${n % 20}`, `t${n}.ts`), typescript(n));
 
     const pool = createPool({ url: server.url, max: 4, name: "bench" });
-    await install(pool);
+    await install(server.url);
     const queue = createJobQueue(pool, () => undefined);
     const deps = createEngineDeps({
       pool,

@@ -9,6 +9,7 @@ import { engineDeps } from "#lib/boot.ts";
 import { announceRequest } from "#lib/engine/lead-admission.ts";
 import { type EmbeddedPostgres, startEmbeddedPostgres } from "#lib/embedded/start.ts";
 import type { EngineDeps } from "#lib/engine/deps.ts";
+import { rolesOf } from "#lib/db/roles/grants.ts";
 import { install } from "#lib/engine/install.ts";
 import { cancelRun } from "#lib/engine/run-actions.ts";
 import { startRun } from "#lib/engine/start-run.ts";
@@ -23,6 +24,10 @@ const LOAD_TIMEOUT_MS = 120_000;
 const RUN_TIMEOUT_MS = 300_000;
 /** What is thrown away has no need to end in good order. */
 const HURRY_MS = 2_000;
+
+/** Processes connect as their own roles, as they do in production. */
+const PASSWORDS = { scheduler: "password-of-schedulers", worker: "password-of-workers" };
+type Kind = keyof typeof PASSWORDS;
 
 /** A whole Sluice as it is in production, but for the web process: durable Postgres, a scheduler, a worker. */
 export type System = {
@@ -87,10 +92,10 @@ export async function startSystem(options: SystemOptions = {}): Promise<System> 
       createLogger({ level: "error", component: "bench" }),
       announceRequest,
     );
-    await install(deps.pool);
+    await install(server.url, { prefix: "sluice", passwords: PASSWORDS });
     await deps.queue.start();
     await options.fill?.(deps);
-    const start = async (kind: string, env = options.env): Promise<ChildProcess> => {
+    const start = async (kind: Kind, env = options.env): Promise<ChildProcess> => {
       const child = forkProcess(kind, server, folder, dagsDir, env);
       children.push(child);
       await ready(kind, child);
@@ -132,17 +137,18 @@ export async function startSystem(options: SystemOptions = {}): Promise<System> 
 }
 
 function forkProcess(
-  kind: string,
+  kind: Kind,
   server: EmbeddedPostgres,
   folder: string,
   dagsDir: string,
   env: Record<string, string> = {},
 ): ChildProcess {
+  const own = Object.assign(new URL(server.url), { username: rolesOf("sluice")[kind], password: PASSWORDS[kind] });
   return fork(CLI, [kind], {
     execArgv: heapBounds(env.NODE_OPTIONS),
     env: {
       ...plainEnv(),
-      DATABASE_URL: server.url,
+      DATABASE_URL: own.href,
       SLUICE_HOME: path.join(folder, "home"),
       SLUICE_DAGS_DIR: dagsDir,
       SLUICE_HEALTH_PORT: "0",

@@ -110,13 +110,13 @@ function retention(): Command {
     .argument("[time]", Object.keys(RETENTIONS).join(", "), parseRetention)
     .action((time: Retention | undefined) =>
       withEngine("db-retention", async ({ pool }) => {
-        const [{ defaultKeepDays, setDefaultKeepDays }, { requireOwner }, { inTx }] = await Promise.all([
+        const [{ defaultKeepDays, setDefaultKeepDays }, { requireHistoryRights }, { inTx }] = await Promise.all([
           import("#lib/db/generations.ts"),
-          import("#lib/db/table-owner.ts"),
+          import("#lib/db/history-rights.ts"),
           import("#lib/db/tx.ts"),
         ]);
         if (time !== undefined) {
-          await requireOwner(pool);
+          await requireHistoryRights(pool);
           await inTx(pool, (tx) => setDefaultKeepDays(tx, RETENTIONS[time]));
         }
         const keepDays = await defaultKeepDays(pool);

@@ -5,7 +5,7 @@ import { exitWith, settingsWithDatabaseOrExit } from "./settings.ts";
 export function migrateCommand(): Command {
   return new Command("migrate")
     .description(
-      "Bring the database to this version. Safe to run at any time and from several machines at once. With SLUICE_ADMIN_PASSWORD set, the user admin has that password afterwards.",
+      "Bring the database to this version. Safe to run at any time and from several machines at once. Where its role may (CREATEROLE), it makes a role for each kind of process, and gives those their passwords (SLUICE_WEB_DB_PASSWORD and others). With SLUICE_ADMIN_PASSWORD set, the user admin has that password afterwards.",
     )
     .addHelpText("after", "\nExample:\n  $ DATABASE_URL=postgres://sluice@db/sluice sluice migrate")
     .action(async () => {
@@ -20,9 +20,11 @@ export function migrateCommand(): Command {
       const pool = createPool({ url: sessionUrl, max: 2, name: "migrate" });
       try {
         await proveAddresses(settings.databaseUrl, sessionUrl);
-        const applied = await install(pool);
+        const { rolePrefix: prefix, rolePasswords: passwords } = settings;
+        const { applied, notes } = await install(sessionUrl, { prefix, passwords });
         for (const name of applied) process.stdout.write(`Applied ${name}\n`);
         if (applied.length === 0) process.stdout.write("The database is up to date\n");
+        for (const note of notes) process.stdout.write(`${note}\n`);
         if (settings.adminPassword !== undefined) await ensureAdmin(pool, settings.adminPassword);
       } catch (error) {
         exitWith([

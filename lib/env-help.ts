@@ -25,6 +25,36 @@ export const SETTING_HELP: Record<SettingName, Help> = {
     about: "the same database without a pooler in transaction mode between, for LISTEN and locks of sessions",
     secret: true,
   },
+  SLUICE_ROLE_PREFIX: {
+    allowed: "lower-case letters, digits and '_', at most 40, a letter first",
+    fallback: "sluice",
+    about:
+      "what the names of the roles in Postgres begin with that migrate makes: one for each installation on a server",
+  },
+  SLUICE_WEB_DB_PASSWORD: {
+    allowed: "at least 12 printable ASCII characters without spaces",
+    fallback: "unchanged; of an embedded Postgres made at the first start",
+    about: "password of web's role in Postgres; migrate gives it to the role, start has the process use it",
+    secret: true,
+  },
+  SLUICE_SCHEDULER_DB_PASSWORD: {
+    allowed: "at least 12 printable ASCII characters without spaces",
+    fallback: "unchanged; of an embedded Postgres made at the first start",
+    about: "password of schedulers' role in Postgres; migrate gives it to the role, start has the process use it",
+    secret: true,
+  },
+  SLUICE_WORKER_DB_PASSWORD: {
+    allowed: "at least 12 printable ASCII characters without spaces",
+    fallback: "unchanged; of an embedded Postgres made at the first start",
+    about: "password of workers' role in Postgres; migrate gives it to the role, start has the process use it",
+    secret: true,
+  },
+  SLUICE_READER_DB_PASSWORD: {
+    allowed: "at least 12 printable ASCII characters without spaces",
+    fallback: "unchanged; of an embedded Postgres made at the first start",
+    about: "password of the role that only reads, for reports; migrate gives it to the role",
+    secret: true,
+  },
   SLUICE_HOME: { allowed: "a folder", fallback: ".sluice", about: "data folder: secrets and the embedded database" },
   SLUICE_DAGS_DIR: { allowed: "a folder", fallback: "dags", about: "where DAG files are read from" },
   SLUICE_PLUGINS: {

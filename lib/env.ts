@@ -29,6 +29,10 @@ export type Settings = {
   databaseUrl: string | undefined;
   /** Of the same database, for what needs a session of its own: without a pooler between. */
   sessionUrl: string | undefined;
+  /** What the names of the roles in Postgres begin with. */
+  rolePrefix: string;
+  /** Of the roles in Postgres that processes have to themselves, and of the one that only reads. */
+  rolePasswords: { web?: string; scheduler?: string; worker?: string; reader?: string };
   /** Absolute: children run in other folders. */
   home: string;
   /** Absolute, for the same reason. */
@@ -125,6 +129,11 @@ function ipRanges() {
     .refine((ranges) => ranges.every(isIpRange));
 }
 
+/** Of which SASLprep changes nothing. */
+function rolePassword() {
+  return z.string().regex(/^[!-~]{12,200}$/);
+}
+
 const schema = z.object({
   PORT: wholeNumber(1, 65_535).optional(),
   HOST: z
@@ -135,6 +144,14 @@ const schema = z.object({
   SLUICE_TRUSTED_PROXIES: ipRanges().optional(),
   DATABASE_URL: urlWith("postgres:", "postgresql:").optional(),
   DATABASE_SESSION_URL: urlWith("postgres:", "postgresql:").optional(),
+  SLUICE_ROLE_PREFIX: z
+    .string()
+    .regex(/^[a-z][a-z0-9_]{0,39}$/)
+    .optional(),
+  SLUICE_WEB_DB_PASSWORD: rolePassword().optional(),
+  SLUICE_SCHEDULER_DB_PASSWORD: rolePassword().optional(),
+  SLUICE_WORKER_DB_PASSWORD: rolePassword().optional(),
+  SLUICE_READER_DB_PASSWORD: rolePassword().optional(),
   SLUICE_HOME: z.string().optional(),
   SLUICE_DAGS_DIR: z.string().optional(),
   SLUICE_PLUGINS: z
@@ -218,6 +235,13 @@ function toSettings(env: z.infer<typeof schema>): Settings {
     trustedProxies: env.SLUICE_TRUSTED_PROXIES ?? [],
     databaseUrl: env.DATABASE_URL,
     sessionUrl: env.DATABASE_SESSION_URL ?? env.DATABASE_URL,
+    rolePrefix: env.SLUICE_ROLE_PREFIX ?? "sluice",
+    rolePasswords: given({
+      web: env.SLUICE_WEB_DB_PASSWORD,
+      scheduler: env.SLUICE_SCHEDULER_DB_PASSWORD,
+      worker: env.SLUICE_WORKER_DB_PASSWORD,
+      reader: env.SLUICE_READER_DB_PASSWORD,
+    }),
     // Unmarked, the bundler takes these for files of the web build and traces the whole folder into it.
     home: path.resolve(/*turbopackIgnore: true*/ env.SLUICE_HOME ?? ".sluice"),
     dagsDir: path.resolve(/*turbopackIgnore: true*/ env.SLUICE_DAGS_DIR ?? "dags"),
@@ -231,6 +255,10 @@ function toSettings(env: z.infer<typeof schema>): Settings {
     healthPort: env.SLUICE_HEALTH_PORT ?? 0,
     ...workerSettings(env),
   };
+}
+
+function given(passwords: Record<keyof Settings["rolePasswords"], string | undefined>): Settings["rolePasswords"] {
+  return Object.fromEntries(Object.entries(passwords).filter(([, password]) => password !== undefined));
 }
 
 type TaskSettings = Pick<
@@ -305,7 +333,7 @@ function describeBadValue(name: string, env: Env): string {
   return `${name}${shown} cannot be used; allowed: ${help.allowed}`;
 }
 
-/** The variables that say the same as `settings`. Absent settings are absent; the admin password stays with the supervisor. */
+/** The variables that say the same as `settings`. Absent settings are absent; the passwords of the admin and of roles stay with the supervisor. */
 function toEnv(settings: Settings): Record<string, string> {
   const entries: [SettingName, string | undefined][] = [
     ["PORT", String(settings.port)],

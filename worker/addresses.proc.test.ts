@@ -53,7 +53,7 @@ test.for(["worker", "scheduler", "web", "migrate"])(
   },
 );
 
-test("a scheduler whose role does not own the tables ends at its start, and says which role does", async () => {
+test("a scheduler whose role may not drop history ends at its start, and says which role may", async () => {
   const { pool } = staging;
   await pool.query("create role runner login password 'x'");
   onTestFinished(async () => void (await pool.query("drop owned by runner; drop role runner")));
@@ -63,7 +63,7 @@ test("a scheduler whose role does not own the tables ends at its start, and says
   for (const env of [own, { ...own, DATABASE_URL: staging.url, DATABASE_SESSION_URL: url.href }])
     expect(await ended("scheduler", env)).toMatchObject({
       code: 1,
-      stdout: expect.stringContaining("the role runner does not own the tables of Sluice: ") as string,
+      stdout: expect.stringContaining("the role runner may not open and drop the partitions of history") as string,
     });
 });
 

@@ -13,7 +13,7 @@ const run = promisify(execFile);
 const NOBODY = { uid: 65_534, gid: 65_534 };
 
 /** Capabilities by their bit: to give a file away, to read one that is another's, to end another's process, to become another. */
-const NEEDED_CAPABILITIES = { CHOWN: 0n, DAC_OVERRIDE: 1n, KILL: 5n, SETGID: 6n, SETUID: 7n };
+export const NEEDED_CAPABILITIES = { CHOWN: 0n, DAC_OVERRIDE: 1n, KILL: 5n, SETGID: 6n, SETUID: 7n };
 
 const FUNCTION_CHILD = fileURLToPath(new URL("./functions/child.ts", import.meta.url));
 

@@ -1,7 +1,9 @@
+import { setTimeout as delay } from "node:timers/promises";
 import pg from "pg";
 import type { Generation } from "./generations.ts";
 import { type Addresses, proveSession } from "./session-address.ts";
 import { WITHOUT_LIMITS } from "./session-settings.ts";
+import { isLostRace } from "./tx.ts";
 
 /** A transaction that a drop has to wait for; `pid` is null for one that is prepared, which no session has any more. */
 export type Blocker = {
@@ -18,12 +20,13 @@ export const blockerText = ({ pid, application, state, ageS }: Blocker): string 
   `${pid === null ? "a prepared transaction" : `the transaction of process ${pid} (${application}, ${state})`}, ${ageS} s old`;
 
 /**
- * Transactions that are younger than `youngS` are waited for, and are no blockers; so long at most. A detach holds up no other
- * session meanwhile; what completes one that was cancelled holds a lock that the opening of a generation needs.
+ * Transactions that are older than `youngS` are named, and nothing is begun. Younger ones are waited for, `waitMs` in all: at each
+ * try a lock is waited for a tenth of a second, because who comes after it waits as long, and then not for some time.
  */
-export type DropLimits = { youngS: number; detachMs: number; finalizeMs: number };
+export type DropLimits = { youngS: number; waitMs: number };
 
-const LIMITS: DropLimits = { youngS: 5, detachMs: 60_000, finalizeMs: 5_000 };
+const LIMITS: DropLimits = { youngS: 5, waitMs: 60_000 };
+const PAUSE_MS = 400;
 
 /** Any number that no other user of advisory locks in this database takes: "drop" in ASCII. */
 const DROP_LOCK = 0x64726f70;
@@ -32,9 +35,9 @@ const DROP_LOCK = 0x64726f70;
  * Drops the partitions of a marked generation, one after another, and then its row, on a connection of its own, without the
  * limits of the pool. Before anything is dropped, that connection proves that it is in the pool's
  * database, and marks the row again: so its own database decides that nothing is left of the
- * generation's runs. No session that reads or writes waits for it: a
- * partition is detached concurrently first. Where a transaction that is not about to end would be waited for, nothing is begun and
- * the transaction is named. What an earlier call has left half-done is completed.
+ * generation's runs. A session that reads or writes waits for it a tenth of a second at most. Where a
+ * transaction that is not about to end would be waited for, nothing is begun and the transaction is named.
+ * What an earlier call has left half-done is completed.
  */
 export async function dropHistory(addresses: Addresses, generation: Generation, limits = LIMITS): Promise<Drop> {
   const client = new pg.Client({
@@ -54,7 +57,7 @@ export async function dropHistory(addresses: Addresses, generation: Generation, 
     if (!(await markAgain(client, generation))) return { outcome: "dropped" };
     const tables = await client.query<{ name: string }>("select name from sluice.history_tables()");
     for (const { name } of tables.rows) {
-      const by = await dropPartition(client, `sluice.${name}`, `sluice.${name}_g${generation.number}`, limits);
+      const by = await dropPartition(client, name, generation.number, limits);
       if (by.length > 0) return { outcome: "blocked", by };
     }
     await client.query("delete from sluice.generation where number = $1", [generation.number]);
@@ -81,112 +84,65 @@ async function markAgain(client: pg.Client, { number, firstRun, endRun }: Genera
   throw new Error(`generation ${number} is not the one that was to be dropped, or is not marked; nothing is dropped`);
 }
 
-/** Returns what stands in the way; nothing when the partition is gone. What detaches may not be in a transaction with anything else. */
+/** Returns what stands in the way; nothing when the partition is gone. */
 async function dropPartition(
   client: pg.Client,
   table: string,
-  part: string,
-  { youngS, detachMs, finalizeMs }: DropLimits,
+  generation: number,
+  { youngS, waitMs }: DropLimits,
 ): Promise<Blocker[]> {
-  // A table can have one partition at a time that is being detached, of whatever generation.
-  const { rows } = await client.query<{ name: string }>(
-    "select inhrelid::regclass::text as name from pg_inherits where inhparent = to_regclass($1) and inhdetachpending",
-    [table],
-  );
-  for (const { name } of rows) {
-    const by = await unlessBlocked(
-      () => oldSnapshots(client, youngS),
-      () => oldSnapshots(client, 0),
-      () => limited(client, `alter table ${table} detach partition ${name} finalize`, finalizeMs),
-    );
+  const end = performance.now() + waitMs;
+  for (;;) {
+    const by = await blockers(client, table, generation, youngS);
     if (by.length > 0) return by;
+    const step = await nextStep(client, table, generation);
+    if (step === "gone") return [];
+    if (step !== undefined) continue;
+    if (performance.now() >= end) {
+      const waitedFor = await blockers(client, table, generation, 0);
+      if (waitedFor.length > 0) return waitedFor;
+      throw new Error(`the partition of generation ${generation} of sluice.${table} could not be had for ${waitMs} ms`);
+    }
+    await delay(Math.min(PAUSE_MS, waitMs));
   }
-  const is = await partition(client, table, part);
-  if (is === "attached") {
-    const by = await unlessBlocked(
-      () => lockers(client, table, youngS),
-      () => lockers(client, table, 0),
-      () => limited(client, `alter table ${table} detach partition ${part} concurrently`, detachMs),
-    );
-    if (by.length > 0) return by;
-  }
-  if (is === "gone") return [];
-  // No query finds it any more, but a dump locks every table that there is.
-  return unlessBlocked(
-    () => lockers(client, part, youngS),
-    () => lockers(client, part, 0),
-    () => limited(client, `drop table ${part}`, detachMs),
-  );
 }
 
-/** Where nothing blocks, does `work`; when that was cancelled at its limit, what it waited for is what blocks. */
-async function unlessBlocked(
-  before: () => Promise<Blocker[]>,
-  after: () => Promise<Blocker[]>,
-  work: () => Promise<void>,
-): Promise<Blocker[]> {
-  const by = await before();
-  if (by.length > 0) return by;
+/** What has become of the partition; nothing when a lock was not to be had. */
+async function nextStep(client: pg.Client, table: string, generation: number): Promise<string | undefined> {
   try {
-    await work();
-    return [];
+    const { rows } = await client.query<{ is: string }>("select sluice.drop_partition($1, $2) as is", [
+      table,
+      generation,
+    ]);
+    return rows[0]!.is;
   } catch (error) {
-    const waitedFor = isCancelled(error) ? await after() : [];
-    if (waitedFor.length === 0) throw error;
-    return waitedFor;
+    if (!isLostRace(error)) throw error;
+    return undefined;
   }
 }
 
-const isCancelled = (error: unknown): boolean => error instanceof Error && "code" in error && error.code === "57014";
-
-/** Apart, because what detaches concurrently may not be in one message with another statement. */
-async function limited(client: pg.Client, text: string, ms: number): Promise<void> {
-  await client.query(`set statement_timeout = ${ms}`);
-  await client.query(text);
-}
-
-async function partition(db: pg.Client, table: string, part: string): Promise<"attached" | "detached" | "gone"> {
-  const { rows } = await db.query<{ isPart: boolean }>(
-    `select i.inhrelid is not null as "isPart" from pg_class c
-       left join pg_inherits i on i.inhrelid = c.oid and i.inhparent = to_regclass($2)
-      where c.oid = to_regclass($1)`,
-    [part, table],
-  );
-  const [row] = rows;
-  if (row === undefined) return "gone";
-  return row.isPart ? "attached" : "detached";
-}
-
-/** A detach waits for the transactions that have used the table. */
-async function lockers(db: pg.Client, table: string, olderS: number): Promise<Blocker[]> {
-  return blockers(db, "pid in (select l.pid from pg_locks l where l.relation = $2::regclass and l.granted)", olderS, [
-    table,
-  ]);
-}
-
-/** What completes a cancelled detach waits for all snapshots that are older. */
-async function oldSnapshots(db: pg.Client, olderS: number): Promise<Blocker[]> {
-  return blockers(db, "backend_xmin is not null", olderS, []);
-}
-
-/** Oldest first. A prepared transaction keeps its locks; it has no snapshot, and is named in both cases. */
-async function blockers(
-  db: pg.Client,
-  condition: string,
-  olderS: number,
-  values: readonly string[],
-): Promise<Blocker[]> {
+/**
+ * Transactions that a step waits for: those that have used the table, or the partition, which a dump locks also when no query
+ * finds it any more; and all older snapshots where a detach is half-done. A prepared transaction keeps its locks; it has no snapshot, and
+ * is named in all cases. Oldest first. Whose age is hidden from this role is as good as young.
+ */
+async function blockers(db: pg.Client, table: string, generation: number, olderS: number): Promise<Blocker[]> {
   const { rows } = await db.query<Blocker>(
     `select * from (
        select pid, coalesce(nullif(application_name, ''), usename::text, 'unknown') as application, coalesce(state, 'unknown') as state,
-              floor(extract(epoch from clock_timestamp() - xact_start))::int as "ageS"
+              coalesce(floor(extract(epoch from clock_timestamp() - xact_start)), 0)::int as "ageS"
          from pg_stat_activity
-        where datname = current_database() and pid <> pg_backend_pid() and ${condition}
+        where datname = current_database() and pid <> pg_backend_pid()
+          and (pid in (select l.pid from pg_locks l
+                        where l.granted and l.relation in (to_regclass($2), to_regclass($3))
+                          and l.database = (select oid from pg_database where datname = current_database()))
+               or backend_xmin is not null
+                  and exists (select from pg_inherits where inhparent = to_regclass($2) and inhdetachpending))
        union all
        select null, gid, 'prepared', floor(extract(epoch from clock_timestamp() - prepared))::int from pg_prepared_xacts
         where database = current_database()) b
       where "ageS" >= $1 order by "ageS" desc limit 5`,
-    [olderS, ...values],
+    [olderS, `sluice.${table}`, `sluice.${table}_g${generation}`],
   );
   return rows;
 }

@@ -12,7 +12,14 @@ export type Tx = pg.PoolClient;
  * session-settings.ts. `queryTimeoutMs` is our own limit on top, for a server that does not respond at all. With
  * `prepared_statements=false` in the address no statement has a name: for poolers that keep none.
  */
-export function createPool(options: { url: string; max: number; name: string; queryTimeoutMs?: number }): pg.Pool {
+export function createPool(options: {
+  url: string;
+  max: number;
+  name: string;
+  queryTimeoutMs?: number;
+  /** Sessions act as this role, of which the one that connects is a member. */
+  role?: string;
+}): pg.Pool {
   const pool = new pg.Pool({
     connectionString: options.url,
     max: options.max,
@@ -22,6 +29,8 @@ export function createPool(options: { url: string; max: number; name: string; qu
     keepAlive: true,
     // A statement is sent while the one before it is still under way: `begin` and what needs no answer cost no round trip.
     pipeline: true,
+    // oxlint-disable-next-line typescript/no-misused-promises -- because pg-pool waits for it, which its types do not say
+    ...(options.role === undefined ? {} : { onConnect: (client) => actAs(client, options.role!) }),
     ...(options.queryTimeoutMs === undefined ? {} : { query_timeout: options.queryTimeoutMs }),
   });
   // A broken idle connection is replaced by the pool at the next use; without a listener it would end the process.
@@ -32,6 +41,10 @@ export function createPool(options: { url: string; max: number; name: string; qu
     pool.on("connect", (client) => forgetNames(client));
   }
   return pool;
+}
+
+async function actAs(client: pg.ClientBase, role: string): Promise<void> {
+  await client.query("select set_config('role', $1, false)", [role]);
 }
 
 /** Sends this client's statements without their names. */

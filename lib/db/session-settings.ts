@@ -22,6 +22,22 @@ export const SESSION_SETTINGS = {
   idle_in_transaction_session_timeout: "10s",
 } as const;
 
+/** What is not written with its schema is Postgres's own: nothing that a role makes takes the place of a function or a table. */
+const SEARCH_PATH = "pg_catalog, pg_temp";
+
+/** What the roles of the processes have that `sluice migrate` makes. */
+export const ROLE_SETTINGS = { ...SESSION_SETTINGS, search_path: SEARCH_PATH } as const;
+
+/** The role for reports reads only, is planned for as any other is, and keeps nothing for long: old rows stay while it reads. */
+export const READER_SETTINGS = {
+  search_path: SEARCH_PATH,
+  default_transaction_read_only: "on",
+  default_transaction_isolation: SESSION_SETTINGS.default_transaction_isolation,
+  lock_timeout: SESSION_SETTINGS.lock_timeout,
+  statement_timeout: "60s",
+  idle_in_transaction_session_timeout: SESSION_SETTINGS.idle_in_transaction_session_timeout,
+} as const;
+
 /** Makes a session one as of any other role: for what takes as long as tables are large, and sets limits of its own where it needs some. */
 export const WITHOUT_LIMITS =
   "set statement_timeout = 0; set lock_timeout = 0; set idle_in_transaction_session_timeout = 0; " +

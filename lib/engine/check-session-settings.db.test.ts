@@ -2,7 +2,7 @@ import type pg from "pg";
 import { expect, onTestFinished, test } from "vitest";
 import { createPool } from "#lib/db/pool.ts";
 import { keepSessionSettings, lackingSettings, SESSION_SETTINGS } from "#lib/db/session-settings.ts";
-import { requireOwner } from "#lib/db/table-owner.ts";
+import { requireHistoryRights } from "#lib/db/history-rights.ts";
 import { testDatabase } from "#lib/testing/database.ts";
 import { SILENT } from "#lib/testing/silent-log.ts";
 import { createSettingsCheck } from "./check-session-settings.ts";
@@ -100,14 +100,13 @@ test("what something else sets again and again is said once", async () => {
   expect(errors).toEqual([]);
 });
 
-test("a role that does not own the tables is told so, and one that is a member of the owner is not", async () => {
+test("a role that may not drop history is told so, and one that is a member of the owner is not", async () => {
   const pool = await asRole("stranger");
   await database.pool.query("grant usage on schema sluice to stranger");
-  const owner = new URL(database.url).username;
-  await expect(requireOwner(pool)).rejects.toThrow(
-    `the role stranger does not own the tables of Sluice: ${owner} does, who has migrated`,
+  await expect(requireHistoryRights(pool)).rejects.toThrow(
+    /the role stranger may not open and drop the partitions of history, .* or as a member of sluice_owner/,
   );
-  await requireOwner(database.pool);
-  await database.pool.query(`grant ${owner} to stranger`);
-  await requireOwner(pool);
+  await requireHistoryRights(database.pool);
+  await database.pool.query(`grant sluice_owner to stranger`);
+  await requireHistoryRights(pool);
 });

@@ -13,6 +13,7 @@ const SECRET_KEYS = [
   "apiToken",
   "sessionSecret",
   "adminPassword",
+  "rolePasswords",
 ];
 
 const REDACT = {

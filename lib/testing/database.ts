@@ -7,7 +7,7 @@ import { createLogStore } from "#lib/db/task-logs.ts";
 import { createPool } from "#lib/db/pool.ts";
 import { keepSessionSettings } from "#lib/db/session-settings.ts";
 import { admit } from "#lib/engine/admit.ts";
-import { createEngineDeps, type EngineDeps } from "#lib/engine/deps.ts";
+import { createEngineDeps, type EngineDeps, type EngineParts } from "#lib/engine/deps.ts";
 import { createJobQueue } from "#lib/queue/job-queue.ts";
 
 export type TestDatabase = { url: string; pool: pg.Pool; deps: EngineDeps };
@@ -25,21 +25,8 @@ export function testDatabase(): TestDatabase {
     const pool = createPool({ url: url.href, max: 8, name: "test" });
     // Settings of a role in a database are not cloned with it.
     await keepSessionSettings(pool);
-    const fail = (error: unknown): never => {
-      throw error;
-    };
-    const queue = createJobQueue(pool, fail);
-    await queue.start();
-    const deps = createEngineDeps({
-      pool,
-      sessionUrl: url.href,
-      queue,
-      notifier: createNotifier(pool, queue.bells, fail),
-      logs: createLogStore(pool),
-      log: pino({ level: "silent" }),
-      newToken: randomUUID,
-      requestPass: admit,
-    });
+    const deps = testDeps(pool, url.href, admit);
+    await deps.queue.start();
     Object.assign(database, { url: url.href, pool, deps });
   });
 
@@ -50,6 +37,24 @@ export function testDatabase(): TestDatabase {
     await onServer(templateUrl, `drop database ${name} with (force)`);
   });
   return database;
+}
+
+/** The engine on a pool; what fails in the background fails the test. The caller starts its queue. */
+export function testDeps(pool: pg.Pool, sessionUrl: string, requestPass: EngineParts["requestPass"]): EngineDeps {
+  const fail = (error: unknown): never => {
+    throw error;
+  };
+  const queue = createJobQueue(pool, fail);
+  return createEngineDeps({
+    pool,
+    sessionUrl,
+    queue,
+    notifier: createNotifier(pool, queue.bells, fail),
+    logs: createLogStore(pool),
+    log: pino({ level: "silent" }),
+    newToken: randomUUID,
+    requestPass,
+  });
 }
 
 async function onServer(templateUrl: string, statement: string): Promise<void> {

@@ -3,8 +3,10 @@ import path from "node:path";
 import { describe, expect, test } from "vitest";
 import { parse } from "yaml";
 import { z } from "zod";
+import { rolesOf } from "#lib/db/roles/grants.ts";
 import { SETTING_HELP } from "#lib/env-help.ts";
 import { readSettings } from "#lib/env.ts";
+import { NEEDED_CAPABILITIES } from "#worker/task-user.ts";
 
 /** The image and the compose file, checked against the sources they start. No Docker is needed. */
 const ROOT = path.resolve(import.meta.dirname, "../..");
@@ -20,6 +22,10 @@ const Service = z.object({
   depends_on: z.record(z.string(), z.object({ condition: z.string() })).default({}),
   restart: z.string().optional(),
   privileged: z.boolean().optional(),
+  user: z.string().optional(),
+  cap_drop: z.array(z.string()).default([]),
+  cap_add: z.array(z.string()).default([]),
+  security_opt: z.array(z.string()).default([]),
 });
 
 const compose = z
@@ -146,6 +152,46 @@ describe("docker-compose.yml", () => {
   test("the paths asked for health are served", () => {
     expect(text("worker/health.ts")).toContain(`"/health"`);
     expect(text("lib/contract/system.ts")).toContain(`path: "/health"`);
+  });
+
+  test("the worker is root with what isolating tasks takes, the others are not root and have no power at all", () => {
+    for (const [name, service] of ours) {
+      const isWorker = name === "worker";
+      expect([name, service.cap_drop, service.security_opt]).toEqual([name, ["ALL"], ["no-new-privileges:true"]]);
+      expect([name, service.cap_add]).toEqual([name, isWorker ? Object.keys(NEEDED_CAPABILITIES) : []]);
+      // Undefined is the image's user.
+      expect([name, service.user]).toEqual([name, isWorker ? "0:0" : undefined]);
+    }
+    // On the way to their folders, and nothing to list.
+    expect(lines("RUN").join("\n")).toContain(`chmod 711 ${imageEnv.SLUICE_HOME}`);
+    const range = /^(\d+)-(\d+)$/.exec(compose.services.worker?.environment.SLUICE_TASK_USER ?? "");
+    expect(Number(range?.[1])).toBeGreaterThan(Number(lines("USER").at(-1)!.split(":")[0]));
+    expect(Number(range?.[2]) - Number(range?.[1])).toBeGreaterThan(900);
+  });
+
+  test("each process connects as its own role with its own password, and only the migration as the superuser", () => {
+    const { environment: server } = compose.services.postgres!;
+    expect(compose.services.migrate?.environment.DATABASE_URL).toMatch(
+      new RegExp(`^postgres://${server.POSTGRES_USER}:`),
+    );
+    expect(compose.services.migrate?.environment.SLUICE_ROLE_PREFIX).toBeUndefined();
+    for (const name of ["web", "scheduler", "worker"] as const) {
+      const setting = `SLUICE_${name.toUpperCase()}_DB_PASSWORD`;
+      const { environment } = compose.services[name]!;
+      expect(environment.DATABASE_URL).toMatch(
+        new RegExp(
+          `^postgres://${rolesOf("sluice")[name]}:\\$\\{${setting}:\\?[^}]+\\}@postgres:5432/${server.POSTGRES_DB}$`,
+        ),
+      );
+      expect(compose.services.migrate?.environment[setting]).toBe(`\${${setting}:?set ${setting}}`);
+      // Nothing of another's, and nothing of the superuser's.
+      const others = [
+        "POSTGRES_PASSWORD",
+        "ADMIN_PASSWORD",
+        ...["WEB", "SCHEDULER", "WORKER"].map((one) => `${one}_DB_PASSWORD`),
+      ].filter((one) => !setting.endsWith(one));
+      for (const other of others) expect(JSON.stringify(environment), name).not.toContain(other);
+    }
   });
 
   test("processes wait for the migration, and the migration for the database", () => {

@@ -23,8 +23,8 @@ export default async function setup(project: TestProject): Promise<() => Promise
     logFile: path.join(folder, "postgres.log"),
     fsync: false,
   });
+  await install(server.url);
   const pool = createPool({ url: server.url, max: 1, name: "test-setup" });
-  await install(pool);
   // Several generations, as there are after a while: statements that look for partitions have some to look among.
   await pool.query("select sluice.open_generation(30), sluice.open_generation(30), sluice.open_generation(30)");
   await pool.query("select sluice.enter_generations()");

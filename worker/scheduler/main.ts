@@ -6,7 +6,7 @@ import type { Log } from "#lib/domain/log.ts";
 import { engineDeps } from "#lib/boot.ts";
 import { sampleSizes } from "#lib/db/table-sizes.ts";
 import { ping } from "#lib/db/pool.ts";
-import { requireOwner } from "#lib/db/table-owner.ts";
+import { requireHistoryRights } from "#lib/db/history-rights.ts";
 import { deleteOldWaitSpans } from "#lib/db/waits.ts";
 import { deleteExpiredXcoms } from "#lib/db/xcoms.ts";
 import { tendBackfills } from "#lib/engine/backfill/tend.ts";
@@ -95,7 +95,7 @@ export async function runScheduler(
       services: [
         { name: "isolation", start: () => Promise.resolve(), stop: isolation.stop },
         { name: "evaluation", start: () => Promise.resolve(), stop: async () => loader.stop() },
-        engineService(deps, requireOwner),
+        engineService(deps, requireHistoryRights),
         duty("generations", GENERATIONS_EVERY_MS, () => rotateGenerations(deps)),
         { name: "first load", start: () => firstLoad(loader, log), stop: () => Promise.resolve() },
         firing,

@@ -6,7 +6,6 @@ import os from "node:os";
 import path from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { createPool } from "#lib/db/pool.ts";
 import { type EmbeddedPostgres, startEmbeddedPostgres } from "#lib/embedded/start.ts";
 import { install } from "#lib/engine/install.ts";
 import { freePort, killProcess, startScheduler, startWorker } from "#lib/testing/scheduler-process.ts";
@@ -22,9 +21,7 @@ beforeAll(async () => {
   // Root's temporary folder is private, and Postgres runs as another user.
   await chmod(folder, 0o711);
   server = await startPostgres();
-  const pool = createPool({ url: server.url, max: 1, name: "test-setup" });
-  await install(pool);
-  await pool.end();
+  await install(server.url);
 });
 
 afterAll(async () => {

@@ -10,6 +10,8 @@ export type Home = {
   children: string;
   logs: string;
   postgres: string;
+  /** Passwords of the roles of an embedded Postgres, a file for each. */
+  roles: string;
   apiTokenFile: string;
   sessionSecretFile: string;
 };
@@ -22,6 +24,7 @@ export async function makeHome(root: string): Promise<Home> {
     children: path.join(root, "run", "children"),
     logs: path.join(root, "logs"),
     postgres: path.join(root, "postgres"),
+    roles: path.join(root, "roles"),
     apiTokenFile: path.join(root, "api-token"),
     sessionSecretFile: path.join(root, "session-secret"),
   };
@@ -29,7 +32,8 @@ export async function makeHome(root: string): Promise<Home> {
     await makeFolders(root);
     // When root runs us, the system user postgres passes through to its own folder; the secrets beside it are 0600.
     await chmod(root, process.getuid?.() === 0 ? 0o711 : 0o700);
-    for (const folder of [home.run, home.children, home.logs]) await mkdir(folder, { recursive: true, mode: 0o700 });
+    for (const folder of [home.run, home.children, home.logs, home.roles])
+      await mkdir(folder, { recursive: true, mode: 0o700 });
     const probe = path.join(home.run, `probe-${process.pid}`);
     await writeFile(probe, "");
     await rm(probe);

@@ -1,4 +1,5 @@
 import { childEnv, type Settings } from "#lib/env.ts";
+import type { Login } from "#lib/db/roles/grants.ts";
 import { EmbeddedPostgresError } from "#lib/embedded/errors.ts";
 import { stopOnDisconnect } from "../lifecycle.ts";
 import { describePlugins } from "../plugins/describe.ts";
@@ -10,6 +11,7 @@ import { heapBounds } from "./heap-bounds.ts";
 import { type Home, makeHome, readOrMakeSecret } from "./home.ts";
 import { endLeftovers, openChildRecords } from "./leftovers.ts";
 import { lockHome } from "./lock.ts";
+import { asRole, rolePasswords } from "./own-roles.ts";
 import { CLI_MAIN } from "./paths.ts";
 import { assertPortFree } from "./port-check.ts";
 import { prepareData } from "./prepare-data.ts";
@@ -70,8 +72,10 @@ async function startAll(run: Run): Promise<void> {
   run.undo.push(() => database.stop(POSTGRES_GRACE_MS));
   run.signal.throwIfAborted();
   const settings = { ...run.settings, databaseUrl: database.url, adminPassword: undefined };
-  const { generatedPassword } = await prepareData(
+  const passwords = await rolePasswords(settings, home.roles, run.settings.databaseUrl === undefined);
+  const { generatedPassword, roles } = await prepareData(
     { databaseUrl: database.url, sessionUrl: settings.sessionUrl ?? database.url },
+    { prefix: settings.rolePrefix, passwords },
     run.settings.adminPassword,
     run.console.say,
   );
@@ -85,7 +89,7 @@ async function startAll(run: Run): Promise<void> {
   };
   await ensureWebBuild({ env: childEnv(bare), signal: run.signal, say: run.console.say });
   run.signal.throwIfAborted();
-  await startChildren(run, home, settings);
+  await startChildren(run, home, (login) => asRole(settings, login, roles, passwords));
   greet(run, home, generatedPassword);
 }
 
@@ -98,17 +102,18 @@ async function openHome(run: Run): Promise<Home> {
   return home;
 }
 
-async function startChildren(run: Run, home: Home, settings: Settings): Promise<void> {
-  const { console } = run;
+/** `settingsOf` returns what a kind of process is given: its own role's address of the database. */
+async function startChildren(run: Run, home: Home, settingsOf: (login: Login) => Settings): Promise<void> {
+  const { console, settings } = run;
   const hooks: ChildHooks = {
     onLine: console.forward,
     say: console.say,
     records: await openChildRecords(home.children),
   };
   // Only the web process answers people and programs, so only it is handed what opens the door.
-  const closed = { ...settings, apiToken: undefined, sessionSecret: undefined };
+  const closed = (login: Login) => ({ ...settingsOf(login), apiToken: undefined, sessionSecret: undefined });
   const open = {
-    ...settings,
+    ...settingsOf("web"),
     apiToken: settings.apiToken ?? (await readOrMakeSecret(home.apiTokenFile)),
     sessionSecret: settings.sessionSecret ?? (await readOrMakeSecret(home.sessionSecretFile)),
   };
@@ -119,7 +124,7 @@ async function startChildren(run: Run, home: Home, settings: Settings): Promise<
     env: childEnv(own, extra),
   });
   // A worker that comes back under its old name takes its tasks over at once instead of waiting for leases to end.
-  const worker = specOf("worker", closed, {
+  const worker = specOf("worker", closed("worker"), {
     SLUICE_WORKER_NAME: settings.workerName ?? "standalone",
     SLUICE_HEALTH_PORT: "0",
   });
@@ -132,7 +137,7 @@ async function startChildren(run: Run, home: Home, settings: Settings): Promise<
   };
   // Stopped in reverse: first no new requests, then no new tasks, then the tasks.
   supervise({ ...worker, execArgv }, WORKER_GRACE_MS);
-  supervise({ ...specOf("scheduler", closed), execArgv }, SCHEDULER_GRACE_MS);
+  supervise({ ...specOf("scheduler", closed("scheduler")), execArgv }, SCHEDULER_GRACE_MS);
   supervise(specOf("web", open), WEB_GRACE_MS);
   await Promise.race([Promise.all(children.map((child) => child.ready)), aborted(run.signal)]);
 }

@@ -1,0 +1,160 @@
+/**
+ * Who may do what, as one table: what is not in it is not granted, and a test compares it with the catalog,
+ * where every table, view, sequence and function must have its line.
+ *
+ * Letters are those of Postgres: `r` reads, `a` inserts, `w` updates and locks rows, `d` deletes, `U` takes
+ * numbers of a sequence, `X` calls a function; columns in brackets are all that may be changed, and enough to lock rows. Whoever calls a function needs what it does, unless it is a
+ * `security definer`; so does whoever writes a table with triggers. `*` stands for digits. `boss.` is pg-boss.
+ */
+export const PRIVILEGES = `
+name                     web   scheduler  worker  reader
+
+_prisma_migrations       r     -          -       -
+app_user                 rw    -          -       -
+attempt                  ra    ra         ra      r
+backfill                 rw    rawd       rw      r
+backfill_event           ra    ra         ra      r
+backfill_slice           r     r          r       r
+bundle                   r     rawd       r       -
+callback                 rawd  rawd       rawd    -
+contention               r     rad        r       r
+dag                      rw(paused_by,paused_at) raw rw(updated_at) r
+dag_run                  raw   rawd       rw      r
+dag_task                 r     rad        r       r
+dag_version              r     rad        r       r
+dead_letter              raw   raw        raw     r
+deferral                 rad   rawd       rawd    r
+deleted_pool             r     rawd       r       r
+dropped_runs             r     rawd       -       r
+event                    ra    ra         ra      r
+generation               r     rawd       r       r
+import_error             r     rawd       -       r
+lane                     ra    raw        ra      r
+lease                    r     raw        r       r
+live_attempt             rawd  rawd       rawd    r
+log_loss                 r     rd         raw     r
+lowered_limit            r     rawd       r       r
+parent_ends              rawd  rawd       rawd    r
+pool                     r     rawd       r       r
+protocol                 r     r          r       r
+quarantine               rawd  rawd       rawd    r
+retention                r     rw         r       r
+run_action               rawd  rawd       rawd    r
+run_deletion             r     rawd       r       r
+run_key                  ra    rad        -       -
+run_pause                r     r          r       r
+run_progress             raw   rawd       raw     r
+schedule                 rw(revision,next_at,skip_from,skip_to) raw - r
+scheduler                r     rawd       -       r
+sign_in_failure          rawd  -          -       -
+system_limit             r     rawd       r       r
+table_size               r     rawd       -       r
+task_instance            raw   rawd       raw     r
+task_log                 r     r          ra      -
+wait_span                r     rad        r       r
+worker                   r     rwd        raw     r
+workload                 ra    rawd       ra      r
+workload_wait            r     rawd       r       r
+xcom                     rad   rawd       rawd    -
+
+attempt_g*               -     -          -       -
+dead_letter_g*           -     -          -       -
+event_g*                 -     -          -       -
+task_log_g*              -     -          -       -
+xcom_g*                  -     -          -       -
+
+app_user_id_seq          -     -          -       -
+backfill_event_id_seq    -     -          -       -
+backfill_id_seq          -     -          -       -
+callback_id_seq          -     -          -       -
+dag_version_id_seq       -     -          -       -
+event_id_seq             -     -          -       -
+lane_id_seq              -     -          -       -
+live_attempt_seq_seq     -     -          -       -
+run_id_*                 U     rwU        -       -
+schedule_id_seq          -     -          -       -
+workload_id_seq          -     -          -       -
+
+activate_runs()          X     X          X       -
+admit_1()                -     X          -       -
+admit_apart()            -     X          -       -
+admit_at_once()          X     X          X       -
+admit_one()              X     X          X       -
+admit_tasks()            X     X          X       -
+advance_backfill()       X     X          X       -
+advance_clock()          -     X          -       -
+ask_for_pass()           -     -          -       -
+begin_runs()             X     X          X       -
+children_of()            -     X          X       -
+claim_1()                -     -          X       -
+claimable_class()        -     X          X       -
+claimable_tasks()        -     -          X       -
+clock()                  X     X          X       X
+clock_after()            -     X          -       -
+delete_runs()            -     X          -       -
+delete_slice()           -     X          -       -
+delete_tasks()           -     X          -       -
+drop_partition()         -     X          -       -
+end_action()             X     X          X       -
+end_attempts()           -     X          X       -
+end_step()               -     X          X       -
+ensure_class()           -     X          -       -
+enter_generations()      -     X          -       -
+finish_1()               -     X          X       -
+fire_schedules()         -     X          -       -
+fit_together()           X     X          X       -
+going_runs()             X     X          X       -
+history_tables()         -     X          -       -
+hold_at_once()           X     X          X       -
+hold_slice()             X     X          X       -
+hold_tasks()             X     X          X       -
+keep_days_of()           X     X          -       -
+keys_to_continue()       -     X          X       -
+limits_since()           -     X          -       -
+make_tasks()             X     X          X       -
+may_continue()           -     X          X       -
+new_run_id()             X     X          -       -
+next_backfill()          X     X          X       -
+note_ahead()             -     -          -       -
+note_lowered_limit()     -     -          -       -
+note_pause()             -     -          -       -
+note_waits()             -     X          -       -
+note_waits_apart()       -     X          -       -
+open_generation()        -     X          -       -
+queue_runs()             -     X          -       -
+ready_tasks()            X     X          X       -
+refuse_drop()            -     -          -       -
+remember_pool()          -     -          -       -
+renew_changed_since()    -     -          -       -
+renew_limits_since()     -     -          -       -
+renew_runs_since()       -     -          -       -
+rule_verdict()           -     X          X       -
+set_lane()               -     -          -       -
+start_run()              X     X          -       -
+startable()              X     X          X       -
+take_back()              X     X          X       -
+today()                  X     X          X       X
+trigger_run()            X     X          -       -
+waited_for()             -     X          X       -
+workload_at()            X     X          X       -
+
+boss.bam                 -     -          -       -
+boss.instance            -     rwd        -       -
+boss.job                 ra    rawd       rawd    -
+boss.job_common          ra    rawd       rawd    -
+boss.job_dependency      -     rawd       -       -
+boss.queue               ra    rawd       ra      -
+boss.queue_stats         -     -          -       -
+boss.queue_stats_*       -     -          -       -
+boss.schedule            -     -          -       -
+boss.subscription        -     -          -       -
+boss.version             r     rw         r       -
+boss.warning             -     -          -       -
+
+boss.create_queue()      X     X          X       -
+boss.delete_queue()      -     X          -       -
+boss.job_now()           X     X          X       -
+boss.job_table_format()  -     -          -       -
+boss.job_table_run()     -     -          -       -
+boss.job_table_run_async() -   -          -       -
+`;
