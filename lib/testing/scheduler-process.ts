@@ -6,7 +6,7 @@ import { plainEnv } from "#lib/env.ts";
 
 const CLI = path.resolve(import.meta.dirname, "../../cli/sluice.mjs");
 
-type Options = { databaseUrl: string; dagsDir: string; healthPort?: number };
+type Options = { databaseUrl: string; dagsDir: string; healthPort?: number; env?: Record<string, string> };
 
 /** A scheduler in a process of its own, once it is ready. Errors go to the test's output. */
 export const startScheduler = (options: Options): Promise<ChildProcess> => startReady("scheduler", options);
@@ -22,6 +22,7 @@ async function startReady(command: "scheduler" | "worker", options: Options): Pr
       SLUICE_DAGS_DIR: options.dagsDir,
       SLUICE_HEALTH_PORT: String(options.healthPort ?? 0),
       LOG_LEVEL: "fatal",
+      ...options.env,
     },
     stdio: ["ignore", "ignore", "inherit", "ipc"],
   });

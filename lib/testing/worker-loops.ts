@@ -11,7 +11,7 @@ import { registerWorker } from "#lib/engine/register-worker.ts";
 import type { CallResult, FunctionCall } from "#lib/executors/executor.ts";
 import { createAddressGuard } from "#lib/executors/http-address.ts";
 import { executorsWith } from "#lib/executors/registry.ts";
-import { createDuties } from "#worker/duties.ts";
+import { createDuties } from "#lib/obs/duties.ts";
 import type { ProtocolGuard } from "#worker/protocol-guard.ts";
 import { NO_SECRETS } from "#worker/secrets/provider.ts";
 import { createFinisher } from "#worker/worker/finisher.ts";
@@ -35,6 +35,7 @@ export type WorkOptions = {
   hasMovingClock?: boolean;
   protocol?: ProtocolGuard;
   claimAnywayMs?: number;
+  trouble?: () => string | undefined;
   /** In the place of the database's. */
   deps?: EngineDeps;
 };
@@ -75,7 +76,7 @@ export function workerLoops(database: TestDatabase): WorkerLoops {
     loops,
     async work(name, call, options = {}) {
       const { functionSlots = 2, registeredMsAgo = 0, hasMovingClock = false, protocol = FITTING } = options;
-      const { deps = database.deps, claimAnywayMs } = options;
+      const { deps = database.deps, claimAnywayMs, trouble } = options;
       const worker = await registerWorker(deps, {
         ...registration(name, 0),
         functionSlots,
@@ -126,6 +127,7 @@ export function workerLoops(database: TestDatabase): WorkerLoops {
         unheard,
         onReplaced: () => undefined,
         ...(claimAnywayMs === undefined ? {} : { claimAnywayMs }),
+        ...(trouble === undefined ? {} : { trouble }),
       });
       loops.push(loop);
       void loop.run();

@@ -1182,6 +1182,10 @@ create table sluice.worker (
   -- Labels and task types: it is given only tasks that need no others.
   offers text[] not null default '{}',
   state text not null check (state in ('active', 'draining', 'stopped')),
+  -- Why it can start no task, in its words, and since when: until it can again it drains.
+  trouble text,
+  trouble_since timestamptz,
+  constraint worker_in_trouble_drains check ((trouble is null) = (trouble_since is null) and (trouble is null or state = 'draining')),
   -- Its name is new at each start: its row is deleted when it has been gone for a while.
   is_anonymous boolean not null default false,
   started_at timestamptz not null default sluice.clock(),
