@@ -53,6 +53,7 @@ export function everyService(options: {
       };
     });
 
+  let said: string | undefined;
   const turn = async (): Promise<void> => {
     while (!stopping.signal.aborted) {
       isWoken = false;
@@ -64,12 +65,16 @@ export function everyService(options: {
         const sooner = await options.run();
         waitMs = Math.min(waitMs, sooner?.againInMs ?? waitMs);
         options.duties.done(options.name);
+        said = undefined;
         ended("done");
       } catch (error) {
         waitMs = Math.min(waitMs, RETRY_MS);
         options.duties.failed(options.name, messageOf(error));
         ended("failed");
-        options.log.warn({ duty: options.name, error: messageOf(error) }, "a duty failed; it will be tried again");
+        // Once: a disk that is full would be filled by what says so.
+        if (messageOf(error) !== said)
+          options.log.warn({ duty: options.name, error: messageOf(error) }, "a duty failed; it will be tried again");
+        said = messageOf(error);
       }
       await pause(waitMs);
     }

@@ -18,6 +18,7 @@ import { createFinisher } from "#worker/worker/finisher.ts";
 import { type Heart, startHeart } from "#worker/worker/heartbeat/heart.ts";
 import { createInputs } from "#worker/worker/inputs.ts";
 import { createLogWriter } from "#worker/worker/log-writer.ts";
+import type { AttemptTools } from "#worker/worker/run-attempt.ts";
 import { createWorkerLoop, type WorkerLoop } from "#worker/worker/worker-loop.ts";
 import type { TestDatabase } from "./database.ts";
 import { registration, runState } from "./engine.ts";
@@ -36,6 +37,9 @@ export type WorkOptions = {
   protocol?: ProtocolGuard;
   claimAnywayMs?: number;
   trouble?: () => string | undefined;
+  processSlots?: number;
+  /** In the place of those that run nothing. */
+  tools?: Partial<AttemptTools>;
   /** In the place of the database's. */
   deps?: EngineDeps;
 };
@@ -76,9 +80,10 @@ export function workerLoops(database: TestDatabase): WorkerLoops {
     loops,
     async work(name, call, options = {}) {
       const { functionSlots = 2, registeredMsAgo = 0, hasMovingClock = false, protocol = FITTING } = options;
-      const { deps = database.deps, claimAnywayMs, trouble } = options;
+      const { deps = database.deps, claimAnywayMs, trouble, processSlots = 0, tools } = options;
       const worker = await registerWorker(deps, {
         ...registration(name, 0),
+        processSlots,
         functionSlots,
         cpu: 0,
         memory: 0,
@@ -109,12 +114,13 @@ export function workerLoops(database: TestDatabase): WorkerLoops {
           network: createAddressGuard([]),
           secrets: NO_SECRETS,
           diskTrouble: async () => undefined,
+          ...tools,
         },
         worker,
         heart,
         protocol,
         queues: ["default"],
-        slots: { process: 0, function: functionSlots, inline: 0 },
+        slots: { process: processSlots, function: functionSlots, inline: 0 },
         logs: createLogWriter(deps, { maxBytes: 1024 * 1024 }),
         finisher: createFinisher(deps, {
           actor: `worker:${name}`,

@@ -11,9 +11,11 @@ import { createBundleStore } from "../functions/bundle-store.ts";
 import { createFunctionPool } from "../functions/pool.ts";
 import { placesOf } from "../plugins/places.ts";
 import { createSpawner, type Spawner } from "../spawner/client.ts";
+import { killTasksIn } from "../kill-tasks-in.ts";
 import { findTaskUsers, taskUserTrouble } from "../task-user.ts";
 import { createUserPool, type UserPool } from "../user-pool.ts";
 import { secretsOf } from "../secrets/file.ts";
+import { createWriters } from "./disk-writers.ts";
 import { createDiskCheck } from "./free-disk.ts";
 import { createInputs } from "./inputs.ts";
 import { endLeftovers } from "./leftovers.ts";
@@ -74,6 +76,12 @@ export async function openAttemptTools(
     workFolder,
     nothing: shared === undefined ? await writeNothing(workFolder) : undefined,
     diskTrouble: createDiskCheck({ folder: workFolder, minFreeMib: settings.minFreeDisk }),
+    writers: createWriters({
+      folder: workFolder,
+      minFreeMib: settings.minFreeDisk,
+      end: (folder) => killTasksIn(folder, found.users),
+      log: deps.log,
+    }),
     async stop() {
       await functions.stop();
       await spawner.stop();

@@ -51,6 +51,8 @@ const CONNECTIONS = 2;
 
 const MIB = 1024 * 1024;
 
+const DISK_EVERY_MS = 1_000;
+
 /** A start costs some milliseconds. What fails is tried again after a second. */
 const START_EVERY_MS = 10_000;
 
@@ -92,6 +94,15 @@ export async function runWorker(given: Settings & { databaseUrl: string }, execu
       log,
       run: boundedRound(worker.tryStart),
     });
+    const disk = everyService({
+      name: "disk",
+      everyMs: DISK_EVERY_MS,
+      isNeeded: true,
+      duties,
+      metrics,
+      log,
+      run: boundedRound(worker.lookAtDisk),
+    });
     const callbacks = callbackService(settings, deps, duties, metrics);
     worker.onCallbacks(callbacks.wake);
     return {
@@ -103,7 +114,7 @@ export async function runWorker(given: Settings & { databaseUrl: string }, execu
         callbacks,
         settingsCheck,
         ...commonRounds(deps, { duties, metrics }, worker.heardMsAgo),
-        ...(settings.processSlots > 0 ? [start] : []),
+        ...(settings.processSlots > 0 ? [start, disk] : []),
         healthService({ host: settings.host, port: settings.healthPort, duties, metrics, log }),
       ],
     };
@@ -118,6 +129,8 @@ type WorkerService = Service & {
   heardMsAgo(): number;
   /** Starts a process as a task is started, if a slot is free for one: a full worker starts none anyway. */
   tryStart(): Promise<void>;
+  /** Throws why no process should be started on this disk. */
+  lookAtDisk(): Promise<void>;
 };
 
 function workerService(
@@ -140,6 +153,10 @@ function workerService(
     async tryStart() {
       if (tools !== undefined && running?.loop.hasRoom("process") === true)
         await tryStart(tools.spawner, tools.workFolder);
+    },
+    async lookAtDisk() {
+      const full = await tools?.diskTrouble(true);
+      if (full !== undefined) throw new Error(full);
     },
     async start() {
       // A wrong file is told to whoever starts the worker, and not only to the first task that wants a secret.

@@ -109,6 +109,7 @@ export function createWorkerLoop(options: {
     told: (slotClass) => told[slotClass],
     mayContinue: () => protocol.trouble() === undefined && trouble() === undefined,
     onRoom: stir,
+    onUnbegun: (token) => void giveBack([token]),
   });
 
   /** Lanes of one class share its slots: each time another one comes first. */
