@@ -2,7 +2,11 @@ import { beforeEach, describe, expect, test } from "vitest";
 import type { Claimed, WorkerRef } from "#lib/db/claims.ts";
 import { checkInvariants } from "#lib/db/invariants.ts";
 import { SUSPECT_AFTER } from "#lib/db/lost-attempts.ts";
+import { findSituation } from "#lib/db/situation-reads.ts";
 import { inTx } from "#lib/db/tx.ts";
+import { publishVersion } from "#lib/db/versions.ts";
+import { DagSpec } from "#lib/domain/model/dag.ts";
+import { whySentence } from "#lib/domain/why.ts";
 import { testDatabase } from "#lib/testing/database.ts";
 import {
   claimSome,
@@ -16,8 +20,11 @@ import {
   worker,
 } from "#lib/testing/engine.ts";
 import { admitLeft } from "./admit.ts";
+import { claim } from "./claim.ts";
+import type { EngineDeps } from "./deps.ts";
 import { finish } from "./finish.ts";
 import { LEASE_MS, LOST_ALLOWANCE } from "./lease.ts";
+import { clearRun } from "./run-actions.ts";
 import { sweepAll, takeBackExpired } from "./sweep.ts";
 
 /** Which of the tasks that ran on a worker that died is what kills workers, and that the others do not fail for it. */
@@ -137,4 +144,87 @@ test("five deaths that no task is the cause of fail none, whoever was there each
   const deaths = { 1: 0, 3: 0, 5: 0, 7: 0, 9: 0 };
   const played = await play({ tasks: 4, workers: 1, slots: 4, length: 4, poison: [], deaths, isRestarted: true });
   expect(played).toMatchObject({ deaths: 5, states: ["success", "success", "success", "success"] });
+});
+
+/** Two tasks of different slot classes, which one worker claims in two calls; both have lost so many workers. */
+async function twoSuspects(): Promise<{ runId: string; ids: string[] }> {
+  const { deps, pool } = database;
+  const bash = { id: "a", type: "bash", config: { command: "true" } };
+  const spec = DagSpec.parse({ id: "two", tasks: [bash, { id: "b", type: "noop", config: {} }] });
+  await inTx(pool, (tx) => publishVersion(tx, spec, { file: "two.yaml", source: "", author: "test" }));
+  const runId = await start(deps, "two");
+  await admitLeft(deps);
+  await pool.query("update sluice.task_instance set lost_attempts = $1", [SUSPECT_AFTER]);
+  const { rows } = await pool.query<{ id: string }>("select id from sluice.task_instance order by id");
+  return { runId, ids: rows.map(({ id }) => id) };
+}
+
+const claimOf = async (deps: EngineDeps, ref: WorkerRef, slotClass: "process" | "inline"): Promise<string[]> => {
+  const { claimed } = await claim(deps, ref, { queues: ["default"], slotClass }, [deps.newToken(), deps.newToken()]);
+  return claimed.map(({ taskInstanceId }) => taskInstanceId);
+};
+
+test("two claims of one worker at once take one suspect task between them, and another worker the other one", async () => {
+  const { deps, pool } = database;
+  const [w, other] = [await worker(deps, "w"), await worker(deps, "other")];
+  const { ids } = await twoSuspects();
+  await inTx(pool, async (tx) => {
+    expect(await claimOf({ ...deps, pool: tx } as unknown as EngineDeps, w, "process")).toEqual([ids[0]]);
+    expect(await claimOf(deps, w, "inline")).toEqual([]);
+  });
+  expect(await claimOf(deps, w, "inline")).toEqual([]);
+  expect(await broken()).toEqual([]);
+  expect(await claimOf(deps, other, "inline")).toEqual([ids[1]]);
+});
+
+test("the database and the engine mean the same by a suspect task", async () => {
+  await worker(database.deps, "w");
+  await twoSuspects();
+  const suspects = async (lost: number): Promise<boolean[]> => {
+    const set = "update sluice.task_instance set lost_attempts = $1 returning suspect";
+    return (await database.pool.query<{ suspect: boolean }>(set, [lost])).rows.map(({ suspect }) => suspect);
+  };
+  expect(await suspects(SUSPECT_AFTER - 1)).toEqual([false, false]);
+  expect(await suspects(SUSPECT_AFTER)).toEqual([true, true]);
+  // Each claim looks for them: those that have ended are not among them.
+  await database.pool.query("update sluice.task_instance set state = 'cancelled', ended_at = sluice.clock()");
+  expect(await suspects(SUSPECT_AFTER)).toEqual([false, false]);
+});
+
+test("the doctor finds two of them on one worker, and one that is not let go", async () => {
+  const { deps, pool } = database;
+  const w = await worker(deps, "w");
+  await keepsLease(deps, w);
+  const { ids } = await twoSuspects();
+  await pool.query("update sluice.task_instance set lost_attempts = 0");
+  for (const slotClass of ["process", "inline"] as const) await claimOf(deps, w, slotClass);
+  expect(await broken()).toEqual([]);
+  await pool.query("update sluice.task_instance set lost_attempts = $1", [SUSPECT_AFTER]);
+  expect(await broken()).toEqual(["suspects-apart"]);
+  await pool.query("delete from sluice.live_attempt");
+  await pool.query("update sluice.task_instance set state = 'cancelled', ended_at = sluice.clock() where id = $1", [
+    ids[1],
+  ]);
+  const since = "sluice.clock() - interval '3 minutes'";
+  await pool.query(
+    `update sluice.task_instance set state = 'ready', waits_apart = true, ready_at = ${since} where id = $1`,
+    [ids[0]],
+  );
+  await pool.query(`update sluice.worker set started_at = ${since}`);
+  expect(await broken()).toEqual(["suspects-go"]);
+});
+
+test("who asks why is told, and a person who clears the task has it begin to count anew", async () => {
+  const { deps, pool } = database;
+  const { runId, ids } = await twoSuspects();
+  await pool.query("update sluice.task_instance set state = 'ready', waits_apart = true");
+  await pool.query("delete from sluice.live_attempt");
+  const why = async (): Promise<string> => whySentence((await findSituation(pool, ids[0]!))!);
+  expect(await why()).toContain(`it has lost its worker ${SUSPECT_AFTER} times, and waits until`);
+  await clearRun(deps, runId, {}, { actor: "anna", reason: "a test" });
+  const { rows } = await pool.query("select lost_attempts as lost, waits_apart as apart from sluice.task_instance");
+  expect(rows).toEqual([
+    { lost: 0, apart: false },
+    { lost: 0, apart: false },
+  ]);
 });

@@ -431,8 +431,9 @@ create table sluice.task_instance (
   open_parents int not null check (open_parents >= 0),
   attempts int not null default 0,
   lost_attempts int not null default 0,
-  -- It has lost so many workers that it may be what kills them: of such tasks a worker runs one at a time.
-  suspect boolean not null generated always as (lost_attempts >= 3) stored,
+  -- It has lost so many workers that it may be what kills them: of such tasks a worker runs one at a time. Not when it has ended: each
+  -- claim looks for suspect ones, and must not read those of months.
+  suspect boolean not null generated always as (lost_attempts >= 3 and ended_at is null) stored,
   -- A suspect one that waits until the sweep lets it go: of all of them, about as many are let go as there are workers.
   waits_apart boolean not null default false,
   -- Failed attempts since the task was last cleared: what the retry policy counts.
@@ -459,7 +460,7 @@ create table sluice.task_instance (
 create index task_instance_ready_idx on sluice.task_instance (lane_id, workload_id, id) where admissible;
 -- What has become ready since the last look: a pass of admission then reads no class that it knows.
 create index task_instance_new_idx on sluice.task_instance (lane_id, ready_at) where admissible;
--- Few, of ten million.
+-- Few, of ten million: open ones only.
 create index task_instance_suspect_idx on sluice.task_instance (id) where suspect;
 create index task_instance_not_before_idx on sluice.task_instance (not_before) where not_before is not null;
 
