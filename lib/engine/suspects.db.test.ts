@@ -23,7 +23,7 @@ import { admitLeft } from "./admit.ts";
 import { claim } from "./claim.ts";
 import type { EngineDeps } from "./deps.ts";
 import { finish } from "./finish.ts";
-import { LEASE_MS, LOST_ALLOWANCE } from "./lease.ts";
+import { LOST_ALLOWANCE } from "./lease.ts";
 import { clearRun } from "./run-actions.ts";
 import { sweepAll, takeBackExpired } from "./sweep.ts";
 
