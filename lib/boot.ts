@@ -118,7 +118,7 @@ async function buildWebDeps(): Promise<WebDeps> {
     engine,
     prisma: createPrisma(engine.pool),
     changes,
-    duties: keepsRounds(engine, changes),
+    duties: await keepsRounds(engine, changes),
     apiTokenHash: createHash("sha256").update(apiToken).digest(),
     log,
   };
@@ -138,7 +138,7 @@ const ROUND_MS = 2_000;
 const DATABASE_ROUND_MS = 5_000;
 
 /** Goes through what the web process needs, again and again for as long as it lives; requests for /ready read the ages. */
-function keepsRounds({ pool, log }: EngineDeps, changes: RunChanges): Duties {
+async function keepsRounds({ pool, log }: EngineDeps, changes: RunChanges): Promise<Duties> {
   const duties = createDuties();
   const round = (name: string, everyMs: number, run: () => Promise<unknown>, isNeeded = false): void =>
     void everyService({ name, everyMs, isNeeded, duties, log, run: boundedRound(run) }).start();
@@ -146,8 +146,8 @@ function keepsRounds({ pool, log }: EngineDeps, changes: RunChanges): Duties {
   round("database", DATABASE_ROUND_MS, () => ping(pool));
   round("listener", ROUND_MS, async () => requireHeard(changes.age()));
   round("migrations", DATABASE_ROUND_MS, () => requireMigrated(pool), true);
-  // Until it was done once.
-  duties.failed("migrations", "they have not been read yet");
+  // Once before the first request is told anything.
+  await requireMigrated(pool).catch((error: unknown) => duties.failed("migrations", messageOf(error)));
   return duties;
 }
 
