@@ -23,6 +23,7 @@ export function doctorCommand(): Command {
           { readDatabaseAge },
           { ageFindings },
           { lackingSettings },
+          { listWorkers },
         ] = await Promise.all([
           import("#lib/db/invariants.ts"),
           import("#lib/db/tx.ts"),
@@ -31,11 +32,13 @@ export function doctorCommand(): Command {
           import("#lib/db/database-age.ts"),
           import("#lib/domain/database-age.ts"),
           import("#lib/db/session-settings.ts"),
+          import("#lib/db/worker-reads.ts"),
         ]);
         const findings = await inTx(pool, checkInvariants);
         const [schedulers, quarantine] = await Promise.all([listSchedulers(pool), listQuarantine(pool)]);
         const duties = await dutyChecks(schedulers);
         const database = await readDatabaseAge(pool);
+        const workers = await listWorkers(pool);
         const lacking = await lackingSettings(pool);
         const checks = [
           ...findings,
@@ -49,6 +52,13 @@ export function doctorCommand(): Command {
             id: "session-settings",
             says: "new sessions of this role have the settings that Sluice needs (`sluice migrate` gives them to it)",
             broken: lacking,
+          },
+          {
+            id: "workers-able",
+            says: "every worker that is there can start tasks",
+            broken: workers
+              .filter(({ state }) => state === "trouble")
+              .map(({ id, trouble, troubleSince }) => ({ worker: id, trouble, since: troubleSince })),
           },
           { id: "quarantine", says: "no row breaks a duty of the schedulers", broken: quarantine },
         ];

@@ -26,6 +26,7 @@ const COMMANDS: Record<string, () => Promise<Command>> = {
   runs: async () => (await import("./runs.ts")).runsCommand(),
   backfill: async () => (await import("./backfill.ts")).backfillCommand(),
   tasks: async () => (await import("./tasks.ts")).tasksCommand(),
+  workers: async () => (await import("./workers.ts")).workersCommand(),
   pools: async () => (await import("./pools.ts")).poolsCommand(),
   limits: async () => (await import("./limits.ts")).limitsCommand(),
   cron: async () => (await import("./cron.ts")).cronCommand(),

@@ -18,6 +18,7 @@ test("only health and ready answer without a token", async () => {
     "/dag-runs/1/events",
     "/task-instances/1",
     "/task-instances/1/logs",
+    "/workers",
     "/nothing",
   ];
   for (const path of closed) {

@@ -8,7 +8,7 @@ const url = process.env.E2E_URL!;
 const sluice = { url } as Sluice;
 
 test("every page asks for the sign-in and a wrong password does not open the door", async ({ page }) => {
-  for (const target of ["/", "/dags", "/dags/hello", "/runs/1"]) {
+  for (const target of ["/", "/dags", "/dags/hello", "/runs/1", "/workers"]) {
     await page.goto(`${url}${target}`);
     await expect(page).toHaveURL(/\/login/);
   }

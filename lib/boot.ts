@@ -2,7 +2,8 @@ import { createHash, randomUUID } from "node:crypto";
 import type { Logger } from "pino";
 import { listen } from "#lib/db/listen.ts";
 import { createNotifier } from "#lib/db/notify.ts";
-import { createPool } from "#lib/db/pool.ts";
+import { createPool, ping } from "#lib/db/pool.ts";
+import { readMigrationState } from "#lib/db/readiness-reads.ts";
 import { type Addresses, proveSessionAddress } from "#lib/db/session-address.ts";
 import { keepSessionSettings } from "#lib/db/session-settings.ts";
 import type { PrismaClient } from "#lib/db/prisma.ts";
@@ -12,7 +13,10 @@ import { createSettingsCheck, SETTINGS_EVERY_MS } from "#lib/engine/check-sessio
 import { createEngineDeps, type EngineDeps } from "#lib/engine/deps.ts";
 import { announceRequest } from "#lib/engine/lead-admission.ts";
 import { processSettings, type Settings } from "#lib/env.ts";
+import { createDuties, type Duties } from "#lib/obs/duties.ts";
+import { everyService } from "#lib/obs/every.ts";
 import { createLogger } from "#lib/obs/log.ts";
+import { boundedRound, requireHeard, throughThreadPool } from "#lib/obs/rounds.ts";
 import { createJobQueue } from "#lib/queue/job-queue.ts";
 
 /** Everything alive in a process is built here and handed down; importing any module does nothing. */
@@ -61,9 +65,13 @@ export type WebDeps = {
   engine: EngineDeps;
   prisma: PrismaClient;
   changes: RunChanges;
+  /** How old the last useful round through each thing is that this process needs. */
+  duties: Duties;
   apiTokenHash: Buffer;
   log: Logger;
 };
+
+const BUILD_AGAIN_MS = 1_000;
 
 /** Next loads this module once per bundle; what is alive must exist once per process. */
 const holder = globalThis as typeof globalThis & { sluiceWebDeps?: Promise<WebDeps> };
@@ -71,8 +79,8 @@ const holder = globalThis as typeof globalThis & { sluiceWebDeps?: Promise<WebDe
 /** The web process's dependencies, made at first use. */
 export function webDeps(): Promise<WebDeps> {
   holder.sluiceWebDeps ??= buildWebDeps().catch((error: unknown) => {
-    // A database that was away is asked again by the next request.
-    delete holder.sluiceWebDeps;
+    // A database that was away is asked again by the next request, and once a second at most: anybody may ask.
+    setTimeout(() => delete holder.sluiceWebDeps, BUILD_AGAIN_MS);
     throw error;
   });
   return holder.sluiceWebDeps;
@@ -102,13 +110,15 @@ async function buildWebDeps(): Promise<WebDeps> {
     throw error;
   }
   keepsSettings(engine);
+  const changes = runChanges(engine, log);
   // Here and not above: worker and scheduler load this module too and have no use for Prisma.
   const { createPrisma } = await import("#lib/db/prisma.ts");
   return {
     settings: { ...read.settings, sessionSecret },
     engine,
     prisma: createPrisma(engine.pool),
-    changes: runChanges(engine, log),
+    changes,
+    duties: await keepsRounds(engine, changes),
     apiTokenHash: createHash("sha256").update(apiToken).digest(),
     log,
   };
@@ -122,6 +132,28 @@ function keepsSettings(engine: EngineDeps): void {
       engine.log.warn({ error: messageOf(error) }, "the settings of sessions could not be looked at; trying again");
     });
   setInterval(look, SETTINGS_EVERY_MS).unref();
+}
+
+const ROUND_MS = 2_000;
+const DATABASE_ROUND_MS = 5_000;
+
+/** Goes through what the web process needs, again and again for as long as it lives; requests for /ready read the ages. */
+async function keepsRounds({ pool, log }: EngineDeps, changes: RunChanges): Promise<Duties> {
+  const duties = createDuties();
+  const round = (name: string, everyMs: number, run: () => Promise<unknown>, isNeeded = false): void =>
+    void everyService({ name, everyMs, isNeeded, duties, log, run: boundedRound(run) }).start();
+  round("thread pool", ROUND_MS, () => throughThreadPool(), true);
+  round("database", DATABASE_ROUND_MS, () => ping(pool));
+  round("listener", ROUND_MS, async () => requireHeard(changes.age()));
+  round("migrations", DATABASE_ROUND_MS, () => requireMigrated(pool), true);
+  // Once before the first request is told anything.
+  await requireMigrated(pool).catch((error: unknown) => duties.failed("migrations", messageOf(error)));
+  return duties;
+}
+
+async function requireMigrated(pool: EngineDeps["pool"]): Promise<void> {
+  const { applied, open } = await readMigrationState(pool);
+  if (applied === 0 || open > 0) throw new Error(`${applied} migrations are applied, and ${open} are open`);
 }
 
 function runChanges(addresses: Addresses, log: Logger): RunChanges {

@@ -165,7 +165,8 @@ export const SETTING_HELP: Record<SettingName, Help> = {
   SLUICE_MIN_FREE_DISK: {
     allowed: "a size like 256Mi or 2Gi; 0Mi asks for nothing",
     fallback: "256Mi",
-    about: "free disk that a worker must have left to start a task that is a process",
+    about:
+      "free disk that a worker must have left to claim tasks; below half of it the task that has written most is ended",
   },
   SLUICE_LOG_LIMIT: {
     allowed: "a size like 64Mi or 1Gi, at most 16Gi",

@@ -2,7 +2,7 @@ import { once } from "node:events";
 import { createServer, type Server, type ServerResponse } from "node:http";
 import type { Logger } from "pino";
 import type { DutyMetrics } from "#lib/obs/duty-metrics.ts";
-import type { Duties } from "./duties.ts";
+import type { Duties } from "#lib/obs/duties.ts";
 import type { Service } from "./lifecycle.ts";
 
 export type HealthOptions = {
@@ -15,7 +15,11 @@ export type HealthOptions = {
   log: Logger;
 };
 
-/** GET /health (the process answers) and GET /ready (every duty is done in time) for probes, GET /metrics for Prometheus. */
+/**
+ * GET /health (the process answers) and GET /ready (every duty is done in time) for probes, GET /metrics for Prometheus.
+ * A request starts no work and reads what is in memory. The port is open to everybody who reaches it, so /ready says names
+ * and no reasons: those are in the log and in the database (`sluice doctor`).
+ */
 export function healthService(options: HealthOptions): Service {
   let server: Server | undefined;
   return {
@@ -61,7 +65,7 @@ function answer({ duties, metrics, quarantined, log }: HealthOptions, url: strin
   const ready = report.every((duty) => duty.ok);
   send(response, ready ? 200 : 503, {
     status: ready ? "ok" : "unavailable",
-    duties: report,
+    duties: report.map(({ name, ok }) => ({ name, ok })),
     ...(quarantined === undefined ? {} : { quarantined: quarantined() }),
   });
 }

@@ -16,6 +16,8 @@ import { createUserPool, type UserPool } from "./user-pool.ts";
 export type Isolation = {
   cgroups: Cgroups;
   users: UserPool;
+  /** Whom a process of theirs may run as, beside this process's own user. */
+  found: readonly ProcessUser[];
   /** It has started a process under these users already. */
   spawner: Spawner;
   workFolder: string;
@@ -46,7 +48,8 @@ export async function openIsolation({ name, settings, log, choose }: Options): P
   await endDeadLeftovers({ home, host: os.hostname(), log, cgroupsOf: (dead) => openCgroups(groupOf(home, dead)) });
   await endLeftovers(cgroups, workFolder, log);
   const found = await findTaskUsers(taskUser);
-  const users = createUserPool(choose(found.users));
+  const chosen = choose(found.users);
+  const users = createUserPool(chosen);
   const spawner = createSpawner({ env: plainEnv(), log, cgroups, maxPids: taskPids, users });
   const stop = async (): Promise<void> => {
     await spawner.stop();
@@ -62,7 +65,7 @@ export async function openIsolation({ name, settings, log, choose }: Options): P
   }
   if (whyOwnUser !== undefined)
     log.info({ reason: whyOwnUser }, "tasks run as the worker's own user, and can read what it can");
-  return { cgroups, users, spawner, workFolder, whyOwnUser, stop };
+  return { cgroups, users, found: chosen, spawner, workFolder, whyOwnUser, stop };
 }
 
 /** Where guests of this process are started; `memory` in MiB is the limit of each. */

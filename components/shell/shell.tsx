@@ -3,6 +3,11 @@ import type { ReactNode } from "react";
 import { Logo } from "./logo.tsx";
 import { SignOut } from "./sign-out.tsx";
 
+const PAGES = [
+  { href: "/dags", name: "DAGs" },
+  { href: "/workers", name: "Workers" },
+];
+
 /** The frame of every page behind the sign-in. */
 export function Shell({ userName, children }: { userName: string; children: ReactNode }) {
   return (
@@ -17,12 +22,15 @@ export function Shell({ userName, children }: { userName: string; children: Reac
             Sluice
           </Link>
           <nav aria-label="Main" className="flex gap-1">
-            <Link
-              href="/dags"
-              className="rounded-md px-2 py-1 font-medium text-ink-soft hover:bg-sunken hover:text-ink"
-            >
-              DAGs
-            </Link>
+            {PAGES.map(({ href, name }) => (
+              <Link
+                key={href}
+                href={href}
+                className="rounded-md px-2 py-1 font-medium text-ink-soft hover:bg-sunken hover:text-ink"
+              >
+                {name}
+              </Link>
+            ))}
           </nav>
           <div className="ml-auto flex items-center gap-2">
             <span className="max-w-40 truncate text-ink-soft">{userName}</span>

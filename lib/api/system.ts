@@ -1,11 +1,6 @@
-import type { WebDeps } from "#lib/boot.ts";
 import { definitionJsonSchema } from "#lib/domain/definition/json-schema.ts";
-import type { dagSchema, health, ready, ReadyCheck } from "#lib/contract/system.ts";
-import { pingDatabase, readMigrationState } from "#lib/db/readiness-reads.ts";
+import type { dagSchema, health, ready } from "#lib/contract/system.ts";
 import type { Handlers } from "./handler.ts";
-
-/** Two probes of the listening connection may be late before it counts as deaf. */
-const MAX_LISTENER_AGE_MS = 15_000;
 
 /** It is the same for everybody until the next release, and open to everybody: made once, and not for each request. */
 let schema: ReturnType<typeof definitionJsonSchema> | undefined;
@@ -23,51 +18,13 @@ export const systemHandlers: Handlers<{
     return { status: 200, body: { status: "ok" } };
   },
 
+  /** From memory: rounds of their own go through what this process needs, and a request starts none. */
   async ready(loadDeps) {
     const deps = await loadDeps().catch(() => undefined);
-    const checks = deps === undefined ? [notStarted()] : await allChecks(deps);
-    const ok = checks.every((check) => check.ok);
-    return ok
+    const duties = deps?.duties.report() ?? [{ name: "start", ok: false }];
+    const checks = duties.map(({ name, ok }) => ({ name, ok }));
+    return checks.every(({ ok }) => ok)
       ? { status: 200, body: { status: "ok", checks } }
       : { status: 503, body: { status: "unavailable", checks } };
   },
 };
-
-async function allChecks(deps: WebDeps): Promise<ReadyCheck[]> {
-  const asked = await Promise.all([
-    check("database", async () => {
-      await pingDatabase(deps.engine.pool);
-      return { ok: true, detail: "answers" };
-    }),
-    check("migrations", async () => {
-      const { applied, open, latest } = await readMigrationState(deps.engine.pool);
-      return {
-        ok: applied > 0 && open === 0,
-        detail: latest === null ? "none is applied" : `${applied} applied, latest ${latest}`,
-      };
-    }),
-  ]);
-  return [...asked, listenerCheck(deps.changes.age())];
-}
-
-/** The reason of a failure stays in the log: these checks are open to everybody. */
-async function check(name: string, look: () => Promise<{ ok: boolean; detail: string }>): Promise<ReadyCheck> {
-  return look().then(
-    (seen) => ({ name, ...seen, ageMs: 0 }),
-    () => ({ name, ok: false, ageMs: null, detail: "the database does not answer" }),
-  );
-}
-
-function listenerCheck(ageMs: number): ReadyCheck {
-  const ok = ageMs <= MAX_LISTENER_AGE_MS;
-  return {
-    name: "listener",
-    ok,
-    ageMs: Math.round(ageMs),
-    detail: ok ? "hears changes" : "has not been heard of lately",
-  };
-}
-
-function notStarted(): ReadyCheck {
-  return { name: "start", ok: false, ageMs: null, detail: "the process has not started completely" };
-}

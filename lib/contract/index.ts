@@ -3,6 +3,7 @@ import { getDag, listDags, pauseDag, triggerDag, unpauseDag } from "./dags.ts";
 import { previewSchedule } from "./schedules.ts";
 import { dagSchema, health, ready } from "./system.ts";
 import { getTaskInstance, readTaskLog } from "./task-instances.ts";
+import { listWorkers } from "./workers.ts";
 
 /** Every operation of the public API, by name. */
 export const operations = {
@@ -18,6 +19,7 @@ export const operations = {
   watchDagRun,
   getTaskInstance,
   readTaskLog,
+  listWorkers,
   health,
   ready,
   dagSchema,

@@ -1,11 +1,10 @@
 import { z } from "zod";
 import { op } from "./op.ts";
 
+/** Open to everybody, so without reasons: those are in the log. */
 export const ReadyCheck = z.strictObject({
   name: z.string(),
-  ok: z.boolean(),
-  ageMs: z.number().nullable().describe("How old the observation is."),
-  detail: z.string(),
+  ok: z.boolean().describe("Whether the last useful round through it is young enough."),
 });
 export type ReadyCheck = z.infer<typeof ReadyCheck>;
 
@@ -33,7 +32,7 @@ export const dagSchema = op({
 export const ready = op({
   method: "GET",
   path: "/ready",
-  summary: "Whether this process can serve: database, migrations, change listener.",
+  summary: "Whether this process can serve: thread pool, database, migrations, change listener.",
   access: "open",
   returns: { 200: Readiness, 503: Readiness },
   errors: [],

@@ -166,6 +166,8 @@ const CHECKS: readonly (Invariant & { sql: string })[] = [
     sql: `select a.task_instance_id::text as "taskInstance", w.queue, a.queued_at as "queuedAt"
             from sluice.live_attempt a join sluice.workload w on w.id = a.workload_id
            where a.state = 'queued' and a.queued_at < (select sluice.clock()) - interval '2 minutes'
+             -- One that waits for a worker without another one of them.
+             and not exists (select from sluice.task_instance t where t.id = a.task_instance_id and t.suspect)
              and exists (select from sluice.worker k where k.state = 'active' and w.queue = any (k.queues)
                            and k.lease_until > (select sluice.clock()))
              and not exists (select from sluice.live_attempt b join sluice.workload v on v.id = b.workload_id

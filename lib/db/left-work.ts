@@ -15,6 +15,7 @@ export async function isAnythingLeft(db: Db, leaseMs: number): Promise<boolean> 
           or exists (select from sluice.live_attempt a join sluice.workload w on w.id = a.workload_id
                       where a.state = 'queued' and ${HAS_NO_WORKER})
           or exists (select from sluice.live_attempt a where a.state = 'queued' and ${HAS_AN_ACTION})
+          or exists (select from sluice.task_instance t where t.suspect and t.waits_apart and t.state = 'ready' and not t.held)
           or exists (select from sluice.run_progress p where p.unsettled) as any`,
     values: [leaseMs],
   });

@@ -38,6 +38,9 @@ const ONLY_THESE = "($5::bigint[] is null or a.task_instance_id = any ($5))";
 
 const AT_ONCE = 200;
 
+/** Workers that a task has lost when it is suspect: `task_instance.suspect`, with which a test compares it. */
+export const SUSPECT_AFTER = 3;
+
 export type Released = {
   /**
    * Attempts that it found, of which those that others hold are left as they are; 0 says that
@@ -48,6 +51,8 @@ export type Released = {
   runs: string[];
   /** Those tasks. */
   taskInstanceIds: string[];
+  /** Some of them are suspect, and wait apart. */
+  isAnyApart: boolean;
   /**
    * Attempts left as they are, because their task has lost its worker too often: the caller ends
    * them.
@@ -74,7 +79,8 @@ type Release = {
 async function release(db: Db, { reason, when = LOST_WHEN[reason], ...options }: Release): Promise<Released> {
   const { values, allowance, only = null, skips } = options;
   const lock = skips ? "skip locked" : "";
-  const { rows } = await db.query<{ id: string; runId: string; token: string | null; found: number | null }>({
+  type Row = { id: string; runId: string; token: string | null; found: number | null; apart: boolean | null };
+  const { rows } = await db.query<Row>({
     name: `release-${reason}${skips ? "-skipping" : ""}`,
     text: `
       with wanted as materialized (
@@ -100,9 +106,10 @@ async function release(db: Db, { reason, when = LOST_WHEN[reason], ...options }:
         update sluice.task_instance t
            set state = 'ready', ready_at = sluice.clock(),
                started_at = case when t.deferred_id is null then null else t.started_at end,
-               lost_attempts = t.lost_attempts + case when $4 in ('DRAINED', 'REPLY_LOST', 'NOT_BEGUN') then 0 else 1 end
+               lost_attempts = t.lost_attempts + case when $4 in ('DRAINED', 'REPLY_LOST', 'NOT_BEGUN') then 0 else 1 end,
+               waits_apart = $4 not in ('DRAINED', 'REPLY_LOST', 'NOT_BEGUN') and t.lost_attempts + 1 >= ${SUSPECT_AFTER}
          where t.id = any (array(select task_instance_id from gone))
-        returning t.id),
+        returning t.id, t.waits_apart),
       history as (
         insert into sluice.attempt (task_instance_id, number, id, state, reason, worker_id, worker_version, ready_at,
                                     queued_at, started_at, heartbeat_at)
@@ -112,13 +119,13 @@ async function release(db: Db, { reason, when = LOST_WHEN[reason], ...options }:
       e as (
         insert into sluice.event (run_id, task_instance_id, attempt, from_state, to_state, reason, actor)
         select task_instance_id >> 20, task_instance_id, number, 'running', 'ready', $4, 'sweep' from gone)
-      select id, id >> 20 as "runId", null as token, null::int as found from moved
+      select id, id >> 20 as "runId", null as token, null::int as found, waits_apart as apart from moved
       union all
-      select a.task_instance_id, a.task_instance_id >> 20, a.token, null
+      select a.task_instance_id, a.task_instance_id >> 20, a.token, null, null
         from sluice.live_attempt a
        where a.task_instance_id = any (array(select id from lk where lost_attempts >= $3)) and a.state = 'running' and ${when}
       union all
-      select null, null, null, count(*)::int from wanted`,
+      select null, null, null, count(*)::int, null from wanted`,
     values: [...values, allowance, reason, only],
   });
   const taken = rows.filter((row) => row.found === null);
@@ -127,6 +134,7 @@ async function release(db: Db, { reason, when = LOST_WHEN[reason], ...options }:
     found: rows.find((row) => row.found !== null)?.found ?? 0,
     runs: [...new Set(ready.map((row) => row.runId))],
     taskInstanceIds: ready.map((row) => row.id),
+    isAnyApart: ready.some(({ apart }) => apart === true),
     exhausted: taken.flatMap((row) => (row.token === null ? [] : [{ taskInstanceId: row.id, token: row.token }])),
   };
 }
@@ -165,6 +173,30 @@ export function releaseExpired(
     only: taskInstanceIds,
     skips: true,
   });
+}
+
+/**
+ * Lets suspect tasks go that wait apart, the oldest first: as many as live workers run and are handed none. What is let go is
+ * admitted as any other, and a claim gives a worker one of them at a time. Returns their runs. Passes over what others hold.
+ */
+export async function letSuspectsGo(db: Db): Promise<string[]> {
+  const { rows } = await db.query<{ runId: string }>({
+    name: "let-suspects-go",
+    text: `
+      with chosen as materialized (
+        select t.id from sluice.task_instance t
+         where t.suspect and t.waits_apart and t.state = 'ready' and not t.held
+         order by t.id
+         limit greatest(0, (select count(*) from sluice.worker k
+                             where k.state = 'active' and k.lease_until > (select sluice.clock()))
+                           - (select count(*) from sluice.task_instance l where l.suspect and l.state in ('queued', 'running')))
+         for update skip locked),
+      gone as (
+        update sluice.task_instance t set waits_apart = false
+         where t.id = any (array(select id from chosen)) returning t.id)
+      select distinct id >> 20 as "runId" from gone`,
+  });
+  return rows.map(({ runId }) => runId);
 }
 
 /** What workers that have stopped could not give back themselves. Passes over what others hold. */

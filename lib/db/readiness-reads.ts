@@ -14,8 +14,3 @@ export async function readMigrationState(db: Db): Promise<MigrationState> {
   );
   return Ledger.parse(rows[0]);
 }
-
-/** Throws when the database does not answer. */
-export async function pingDatabase(db: Db): Promise<void> {
-  await db.query("select 1");
-}

@@ -155,6 +155,7 @@ export async function writeStates(
            set held = (select is_held from sluice.run_pause where run_id = $1::bigint),
                not_before = null,
                deferred_id = null,
+               waits_apart = false,
                (state, open_parents, ready_at, started_at, failures, lost_attempts, ended_at) = (
                  select c.state,
                         case when c.anew or c.state = 'waiting' then c.open_parents else t.open_parents end,

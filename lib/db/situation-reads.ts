@@ -18,6 +18,8 @@ const Row = z.object({
   runPausedBy: z.string().nullable(),
   backfillPausedBy: z.string().nullable(),
   runAction: z.enum(RUN_ACTIONS).nullable(),
+  isApart: z.boolean(),
+  lostAttempts: z.number(),
   isRunQueued: z.boolean(),
   wait: z
     .looseObject({ code: z.string(), since: z.string() })
@@ -39,6 +41,7 @@ const selectSituations = (run: string, where: string): string => `
              t.ended_at as "endedAt", t.not_before as "notBefore", p.dag_paused_by as "dagPausedBy", p.run_paused_by as "runPausedBy",
              p.backfill_paused_by as "backfillPausedBy",
              (select x.kind from sluice.run_action x where x.run_id = r.id) as "runAction", r.state = 'queued' as "isRunQueued",
+             t.waits_apart as "isApart", t.lost_attempts as "lostAttempts",
              l.worker_id as "workerId", case t.state when 'deferred' then f.reason else a.reason end as reason, a.error,
              coalesce(f.times, 0) as deferrals,
              case when w.code is not null then

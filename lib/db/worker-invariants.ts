@@ -89,6 +89,32 @@ export const WORKER_CHECKS: readonly (Invariant & { sql: string })[] = [
              and max(a.started_at) filter (where a.ready_at < a.started_at) > k.ahead_since + ${GRACE}`,
   },
   {
+    id: "suspects-apart",
+    says: "of tasks that have lost several workers, a worker runs one at a time",
+    sql: `
+      select a.worker_id as worker, count(*)::int as suspects
+        from sluice.task_instance t
+       cross join lateral (select a.worker_id, a.worker_epoch from sluice.live_attempt a
+                            where a.task_instance_id = t.id and a.state = 'running' offset 0) a
+       where t.suspect and t.state = 'running'
+       group by a.worker_id, a.worker_epoch having count(*) > 1`,
+  },
+  {
+    id: "suspects-go",
+    says: "no task that has lost several workers waits apart while a worker runs none of them",
+    // The sweep lets them go within seconds, the oldest first.
+    sql: `
+      select count(*)::int as apart, min(t.id)::text as oldest
+        from sluice.task_instance t
+       where t.suspect and t.waits_apart and t.state = 'ready' and not t.held
+         and t.ready_at < (select sluice.clock()) - interval '2 minutes'
+      having count(*) > 0
+         and (select count(*) from sluice.worker k
+               where k.state = 'active' and k.lease_until > (select sluice.clock())
+                 and k.started_at < (select sluice.clock()) - interval '2 minutes')
+             > (select count(*) from sluice.task_instance l where l.suspect and l.state in ('queued', 'running'))`,
+  },
+  {
     id: "worker-resources",
     says: "the tasks that one worker runs or is to run ask for no more processors and memory than it has",
     sql: `

@@ -32,6 +32,7 @@ export async function upsertWorker(db: Db, worker: WorkerRegistration, leaseMs: 
        version = excluded.version, queues = excluded.queues, process_slots = excluded.process_slots,
        function_slots = excluded.function_slots, inline_slots = excluded.inline_slots, cpu = excluded.cpu,
        memory = excluded.memory, offers = excluded.offers, is_anonymous = excluded.is_anonymous, process_ahead = 0, function_ahead = 0, state = 'active',
+       trouble = null, trouble_since = null,
        started_at = sluice.clock(), lease_until = excluded.lease_until
      returning id, epoch`,
     [
@@ -55,7 +56,24 @@ export async function upsertWorker(db: Db, worker: WorkerRegistration, leaseMs: 
 
 /** Draining: nothing is admitted for it and its claims take nothing. Stopped: gone on purpose. */
 export async function setWorkerState(db: Db, worker: WorkerRef, state: "draining" | "stopped"): Promise<void> {
-  await db.query("update sluice.worker set state = $3 where id = $1 and epoch = $2", [worker.id, worker.epoch, state]);
+  await db.query(
+    "update sluice.worker set state = $3, trouble = null, trouble_since = null where id = $1 and epoch = $2",
+    [worker.id, worker.epoch, state],
+  );
+}
+
+/**
+ * Why this worker can start no task: it drains until it says null. One that stops stays as it is.
+ */
+export async function setWorkerTrouble(db: Db, worker: WorkerRef, trouble: string | null): Promise<void> {
+  await db.query({
+    name: "set-worker-trouble",
+    text: `update sluice.worker
+              set state = case when $3::text is null then 'active' else 'draining' end, trouble = $3,
+                  trouble_since = case when $3 is null then null else coalesce(trouble_since, sluice.clock()) end
+            where id = $1 and epoch = $2 and (state = 'active' or trouble is not null)`,
+    values: [worker.id, worker.epoch, trouble],
+  });
 }
 
 /** How many attempts of each class it claims before it has slots for them: admission hands over so many more. */

@@ -11,6 +11,8 @@ const base: TaskSituation = {
   runPausedBy: null,
   backfillPausedBy: null,
   runAction: null,
+  isApart: false,
+  lostAttempts: 0,
   isRunQueued: false,
   wait: null,
   readyAt: null,

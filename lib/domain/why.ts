@@ -13,6 +13,9 @@ export type TaskSituation = {
   backfillPausedBy: string | null;
   /** A person's action on its run that is being carried out. */
   runAction: RunActionKind | null;
+  /** It has lost several workers, and waits until few such tasks run. */
+  isApart: boolean;
+  lostAttempts: number;
   /** Its run goes again and waits for room. */
   isRunQueued: boolean;
   wait: (WaitReason & { since: string }) | null;
@@ -58,15 +61,25 @@ export function whySentence(task: TaskSituation): string {
   return SENTENCES[task.state](task);
 }
 
-function whyReady({ dagPausedBy, backfillPausedBy, runPausedBy, runAction, isRunQueued, wait }: TaskSituation): string {
+function whyReady({ isApart, lostAttempts, ...of }: TaskSituation): string {
+  const why = whyHeld(of);
+  if (why !== undefined) return why;
+  if (isApart)
+    return `it has lost its worker ${lostAttempts} times, and waits until a worker runs no other task that has lost several`;
+  if (of.wait === null) return "it is ready, and the next admission looks at it within a second";
+  return `${waitSentence(of.wait)} (since ${of.wait.since})`;
+}
+
+type Holds = Pick<TaskSituation, "dagPausedBy" | "backfillPausedBy" | "runPausedBy" | "runAction" | "isRunQueued">;
+
+/** What holds all of its run; undefined when nothing does. */
+function whyHeld({ dagPausedBy, backfillPausedBy, runPausedBy, runAction, isRunQueued }: Holds): string | undefined {
   if (dagPausedBy !== null) return `its DAG was paused by ${dagPausedBy}`;
   if (backfillPausedBy !== null) return `its backfill was paused by ${backfillPausedBy}`;
   if (runPausedBy !== null) return `its run was paused by ${runPausedBy}`;
   if (runAction === "resume") return "its run is resuming: nothing of it starts until all of its tasks are let go";
   if (runAction !== null) return `its run waits until a ${runAction} of it is carried out`;
-  if (isRunQueued) return "its run is queued, and goes on when there is room for it";
-  if (wait === null) return "it is ready, and the next admission looks at it within a second";
-  return `${waitSentence(wait)} (since ${wait.since})`;
+  return isRunQueued ? "its run is queued, and goes on when there is room for it" : undefined;
 }
 
 /** A run that waits for room. Counts are of runs of its backfill, or of its DAG without one; `ahead` are queued before it. */

@@ -10,5 +10,8 @@ export const LEASE_MS = BEATS_PER_LEASE * HEARTBEAT_MS;
  */
 export const SELF_FENCE_MS = 20_000;
 
-/** Workers a task may lose before it is taken for the cause. */
-export const LOST_ALLOWANCE = 3;
+/**
+ * Workers that a task may lose; with the next one it is taken for the cause. Those before it is suspect it may have lost because
+ * of a neighbour; after that it was the only suspect one of its worker. More than what machines that restart cost a long task.
+ */
+export const LOST_ALLOWANCE = 5;

@@ -3,6 +3,7 @@ import { isAnythingLeft } from "#lib/db/left-work.ts";
 import {
   expiredAttempts,
   extendLeases,
+  letSuspectsGo,
   releaseDrained,
   type Released,
   releaseExpired,
@@ -39,12 +40,12 @@ export async function sweep(deps: EngineDeps): Promise<void> {
 }
 
 /**
- * Expired leases, attempts for workers that have gone, unsettled runs. A part that fails keeps no
+ * Expired leases, suspect tasks that wait apart, attempts for workers that have gone, unsettled runs. A part that fails keeps no
  * other from being done; the first error is thrown.
  */
 export async function sweepAll(deps: EngineDeps): Promise<void> {
   const errors: unknown[] = [];
-  for (const part of [takeBackLost, takeBackQueued, settleAll])
+  for (const part of [takeBackLost, letGo, takeBackQueued, settleAll])
     await part(deps).catch((error: unknown) => errors.push(error));
   if (errors.length > 0) throw errors[0];
 }
@@ -52,6 +53,12 @@ export async function sweepAll(deps: EngineDeps): Promise<void> {
 async function takeBackLost(deps: EngineDeps): Promise<void> {
   await takeBackExpired(deps, LEASE_MS);
   await takeBack(deps, await retried(() => releaseStopped(deps.pool)));
+}
+
+/** A suspect task waits until few of them run, and then for a worker that runs none. */
+async function letGo(deps: EngineDeps): Promise<void> {
+  const changedRuns = await retried(() => letSuspectsGo(deps.pool));
+  await followUp(deps, effects({ changedRuns, wantsAdmission: changedRuns.length > 0 }));
 }
 
 async function takeBackQueued(deps: EngineDeps): Promise<void> {
@@ -164,4 +171,5 @@ async function takeBack(deps: EngineDeps, released: Released): Promise<void> {
     await finish(deps, ends, "sweep");
   }
   await followUp(deps, effects({ changedRuns: released.runs, wantsAdmission: released.runs.length > 0 }));
+  if (released.isAnyApart) await letGo(deps);
 }

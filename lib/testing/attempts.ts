@@ -134,7 +134,7 @@ async function runOne(
   };
   const end = await runAttempt(tools, claimed, options.signal ?? new AbortController().signal, { ...log, write });
   await log.stored();
-  await finish(deps, [end], "worker:w");
+  await finish(deps, [end ?? expect.fail("it was not begun")], "worker:w");
   const { rows } = await pool.query<Pick<Ran, "state" | "reason" | "error">>(
     "select state, reason, error from sluice.attempt where id = $1",
     [claimed.attemptId],

@@ -60,6 +60,8 @@ const NOT_AT_SIZE: Readonly<Record<string, string>> = {
   "find-user-by-name": "one row by a unique key",
   "find-user-by-id": "one row by its key",
   "set-worker-ahead": "one row by its key",
+  "set-worker-trouble": "one row by its key",
+  "list-workers": "one row a worker and one a running attempt, for a page that a person opens",
   "say-present": "one row by its key",
   "put-in-quarantine": "one row by its key",
   "read-database-age": "reads catalogs only",

@@ -11,13 +11,14 @@ import { registerWorker } from "#lib/engine/register-worker.ts";
 import type { CallResult, FunctionCall } from "#lib/executors/executor.ts";
 import { createAddressGuard } from "#lib/executors/http-address.ts";
 import { executorsWith } from "#lib/executors/registry.ts";
-import { createDuties } from "#worker/duties.ts";
+import { createDuties } from "#lib/obs/duties.ts";
 import type { ProtocolGuard } from "#worker/protocol-guard.ts";
 import { NO_SECRETS } from "#worker/secrets/provider.ts";
 import { createFinisher } from "#worker/worker/finisher.ts";
 import { type Heart, startHeart } from "#worker/worker/heartbeat/heart.ts";
 import { createInputs } from "#worker/worker/inputs.ts";
 import { createLogWriter } from "#worker/worker/log-writer.ts";
+import type { AttemptTools } from "#worker/worker/run-attempt.ts";
 import { createWorkerLoop, type WorkerLoop } from "#worker/worker/worker-loop.ts";
 import type { TestDatabase } from "./database.ts";
 import { registration, runState } from "./engine.ts";
@@ -35,6 +36,10 @@ export type WorkOptions = {
   hasMovingClock?: boolean;
   protocol?: ProtocolGuard;
   claimAnywayMs?: number;
+  trouble?: () => string | undefined;
+  processSlots?: number;
+  /** In the place of those that run nothing. */
+  tools?: Partial<AttemptTools>;
   /** In the place of the database's. */
   deps?: EngineDeps;
 };
@@ -75,9 +80,10 @@ export function workerLoops(database: TestDatabase): WorkerLoops {
     loops,
     async work(name, call, options = {}) {
       const { functionSlots = 2, registeredMsAgo = 0, hasMovingClock = false, protocol = FITTING } = options;
-      const { deps = database.deps, claimAnywayMs } = options;
+      const { deps = database.deps, claimAnywayMs, trouble, processSlots = 0, tools } = options;
       const worker = await registerWorker(deps, {
         ...registration(name, 0),
+        processSlots,
         functionSlots,
         cpu: 0,
         memory: 0,
@@ -107,12 +113,13 @@ export function workerLoops(database: TestDatabase): WorkerLoops {
           network: createAddressGuard([]),
           secrets: NO_SECRETS,
           diskTrouble: async () => undefined,
+          ...tools,
         },
         worker,
         heart,
         protocol,
         queues: ["default"],
-        slots: { process: 0, function: functionSlots, inline: 0 },
+        slots: { process: processSlots, function: functionSlots, inline: 0 },
         logs: createLogWriter(deps, { maxBytes: 1024 * 1024 }),
         finisher: createFinisher(deps, {
           actor: `worker:${name}`,
@@ -125,6 +132,7 @@ export function workerLoops(database: TestDatabase): WorkerLoops {
         unheard,
         onReplaced: () => undefined,
         ...(claimAnywayMs === undefined ? {} : { claimAnywayMs }),
+        ...(trouble === undefined ? {} : { trouble }),
       });
       loops.push(loop);
       void loop.run();

@@ -3,8 +3,8 @@ import { messageOf } from "#lib/domain/errors.ts";
 import type { EngineDeps } from "#lib/engine/deps.ts";
 import type { AdmissionLead } from "#lib/engine/lead-admission.ts";
 import type { DutyMetrics } from "#lib/obs/duty-metrics.ts";
-import type { Duties } from "../duties.ts";
-import { everyService } from "../every.ts";
+import type { Duties } from "#lib/obs/duties.ts";
+import { everyService } from "#lib/obs/every.ts";
 import type { Service } from "../lifecycle.ts";
 import type { ProtocolGuard } from "../protocol-guard.ts";
 

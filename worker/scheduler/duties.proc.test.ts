@@ -35,13 +35,21 @@ afterAll(async () => {
 
 type Ready = {
   code: number;
-  duties: { name: string; ok: boolean; ageMs: number; error: string | null }[];
+  duties: { name: string; ok: boolean }[];
   quarantined: Record<string, number>;
 };
 
 async function ready(): Promise<Ready> {
   const response = await fetch(`http://127.0.0.1:${port}/ready`);
   return { code: response.status, ...((await response.json()) as Omit<Ready, "code">) };
+}
+
+/** What the scheduler has told the database of its duties: errors are for those who may read it. */
+async function errors(): Promise<Record<string, string>> {
+  const { rows } = await database.pool.query<{ name: string; error: string | null }>(
+    `select d.name, d.error from sluice.scheduler s cross join jsonb_to_recordset(s.duties) d(name text, error text)`,
+  );
+  return Object.fromEntries(rows.flatMap(({ name, error }) => (error === null ? [] : [[name, error]])));
 }
 
 async function metrics(): Promise<string> {
@@ -73,6 +81,7 @@ const DUTIES = [
   "backfills",
   "callback queue",
   "callbacks",
+  "database",
   "database age",
   "expired xcoms",
   "fire schedules",
@@ -85,8 +94,10 @@ const DUTIES = [
   "retention",
   "runs",
   "session settings",
+  "sessions",
   "statistics",
   "sweep",
+  "thread pool",
   "unneeded rows",
   "wait spans",
 ];
@@ -95,7 +106,8 @@ test("a scheduler tells the age of each duty, to probes, to Prometheus and to th
   const { code, duties, quarantined } = await ready();
   expect(code).toBe(200);
   expect(duties.map(({ name }) => name).toSorted()).toEqual(DUTIES);
-  expect(duties.filter(({ ok, error }) => !ok || error !== null)).toEqual([]);
+  // Names only: the port is open to everybody, and an error of the database may say anything.
+  expect(duties.filter((duty) => !duty.ok || Object.keys(duty).length > 2)).toEqual([]);
   expect(quarantined).toEqual({});
   const text = await until(metrics, (told) =>
     /^sluice_duty_runs_total\{duty="admit",outcome="done"\} [1-9]/m.test(told),
@@ -109,8 +121,8 @@ test("a scheduler tells the age of each duty, to probes, to Prometheus and to th
   expect(checks.filter(({ broken }) => broken.length > 0)).toEqual([]);
 });
 
-/** Turns of an idle scheduler's duties in a second, of all together: their intervals make it five. */
-const MOST_TURNS = 7;
+/** Turns of an idle scheduler's duties in a second, of all together: their intervals make it six. */
+const MOST_TURNS = 8;
 
 test("no duty of an idle scheduler is done without a pause, nor all together too often", async () => {
   const countsOf = (text: string): Map<string, number> =>
@@ -138,14 +150,11 @@ test("a schedule that nobody looks at is an alarm, by the DAG's name", async () 
   await database.pool.query(`
     create function sluice.stuck() returns trigger language plpgsql as $$ begin return null; end $$;
     create trigger stuck before update on sluice.schedule for each row execute function sluice.stuck()`);
-  const late = await until(ready, ({ duties }) =>
-    duties.some(({ name, error }) => name === "overdue schedules" && error !== null),
-  );
-  expect(late.duties.find(({ name }) => name === "overdue schedules")!.error).toMatch(
-    /^a schedule is overdue, the longest by \d+ s: that of the DAG "hourly"$/,
-  );
+  const told = await until(errors, (all) => all["overdue schedules"] !== undefined);
+  expect(told["overdue schedules"]).toMatch(/^a schedule is overdue, the longest by \d+ s: that of the DAG "hourly"$/);
   await database.pool.query("drop function sluice.stuck cascade");
-  await until(ready, ({ code, duties }) => code === 200 && duties.every(({ error }) => error === null));
+  await until(errors, (all) => Object.keys(all).length === 0);
+  expect((await ready()).code).toBe(200);
 });
 
 test("a database that is away makes it unready and never ends it; it goes on when the database is back", async () => {
@@ -159,7 +168,7 @@ test("a database that is away makes it unready and never ends it; it goes on whe
     await server.query("select pg_terminate_backend(pid) from pg_stat_activity where datname = $1", [name]);
     const away = await until(ready, ({ duties }) => duties.some((duty) => duty.name === "admit" && !duty.ok));
     expect(away.code).toBe(503);
-    expect(away.duties.find((duty) => duty.name === "admit")!.error).toContain("not currently accepting connections");
+    expect(JSON.stringify(away)).not.toContain("accepting connections");
   } finally {
     await server.query(`alter database ${name} allow_connections true`);
     await server.end();

@@ -1,8 +1,8 @@
 import type { EngineDeps } from "#lib/engine/deps.ts";
 import { fireDueSchedules } from "#lib/engine/fire-schedules.ts";
 import { overdueSchedules } from "#lib/db/schedules.ts";
-import { everyService } from "../every.ts";
-import type { Duties } from "../duties.ts";
+import { everyService } from "#lib/obs/every.ts";
+import type { Duties } from "#lib/obs/duties.ts";
 import type { DutyMetrics } from "#lib/obs/duty-metrics.ts";
 import type { Service } from "../lifecycle.ts";
 import type { ProtocolGuard } from "../protocol-guard.ts";

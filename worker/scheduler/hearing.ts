@@ -6,15 +6,16 @@ import type { Service } from "../lifecycle.ts";
 
 /**
  * Wakes duties by what is announced, all on one connection. What is announced while that is away is
- * lost: then all are woken.
+ * lost: then all are woken. `age`: milliseconds since the connection last answered.
  */
 export function hearingService(
   deps: Pick<EngineDeps, "log" | "pool" | "sessionUrl">,
   wakes: Partial<Record<Channel, () => void>>,
-): Service {
+): Service & { age(): number } {
   let listener: Listener | undefined;
   return {
     name: "hearing",
+    age: () => listener?.age() ?? 0,
     async start() {
       listener ??= listen({
         addresses: deps,

@@ -24,13 +24,14 @@ import { plainEnv, type Settings } from "#lib/env.ts";
 import { createDutyMetrics } from "#lib/obs/duty-metrics.ts";
 import { createLogger } from "#lib/obs/log.ts";
 import { engineService } from "../engine-service.ts";
-import { everyService, type Sooner } from "../every.ts";
-import { createDuties } from "../duties.ts";
+import { everyService, type Sooner } from "#lib/obs/every.ts";
+import { createDuties } from "#lib/obs/duties.ts";
 import { healthService } from "../health.ts";
 import { runProcess, type Service } from "../lifecycle.ts";
 import { guestPlaceOf, openIsolation } from "../isolation.ts";
 import { anonymousName } from "../leftovers.ts";
 import { createLoader, type Loader } from "../loader/loader.ts";
+import { commonRounds } from "../rounds.ts";
 import { createProtocolGuard, stopOnMismatch } from "../protocol-guard.ts";
 import { schedulersOf } from "../task-user.ts";
 import type { DescribedPlugins } from "../plugins/describe.ts";
@@ -91,6 +92,7 @@ export async function runScheduler(
       everyService({ name, everyMs, duties, metrics, log, run: () => protocol.guarding(name, run) });
     const firing = firingService(deps, duties, metrics, protocol);
     const admission = admissionService(deps, lead, duties, metrics, protocol);
+    const hearing = hearingService(deps, { sluice_schedules: firing.wake, sluice_admission: admission.wake });
     return {
       services: [
         { name: "isolation", start: () => Promise.resolve(), stop: isolation.stop },
@@ -102,7 +104,8 @@ export async function runScheduler(
         duty("overdue schedules", OVERDUE_EVERY_MS, () => checkSchedulesOnTime(deps)),
         duty("load", LOAD_EVERY_MS, () => loader.pass()),
         admission,
-        hearingService(deps, { sluice_schedules: firing.wake, sluice_admission: admission.wake }),
+        hearing,
+        ...commonRounds(deps, { duties, metrics }, hearing.age),
         duty("runs", RUNS_EVERY_MS, () => startAllQueuedRuns(deps)),
         duty("backfills", BACKFILLS_EVERY_MS, () => tendBackfills(deps)),
         duty("callbacks", CALLBACKS_EVERY_MS, () => dispatchCallbacks(deps)),

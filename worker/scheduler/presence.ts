@@ -4,9 +4,9 @@ import { sayGone, sayPresent, type SchedulerDuty } from "#lib/db/schedulers.ts";
 import type { EngineDeps } from "#lib/engine/deps.ts";
 import { messageOf } from "#lib/domain/errors.ts";
 import type { DutyMetrics } from "#lib/obs/duty-metrics.ts";
-import { everyService } from "../every.ts";
+import { everyService } from "#lib/obs/every.ts";
 import type { ProtocolGuard } from "../protocol-guard.ts";
-import type { Duties } from "../duties.ts";
+import type { Duties } from "#lib/obs/duties.ts";
 import type { Service } from "../lifecycle.ts";
 import { releaseVersion } from "../release.ts";
 

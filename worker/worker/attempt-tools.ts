@@ -11,7 +11,9 @@ import { placesOf } from "../plugins/places.ts";
 import { guestPlaceOf, openIsolation } from "../isolation.ts";
 import type { ProcessUser } from "../spawner/protocol.ts";
 import { workersOf } from "../task-user.ts";
+import { killTasksIn } from "../kill-tasks-in.ts";
 import { secretsOf } from "../secrets/file.ts";
+import { createWriters } from "./disk-writers.ts";
 import { createDiskCheck } from "./free-disk.ts";
 import { createInputs } from "./inputs.ts";
 import { writeNothing } from "./nothing.ts";
@@ -61,6 +63,12 @@ export async function openAttemptTools(
     workFolder,
     nothing: whyOwnUser === undefined ? await writeNothing(workFolder) : undefined,
     diskTrouble: createDiskCheck({ folder: workFolder, minFreeMib: settings.minFreeDisk }),
+    writers: createWriters({
+      folder: workFolder,
+      minFreeMib: settings.minFreeDisk,
+      end: (folder) => killTasksIn(folder, isolation.found),
+      log: deps.log,
+    }),
     async stop() {
       await functions.stop();
       await isolation.stop();

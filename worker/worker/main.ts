@@ -16,12 +16,14 @@ import type { Settings } from "#lib/env.ts";
 import { createDutyMetrics, type DutyMetrics } from "#lib/obs/duty-metrics.ts";
 import { createLostOutputCounter } from "#lib/obs/lost-output.ts";
 import { createLogger } from "#lib/obs/log.ts";
+import { boundedRound } from "#lib/obs/rounds.ts";
 import { engineService } from "../engine-service.ts";
-import { everyService } from "../every.ts";
-import { createDuties, type Duties } from "../duties.ts";
+import { everyService } from "#lib/obs/every.ts";
+import { createDuties, type Duties } from "#lib/obs/duties.ts";
 import { healthService } from "../health.ts";
 import { anonymousName } from "../leftovers.ts";
 import { createProtocolGuard, stopOnMismatch } from "../protocol-guard.ts";
+import { commonRounds } from "../rounds.ts";
 import { releaseVersion } from "../release.ts";
 import { runProcess, type Service } from "../lifecycle.ts";
 import { secretsOf } from "../secrets/file.ts";
@@ -30,6 +32,7 @@ import { makeCalls } from "./callbacks.ts";
 import { createFinisher } from "./finisher.ts";
 import { type Heart, startHeart } from "./heartbeat/heart.ts";
 import { createLogWriter } from "./log-writer.ts";
+import { tryStart } from "./trouble.ts";
 import { createWorkerLoop, type WorkerLoop } from "./worker-loop.ts";
 
 type RunningSettings = Settings & { databaseUrl: string; workerName: string; isAnonymous: boolean };
@@ -47,6 +50,11 @@ const GRACE_MS = { supervised: 2_500, alone: 30_000 };
 const CONNECTIONS = 2;
 
 const MIB = 1024 * 1024;
+
+const DISK_EVERY_MS = 1_000;
+
+/** A start costs some milliseconds. What fails is tried again after a second. */
+const START_EVERY_MS = 10_000;
 
 /** Repetitions are due at times that nobody announces. */
 const CALLBACKS_EVERY_MS = 5_000;
@@ -78,6 +86,24 @@ export async function runWorker(given: Settings & { databaseUrl: string }, execu
       log,
       run: createSettingsCheck(deps),
     });
+    const start = everyService({
+      name: "task start",
+      everyMs: START_EVERY_MS,
+      isNeeded: true,
+      duties,
+      metrics,
+      log,
+      run: boundedRound(worker.tryStart),
+    });
+    const disk = everyService({
+      name: "disk",
+      everyMs: DISK_EVERY_MS,
+      isNeeded: true,
+      duties,
+      metrics,
+      log,
+      run: boundedRound(worker.lookAtDisk),
+    });
     const callbacks = callbackService(settings, deps, duties, metrics);
     worker.onCallbacks(callbacks.wake);
     return {
@@ -88,6 +114,8 @@ export async function runWorker(given: Settings & { databaseUrl: string }, execu
         worker,
         callbacks,
         settingsCheck,
+        ...commonRounds(deps, { duties, metrics }, worker.heardMsAgo),
+        ...(settings.processSlots > 0 ? [start, disk] : []),
         healthService({ host: settings.host, port: settings.healthPort, duties, metrics, log }),
       ],
     };
@@ -95,13 +123,24 @@ export async function runWorker(given: Settings & { databaseUrl: string }, execu
   await runProcess("worker", build, log);
 }
 
+type WorkerService = Service & {
+  heartbeat(): Promise<void>;
+  onCallbacks(wake: () => void): void;
+  /** Milliseconds since the connection that hears of work last answered. */
+  heardMsAgo(): number;
+  /** Starts a process as a task is started, if a slot is free for one: a full worker starts none anyway. */
+  tryStart(): Promise<void>;
+  /** Throws why no process should be started on this disk. */
+  lookAtDisk(): Promise<void>;
+};
+
 function workerService(
   settings: RunningSettings,
   executors: Executors,
   deps: EngineDeps,
   duties: Duties,
   countLost: (bytes: number) => void,
-): Service & { heartbeat(): Promise<void>; onCallbacks(wake: () => void): void } {
+): WorkerService {
   let wakeCallbacks = (): void => undefined;
   let tools: Awaited<ReturnType<typeof openAttemptTools>> | undefined;
   let running: { loop: WorkerLoop; heart: Heart; listener: Listener; done: Promise<void> } | undefined;
@@ -110,6 +149,15 @@ function workerService(
     heartbeat: async () => running?.loop.heartbeat(),
     onCallbacks: (wake) => {
       wakeCallbacks = wake;
+    },
+    heardMsAgo: () => running?.listener.age() ?? 0,
+    async tryStart() {
+      if (tools !== undefined && running?.loop.hasRoom("process") === true)
+        await tryStart(tools.spawner, tools.workFolder);
+    },
+    async lookAtDisk() {
+      const full = await tools?.diskTrouble(true);
+      if (full !== undefined) throw new Error(full);
     },
     async start() {
       // A wrong file is told to whoever starts the worker, and not only to the first task that wants a secret.
@@ -151,6 +199,7 @@ function workerService(
         unheard,
         heart,
         protocol,
+        trouble: duties.trouble,
         onReplaced: () => {
           deps.log.error(
             { worker: worker.id },

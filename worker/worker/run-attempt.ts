@@ -25,6 +25,8 @@ import type { FunctionPool } from "../functions/pool.ts";
 import { maskedOutcome, maskedOutput } from "../secrets/masked-output.ts";
 import type { SecretProvider } from "../secrets/provider.ts";
 import type { Spawner } from "../spawner/client.ts";
+import type { Writer, Writers } from "./disk-writers.ts";
+import type { DiskCheck } from "./free-disk.ts";
 import { type Inputs, InputsTooLarge } from "./inputs.ts";
 import type { AttemptLog } from "./log-writer.ts";
 import { createTaskSpecs } from "./task-specs.ts";
@@ -32,6 +34,9 @@ import { createTaskSpecs } from "./task-specs.ts";
 const ASK_AGAIN_MS = 500;
 /** A message is for people; the log has the rest. */
 const MAX_ERROR_LENGTH = 16_384;
+
+/** The task wrote most when the disk was nearly full; `DISK_FULL` says that it could not write. */
+const DISK_FILLED = "DISK_FILLED";
 
 const specs = createTaskSpecs();
 
@@ -48,18 +53,23 @@ export type AttemptTools = {
   /** A file that says `{}`, where tasks cannot change it. */
   nothing?: string | undefined;
   /** Why no process should start now, when there is no room for its files. */
-  diskTrouble(): Promise<string | undefined>;
+  diskTrouble: DiskCheck;
+  /** Ends the task that has written most when the disk is nearly full. */
+  writers?: Writers;
   network: AddressGuard;
   secrets: SecretProvider;
 };
 
-/** Runs a claimed attempt to its end, outside any transaction. Never throws: whatever happens is an end. */
+/**
+ * Runs a claimed attempt to its end, outside any transaction. Never throws: whatever happens is an end. Undefined when it was not
+ * begun, because the worker's disk is full: that is not its fault, and it goes to other workers.
+ */
 export async function runAttempt(
   tools: AttemptTools,
   claimed: Claimed,
   signal: AbortSignal,
   log: AttemptLog,
-): Promise<Finish> {
+): Promise<Finish | undefined> {
   let mask = NO_MASK;
   const beganAt = performance.now();
   try {
@@ -70,12 +80,15 @@ export async function runAttempt(
     if (resolved.kind !== "run") return unresolvedEnd(claimed, written, resolved);
     const { task, config } = resolved;
     mask = resolved.mask;
-    const full = executor.slotClass === "process" ? await tools.diskTrouble() : undefined;
-    if (full !== undefined) return toFinish(claimed, task, { kind: "failed", reason: "DISK_FULL", error: full });
+    const isProcess = executor.slotClass === "process";
+    if (isProcess && (await tools.diskTrouble()) !== undefined) return undefined;
+    const workDir = workDirOf(tools, claimed);
     const output = maskedOutput(mask, log.write);
     const run = (either: AbortSignal): Promise<Outcome> =>
-      executor.run(contextOf(tools, claimed, task, either, output.write), config);
-    const outcome = await execute(() => runWithin(task, signal, run), output.end);
+      executor.run(contextOf(tools, claimed, task, workDir, either, output.write), config);
+    const writer = isProcess ? tools.writers?.enter(workDir) : undefined;
+    const outcome = await execute(() => runAsWriter(writer, signal, (stop) => runWithin(task, stop, run)), output.end);
+    if (isProcess && (await isUnbegun(tools, outcome))) return undefined;
     const kept = maskedOutcome(mask, outcome);
     if (kept.kind !== "deferred") return toFinish(claimed, task, kept);
     return lookEnd(claimed, task, kept, { lookMs: performance.now() - beganAt, logBytes: log.written() });
@@ -83,6 +96,28 @@ export async function runAttempt(
     const reason = error instanceof InputsTooLarge ? "INPUTS_TOO_LARGE" : "EXECUTOR_ERROR";
     return toFinish(claimed, undefined, { kind: "failed", reason, error: mask.text(messageOf(error)) });
   }
+}
+
+/** Runs it until it is ended because it fills the disk, which is then how it ended. */
+async function runAsWriter(
+  writer: Writer | undefined,
+  signal: AbortSignal,
+  run: (signal: AbortSignal) => Promise<Outcome>,
+): Promise<Outcome> {
+  if (writer === undefined) return run(signal);
+  try {
+    const outcome = await run(AbortSignal.any([signal, writer.signal]));
+    if (!writer.signal.aborted) return outcome;
+    return { kind: "failed", reason: DISK_FILLED, error: messageOf(writer.signal.reason), usage: outcome.usage };
+  } finally {
+    writer.leave();
+  }
+}
+
+/** It could not get its folder, because the worker's own disk is full. */
+async function isUnbegun(tools: AttemptTools, outcome: Outcome): Promise<boolean> {
+  if (outcome.kind !== "failed" || outcome.reason !== "DISK_FULL" || outcome.exitCode !== undefined) return false;
+  return (await tools.diskTrouble(true)) !== undefined;
 }
 
 /** Admission gives it to none that says so; a worker with the plugin may take the next attempt. */
@@ -124,14 +159,20 @@ async function execute(run: () => Promise<Outcome>, endOutput: () => Promise<voi
   }
 }
 
+/** A look that was lost may still be ending here, in a folder of the same attempt. */
+function workDirOf({ deps, workFolder }: AttemptTools, { attemptId, look }: Claimed): string {
+  return path.join(workFolder, look === null ? attemptId : `${attemptId}.${deps.newToken().slice(0, 8)}`);
+}
+
 function contextOf(
-  { deps, inputs, spawner, functions, bundles, containers, network, workFolder, nothing }: AttemptTools,
+  { inputs, spawner, functions, bundles, containers, network, nothing }: AttemptTools,
   claimed: Claimed,
   task: TaskSpec,
+  workDir: string,
   signal: AbortSignal,
   write: AttemptLog["write"],
 ): ExecutorContext {
-  const { attemptId, number, taskInstanceId, taskId, runId, dagId, conf, params, look } = claimed;
+  const { attemptId, number, taskInstanceId, taskId, runId, dagId, conf, params } = claimed;
   const bundle = claimed.bundle ?? undefined;
   return {
     attempt: {
@@ -150,8 +191,7 @@ function contextOf(
     env: task.env,
     signal,
     timeoutMs: durationMs(task.timeout),
-    // A look that was lost may still be ending here, in a folder of the same attempt.
-    workDir: path.join(workFolder, look === null ? attemptId : `${attemptId}.${deps.newToken().slice(0, 8)}`),
+    workDir,
     nothing,
     network,
     sourceOf: (name) => bundles.textOf(bundle, name),

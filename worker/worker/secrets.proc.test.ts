@@ -96,7 +96,7 @@ async function run(dagId: string, tasks: object[]): Promise<Record<string, { rea
     const log = logs.open(attempt);
     const end = await runAttempt(tools, attempt, never, log);
     await log.stored();
-    await finish(deps, [end], "worker:w");
+    await finish(deps, [end ?? expect.fail("it was not begun")], "worker:w");
   }
   const { rows } = await pool.query<{ id: string; reason: string; error: string | null }>(
     `select t.task_id as id, a.reason, a.error

@@ -53,6 +53,7 @@ function slots(
     told,
     mayContinue: () => true,
     onRoom: () => undefined,
+    onUnbegun: () => undefined,
   });
   return { slots: made, submitted };
 }

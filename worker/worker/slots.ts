@@ -57,6 +57,8 @@ export function createSlots(options: {
   mayContinue: () => boolean;
   /** There is room for something to claim. */
   onRoom: () => void;
+  /** This worker could not begin the attempt of the token: it is for others. */
+  onUnbegun: (token: string) => void;
 }): Slots {
   const { tools, slots } = options;
   const { deps } = tools;
@@ -91,8 +93,15 @@ export function createSlots(options: {
     const startedAt = performance.now();
     const end = await runAttempt(tools, claimed, stop.signal, log);
     lookaheads[slotClass].record(performance.now() - startedAt);
-    const next = keeps() && options.mayContinue() ? { attemptId: deps.newToken(), token: deps.newToken() } : undefined;
+    const next =
+      end !== undefined && keeps() && options.mayContinue()
+        ? { attemptId: deps.newToken(), token: deps.newToken() }
+        : undefined;
     await log.stored();
+    if (end === undefined) {
+      options.onUnbegun(claimed.token);
+      return undefined;
+    }
     // Stopped from outside: not this worker's verdict any more. A drained attempt is handed back, a fenced one is gone.
     if (stop.signal.aborted) return undefined;
     const patienceMs = next !== undefined || closed ? 0 : PATIENCE_MS[slotClass];

@@ -2,12 +2,12 @@ import { setTimeout as delay } from "node:timers/promises";
 import { messageOf } from "#lib/domain/errors.ts";
 import { SLOT_CLASSES, type SlotClass } from "#lib/domain/states.ts";
 import type { Claims, WorkerRef } from "#lib/db/claims.ts";
-import { setWorkerAhead, setWorkerState } from "#lib/db/workers.ts";
+import { setWorkerAhead, setWorkerState, setWorkerTrouble } from "#lib/db/workers.ts";
 import { laneName, lanesOf, ownName } from "#lib/domain/lanes.ts";
 import { claim } from "#lib/engine/claim.ts";
 import { LEASE_MS, SELF_FENCE_MS } from "#lib/engine/lease.ts";
 import { handBack, handBackUnbegun, handBackUnheard } from "#lib/engine/sweep.ts";
-import type { Duties } from "../duties.ts";
+import type { Duties } from "#lib/obs/duties.ts";
 import type { ProtocolGuard } from "../protocol-guard.ts";
 import type { Finisher } from "./finisher.ts";
 import type { Heart } from "./heartbeat/heart.ts";
@@ -37,6 +37,8 @@ export type WorkerLoop = {
   /** Slots of this worker fell free in these lanes for what it may claim without admission. */
   claimable(lanes: readonly string[]): void;
   heartbeat(): Promise<void>;
+  /** There is a free slot of the class. */
+  hasRoom(slotClass: SlotClass): boolean;
   /** Stops claiming, gives running attempts `graceMs`, then kills them and hands them back. */
   drain(graceMs: number): Promise<void>;
 };
@@ -53,12 +55,14 @@ export function createWorkerLoop(options: {
   unheard: string[];
   heart: Heart;
   protocol: ProtocolGuard;
+  /** Why no task can be started here now, from memory: while there is a reason, the worker claims nothing. */
+  trouble?: () => string | undefined;
   /** How often the worker claims although nothing has told it to. */
   claimAnywayMs?: number;
   /** Another process has taken this worker's name. */
   onReplaced: () => void;
 }): WorkerLoop {
-  const { tools, worker, heart, protocol, claimAnywayMs = CLAIM_ANYWAY_MS } = options;
+  const { tools, worker, heart, protocol, claimAnywayMs = CLAIM_ANYWAY_MS, trouble = NO_TROUBLE } = options;
   const { deps } = tools;
   const draining = new AbortController();
   let woken = Promise.withResolvers<void>();
@@ -103,8 +107,9 @@ export function createWorkerLoop(options: {
     logs: options.logs,
     finisher: options.finisher,
     told: (slotClass) => told[slotClass],
-    mayContinue: () => protocol.trouble() === undefined,
+    mayContinue: () => protocol.trouble() === undefined && trouble() === undefined,
     onRoom: stir,
+    onUnbegun: (token) => void giveBack([token]),
   });
 
   /** Lanes of one class share its slots: each time another one comes first. */
@@ -239,6 +244,27 @@ export function createWorkerLoop(options: {
     void giveBack(slots.giveUp(performance.now() - MAX_WAIT_MS));
   }, WATCHDOG_MS);
 
+  /** What the database has been told of this worker's trouble. */
+  let saidTrouble: string | undefined;
+
+  /** Tells the database what keeps this worker from starting tasks, or that nothing does any more; true while it does. */
+  const isInTrouble = async (): Promise<boolean> => {
+    const why = trouble();
+    if (why !== saidTrouble) {
+      await setWorkerTrouble(deps.pool, worker, why ?? null);
+      saidTrouble = why;
+      if (why === undefined) deps.log.info({}, "tasks can be started again; claiming");
+      else deps.log.error({ trouble: why }, "no task can be started here; claiming none until one can");
+      // What was meant for this worker is for others, or there is room here again.
+      deps.queue.bells.ring([...silenced]);
+      silenced.clear();
+      void deps.requestAdmission();
+      if (why === undefined) ask();
+    }
+    if (why !== undefined) await giveBack(slots.giveUp(Number.POSITIVE_INFINITY));
+    return why !== undefined;
+  };
+
   const loop = async (): Promise<void> => {
     while (!draining.signal.aborted) {
       const next = woken.promise;
@@ -248,6 +274,11 @@ export function createWorkerLoop(options: {
         if (protocol.trouble() !== undefined) {
           // Claims nothing, and shows whether the function is back.
           await claimFor("inline", []);
+          await isIdle(next);
+          continue;
+        }
+        if (await isInTrouble()) {
+          options.duties.done("claim");
           await isIdle(next);
           continue;
         }
@@ -279,7 +310,7 @@ export function createWorkerLoop(options: {
     wake,
     claimable(names) {
       const mine = lanes.filter((lane) => names.includes(laneName(lane)));
-      const isTaking = !draining.signal.aborted && protocol.trouble() === undefined;
+      const isTaking = !draining.signal.aborted && protocol.trouble() === undefined && trouble() === undefined;
       // What this worker does not claim is for others.
       if (!isTaking || mine.length < names.length) void deps.requestAdmission();
       for (const { slotClass } of isTaking ? mine : []) {
@@ -293,10 +324,12 @@ export function createWorkerLoop(options: {
       return looping;
     },
     heartbeat,
+    hasRoom: (slotClass) => slots.room(slotClass) > 0,
     async drain(graceMs) {
       draining.abort();
       slots.close();
       wake();
+      // After this no turn of the loop begins, and one that has begun may still say that the worker is active again.
       await setWorkerState(deps.pool, worker, "draining").catch(() => undefined);
       // A claim under way may still bring something.
       await looping;
@@ -322,6 +355,8 @@ export function createWorkerLoop(options: {
     },
   };
 }
+
+const NO_TROUBLE = (): undefined => undefined;
 
 function tokenOf({ claimed }: Held): Attempts[number] {
   return { taskInstanceId: claimed.taskInstanceId, token: claimed.token };

@@ -431,6 +431,11 @@ create table sluice.task_instance (
   open_parents int not null check (open_parents >= 0),
   attempts int not null default 0,
   lost_attempts int not null default 0,
+  -- It has lost so many workers that it may be what kills them: of such tasks a worker runs one at a time. Not when it has ended: each
+  -- claim looks for suspect ones, and must not read those of months.
+  suspect boolean not null generated always as (lost_attempts >= 3 and ended_at is null) stored,
+  -- A suspect one that waits until the sweep lets it go: of all of them, about as many are let go as there are workers.
+  waits_apart boolean not null default false,
   -- Failed attempts since the task was last cleared: what the retry policy counts.
   failures int not null default 0,
   -- When it goes on: with the next attempt after a failure, or with the next look.
@@ -441,7 +446,7 @@ create table sluice.task_instance (
   held boolean not null default false,
   -- What admission looks for. A column of its own and not the index's predicate: Postgres writes every index anew when a
   -- column of a predicate changes, and "state" changes at each step of a task's life.
-  admissible boolean not null generated always as (state = 'ready' and not held) stored,
+  admissible boolean not null generated always as (state = 'ready' and not held and not waits_apart) stored,
   ready_at timestamptz,
   started_at timestamptz,
   ended_at timestamptz,
@@ -455,6 +460,8 @@ create table sluice.task_instance (
 create index task_instance_ready_idx on sluice.task_instance (lane_id, workload_id, id) where admissible;
 -- What has become ready since the last look: a pass of admission then reads no class that it knows.
 create index task_instance_new_idx on sluice.task_instance (lane_id, ready_at) where admissible;
+-- Few, of ten million: open ones only.
+create index task_instance_suspect_idx on sluice.task_instance (id) where suspect;
 create index task_instance_not_before_idx on sluice.task_instance (not_before) where not_before is not null;
 
 -- How the parents of a waiting task ended other than well, for the tasks that have such a parent: with `open_parents` it is all
@@ -1182,6 +1189,10 @@ create table sluice.worker (
   -- Labels and task types: it is given only tasks that need no others.
   offers text[] not null default '{}',
   state text not null check (state in ('active', 'draining', 'stopped')),
+  -- Why it can start no task, in its words, and since when: until it can again it drains.
+  trouble text,
+  trouble_since timestamptz,
+  constraint worker_in_trouble_drains check ((trouble is null) = (trouble_since is null) and (trouble is null or state = 'draining')),
   -- Its name is new at each start: its row is deleted when it has been gone for a while.
   is_anonymous boolean not null default false,
   started_at timestamptz not null default sluice.clock(),
@@ -1734,9 +1745,36 @@ begin
     return '{}';
   end if;
   return array(select t.id from sluice.task_instance t
-                where t.admissible and t.lane_id = of_lane and t.workload_id = class
+                where t.admissible and t.lane_id = of_lane and t.workload_id = class and not t.suspect
                   and not exists (select from sluice.run_action a where a.run_id = t.id >> 20)
                 order by t.id limit most for update of t skip locked);
+end $$;
+
+-- Suspect tasks and a claim: a worker runs one of them at a time, so that its death speaks of that one. `allowed` is the one that this
+-- claim may take, the oldest in its lanes while the worker runs none; `barred` are all others that are handed over. Mostly there is
+-- none, and one search of a small index says so.
+create function sluice.suspects_of_claim(
+  of_worker text, of_epoch bigint, queues text[], of_class text, out allowed bigint, out barred bigint[])
+language plpgsql as $$
+begin
+  barred := '{}';
+  if not exists (select from sluice.task_instance t where t.suspect and t.state = 'queued') then
+    return;
+  end if;
+  -- First the lock, to the end of the claim: what another claim of this worker takes is seen by the next statement.
+  if pg_try_advisory_xact_lock(1936487786, hashtext(of_worker))
+     and not exists (
+       select from sluice.task_instance t
+        cross join lateral (select a.worker_id, a.worker_epoch from sluice.live_attempt a
+                             where a.task_instance_id = t.id offset 0) a
+        where t.suspect and t.state = 'running' and a.worker_id = of_worker and a.worker_epoch = of_epoch) then
+    allowed := (select t.id from sluice.task_instance t
+                 where t.suspect and t.state = 'queued'
+                   and t.lane_id in (select l.id from sluice.lane l where l.queue = any (queues) and l.slot_class = of_class)
+                 order by t.id limit 1);
+  end if;
+  barred := array(select t.id from sluice.task_instance t
+                   where t.suspect and t.state = 'queued' and t.id is distinct from allowed);
 end $$;
 
 -- `queued` → `running` under the given tokens and a lease, for an active worker only: first what is assigned to it, then its
@@ -1770,6 +1808,8 @@ declare
   has_looks boolean;
   run_ids bigint[];
   begun constant timestamptz := sluice.clock();
+  allowed bigint;
+  barred bigint[];
 begin
   claimed := '[]';
   runs := '[]';
@@ -1779,10 +1819,11 @@ begin
     return;
   end if;
 
+  select s.allowed, s.barred into allowed, barred from sluice.suspects_of_claim(of_worker, of_epoch, queues, of_class) s;
   -- Not what was assigned to an earlier process of this name, which offered more.
   picked := array(
     select a.task_instance_id from sluice.live_attempt a
-     where a.state = 'queued' and a.assigned_to = of_worker
+     where a.state = 'queued' and a.assigned_to = of_worker and a.task_instance_id <> all (barred)
        and (select w.slot_class = of_class and w.needs <@ k.offers from sluice.workload w where w.id = a.workload_id)
        and (select r.run_id from sluice.run_action r where r.run_id = a.task_instance_id >> 20) is null
      order by a.seq limit most for update of a skip locked);
@@ -1791,14 +1832,15 @@ begin
     exit when cardinality(picked) >= most;
     picked := picked || array(
       select a.task_instance_id from sluice.live_attempt a
-       where a.state = 'queued' and a.assigned_to is null and a.lane_id = lane.id
+       where a.state = 'queued' and a.assigned_to is null and a.lane_id = lane.id and a.task_instance_id <> all (barred)
          and (select r.run_id from sluice.run_action r where r.run_id = a.task_instance_id >> 20) is null
        order by a.seq limit most - cardinality(picked) for update of a skip locked);
   end loop;
 
   if picked <> '{}' then
     ours := array(select t.id from sluice.task_instance t
-                   where t.id = any (picked) and t.state = 'queued' order by t.id for update skip locked);
+                   where t.id = any (picked) and t.state = 'queued' and (not t.suspect or t.id = allowed)
+                   order by t.id for update skip locked);
   end if;
   if cardinality(picked) < most then
     for lane in select l.id from unnest(queues) with ordinality q(queue, place)
@@ -2012,7 +2054,7 @@ begin
     update sluice.task_instance t
        set state = 'queued', attempts = t.attempts + case when t.deferred_id is null then 1 else 0 end
      -- Not "admissible": the planner might then read all that is ready, by its index, where it should search for each.
-      from v where t.id = any (sorted) and t.state = 'ready' and not t.held
+      from v where t.id = any (sorted) and t.state = 'ready' and not t.held and not t.waits_apart
     returning t.id, t.attempts, t.workload_id, t.lane_id, t.ready_at, t.deferred_id, places[width_bucket(t.id, v.ids)] as place),
   born as (
     insert into sluice.live_attempt (task_instance_id, number, id, state, workload_id, lane_id, ready_at, assigned_to)
@@ -2245,7 +2287,7 @@ create function sluice.ready_tasks(runs bigint[]) returns bigint[] language sql 
   select array_agg(t.id)
     from unnest(runs) r(id)
    cross join lateral (select t.id from sluice.task_instance t
-                        where t.id >= r.id << 20 and t.id < (r.id + 1) << 20 and t.state = 'ready' and not t.held
+                        where t.id >= r.id << 20 and t.id < (r.id + 1) << 20 and t.state = 'ready' and not t.held and not t.waits_apart
                         order by t.id limit 101) t
 $$;
 

@@ -1,8 +1,7 @@
 import type { Log } from "#lib/domain/log.ts";
 import { messageOf } from "#lib/domain/errors.ts";
-import type { DutyMetrics } from "#lib/obs/duty-metrics.ts";
 import type { Duties } from "./duties.ts";
-import type { Service } from "./lifecycle.ts";
+import type { DutyMetrics } from "./duty-metrics.ts";
 
 /** How many intervals a duty may be late before the process no longer counts as ready. */
 const LATE_FACTOR = 5;
@@ -16,19 +15,23 @@ const RETRY_MS = 1_000;
  */
 export type Sooner = { againInMs: number | undefined };
 
+/** `wake` has the duty done at once, or once more when it is just being done. */
+export type Every = { name: string; start(): Promise<void>; stop(reason?: unknown): Promise<void>; wake(): void };
+
 /**
  * A duty done again and again, `everyMs` after the last time ended, or sooner when `run` returns in how many milliseconds. An
- * error is logged and the duty goes on; only a time without error counts as done. `wake` does it at once, or once more
- * when it is just being done.
+ * error is logged and the duty goes on; only a time without error counts as done.
  */
 export function everyService(options: {
   name: string;
   everyMs: number;
+  /** Without it the process takes no work. */
+  isNeeded?: boolean;
   duties: Duties;
   metrics?: DutyMetrics | undefined;
   log: Log;
   run: () => Promise<Sooner | void>;
-}): Service & { wake(): void } {
+}): Every {
   const stopping = new AbortController();
   let isWoken = false;
   let resume = (): void => undefined;
@@ -50,6 +53,7 @@ export function everyService(options: {
       };
     });
 
+  let said: string | undefined;
   const turn = async (): Promise<void> => {
     while (!stopping.signal.aborted) {
       isWoken = false;
@@ -61,12 +65,16 @@ export function everyService(options: {
         const sooner = await options.run();
         waitMs = Math.min(waitMs, sooner?.againInMs ?? waitMs);
         options.duties.done(options.name);
+        said = undefined;
         ended("done");
       } catch (error) {
         waitMs = Math.min(waitMs, RETRY_MS);
         options.duties.failed(options.name, messageOf(error));
         ended("failed");
-        options.log.warn({ duty: options.name, error: messageOf(error) }, "a duty failed; it will be tried again");
+        // Once: a disk that is full would be filled by what says so.
+        if (messageOf(error) !== said)
+          options.log.warn({ duty: options.name, error: messageOf(error) }, "a duty failed; it will be tried again");
+        said = messageOf(error);
       }
       await pause(waitMs);
     }
@@ -75,7 +83,8 @@ export function everyService(options: {
   return {
     name: options.name,
     async start() {
-      options.duties.register(options.name, Math.max(MIN_MAX_AGE_MS, LATE_FACTOR * options.everyMs));
+      const { name, everyMs, isNeeded } = options;
+      options.duties.register(name, Math.max(MIN_MAX_AGE_MS, LATE_FACTOR * everyMs), { isNeeded });
       loop ??= turn();
     },
     async stop() {

@@ -1,0 +1,3 @@
+import { routes } from "#lib/api/routes.ts";
+
+export const { GET, POST, PUT, PATCH, DELETE } = routes("/workers");
