@@ -20,7 +20,6 @@ test("what was claimed when the disk is found full goes back without costing a t
       diskTrouble: async () => (asked++, isFull ? "it is full" : undefined),
       spawner: {
         run: async () => ({ code: 0, signal: null }),
-        guard: () => () => undefined,
         stop: async () => undefined,
       },
     },
@@ -52,7 +51,6 @@ test("one that could not get its folder goes back as well, and fails when the wo
       diskTrouble: async (isFresh) => (isFresh && looks.shift() ? "it is full" : undefined),
       spawner: {
         run: async () => ({ code: null, signal: null, error: "mkdir /work/a: ENOSPC" }),
-        guard: () => () => undefined,
         stop: async () => undefined,
       },
     },
