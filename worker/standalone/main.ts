@@ -66,7 +66,7 @@ async function startAll(run: Run): Promise<void> {
   const home = await openHome(run);
   await assertPortFree(run.settings.host, run.settings.port);
   run.signal.throwIfAborted();
-  const database = await openDatabase(run.settings.databaseUrl, home, run.console.say);
+  const database = await openDatabase(run.settings.databaseUrl, home, run.console.say, run.signal);
   run.undo.push(() => database.stop(POSTGRES_GRACE_MS));
   run.signal.throwIfAborted();
   const settings = { ...run.settings, databaseUrl: database.url, adminPassword: undefined };
