@@ -1,3 +1,4 @@
+import { randomUUID } from "node:crypto";
 import { childEnv, type Settings } from "#lib/env.ts";
 import { EmbeddedPostgresError } from "#lib/embedded/errors.ts";
 import { stopOnDisconnect } from "../lifecycle.ts";
@@ -118,6 +119,8 @@ async function startChildren(run: Run, home: Home, settings: Settings): Promise<
     args: [name],
     env: childEnv(own, extra),
   });
+  // One that comes back leads admission at once. The name is this supervisor's own: others may use the same database.
+  const scheduler = { ...specOf("scheduler", closed), args: ["scheduler", "--name", randomUUID()] };
   // A worker that comes back under its old name takes its tasks over at once instead of waiting for leases to end.
   const worker = specOf("worker", closed, {
     SLUICE_WORKER_NAME: settings.workerName ?? "standalone",
@@ -132,7 +135,7 @@ async function startChildren(run: Run, home: Home, settings: Settings): Promise<
   };
   // Stopped in reverse: first no new requests, then no new tasks, then the tasks.
   supervise({ ...worker, execArgv }, WORKER_GRACE_MS);
-  supervise({ ...specOf("scheduler", closed), execArgv }, SCHEDULER_GRACE_MS);
+  supervise({ ...scheduler, execArgv }, SCHEDULER_GRACE_MS);
   supervise(specOf("web", open), WEB_GRACE_MS);
   await Promise.race([Promise.all(children.map((child) => child.ready)), aborted(run.signal)]);
 }
