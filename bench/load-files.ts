@@ -27,6 +27,7 @@ await runStoppable(async () => {
   const starting = startEmbeddedPostgres({
     dataDir: path.join(folder, "postgres"),
     logFile: path.join(folder, "postgres.log"),
+    endsWithOwner: true,
   });
   const discard = async (): Promise<void> => {
     await starting.then((server) => server.stop()).catch(() => undefined);

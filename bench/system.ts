@@ -74,6 +74,7 @@ export async function startSystem(options: SystemOptions = {}): Promise<System> 
   const starting = startEmbeddedPostgres({
     dataDir: path.join(folder, "postgres"),
     logFile: postgresLog,
+    endsWithOwner: true,
     ...(options.settings === undefined ? {} : { settings: options.settings }),
   });
   const children: ChildProcess[] = [];

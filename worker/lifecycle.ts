@@ -26,6 +26,8 @@ export function stopOnDisconnect(stop: () => void): void {
 
 /** Tells the supervisor, if there is one, that this process does its work now. */
 export function sayReady(): void {
+  // A process that is killed has not kept for its next start what it compiled, unless it does so here.
+  flushCompileCache();
   if (process.connected) process.send?.({ type: "ready" }, undefined, undefined, () => undefined);
 }
 
@@ -57,8 +59,6 @@ export async function runProcess(
   if (!stopping.signal.aborted) {
     sayReady();
     log.info("started");
-    // A process that is killed has not kept for its next start what it compiled, unless it does so here.
-    flushCompileCache();
   }
   const reason = await stopping.reason;
   log.info({ reason }, "stopping");

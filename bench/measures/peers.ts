@@ -161,6 +161,7 @@ async function startPostgres(): Promise<{ url: string; stop(): Promise<void> }> 
   const starting = startEmbeddedPostgres({
     dataDir: path.join(folder, "postgres"),
     logFile: path.join(folder, "postgres.log"),
+    endsWithOwner: true,
   });
   const discard = async (): Promise<void> => {
     await starting.then((server) => server.stop()).catch(() => undefined);

@@ -119,6 +119,14 @@ export async function giveLeaseBack(db: Db, name: string, holder: string): Promi
   await db.query("update sluice.lease set until = '-infinity' where name = $1 and holder = $2", [name, holder]);
 }
 
+/** Ends the lease if its holder's name begins so: for who knows that this holder is no more. */
+export async function endLeaseOf(db: Db, name: string, holderPrefix: string): Promise<void> {
+  await db.query("update sluice.lease set until = '-infinity' where name = $1 and starts_with(holder, $2)", [
+    name,
+    holderPrefix,
+  ]);
+}
+
 /** Whether some holder has the lease of this name now; `ms` is how long leases are. */
 export async function isLeaseHeld(db: Db, name: string, ms: number): Promise<boolean> {
   const { rowCount } = await db.query(

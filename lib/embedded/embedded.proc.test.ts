@@ -1,20 +1,24 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { chmod, mkdtemp, readFile, rm, stat, writeFile } from "node:fs/promises";
+import { chmod, mkdtemp, readdir, readFile, rm, stat, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";
+import { setTimeout as delay } from "node:timers/promises";
 import { createInterface } from "node:readline";
 import pg from "pg";
-import { afterEach, beforeEach, expect, test } from "vitest";
+import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { allEnded } from "#lib/testing/processes.ts";
 import { EmbeddedPostgresError } from "./errors.ts";
-import { type EmbeddedPostgres, startEmbeddedPostgres } from "./start.ts";
+import { type EmbeddedPostgres, type EmbeddedPostgresOptions, startEmbeddedPostgres } from "./start.ts";
 
 let root: string;
 let running: EmbeddedPostgres[] = [];
+let said: string[];
 
 beforeEach(async () => {
   root = await mkdtemp(path.join(tmpdir(), "sluice-pg-"));
   await chmod(root, 0o711);
+  said = [];
 });
 
 afterEach(async () => {
@@ -23,10 +27,22 @@ afterEach(async () => {
   await rm(root, { recursive: true, force: true });
 });
 
-const options = () => ({ dataDir: path.join(root, "pg"), logFile: path.join(root, "pg.log"), fsync: false });
+const options = () => ({
+  dataDir: path.join(root, "pg"),
+  logFile: path.join(root, "pg.log"),
+  fsync: false,
+  say: (line: string) => void said.push(line),
+});
 
 async function start(): Promise<EmbeddedPostgres> {
   const server = await startEmbeddedPostgres(options());
+  running.push(server);
+  return server;
+}
+
+/** As the supervisor does it, under clients that know the address. */
+async function restart({ port }: EmbeddedPostgres): Promise<EmbeddedPostgres> {
+  const server = await startEmbeddedPostgres({ ...options(), restartOn: port });
   running.push(server);
   return server;
 }
@@ -83,22 +99,139 @@ test("a server whose postmaster was killed starts again", async () => {
   expect(await query(await start(), "select n from kept")).toEqual([{ n: 7 }]);
 });
 
-test("a server left by a killed owner is stopped and its data adopted", async () => {
+/** What a process that was killed has left. */
+async function leftByKilledOwner(more: Partial<EmbeddedPostgresOptions> = {}): Promise<{ pid: number; port: number }> {
   const owner = spawn(
     process.execPath,
-    [path.join(import.meta.dirname, "testing-owner.ts"), JSON.stringify(options())],
-    {
-      stdio: ["ignore", "pipe", "inherit"],
-    },
+    [path.join(import.meta.dirname, "testing-owner.ts"), JSON.stringify({ ...options(), ...more })],
+    { stdio: ["ignore", "pipe", "inherit"] },
   );
   const [line] = (await once(createInterface({ input: owner.stdout }), "line")) as [string];
-  const left = JSON.parse(line) as { pid: number; port: number };
   owner.kill("SIGKILL");
   await once(owner, "exit");
+  return JSON.parse(line) as { pid: number; port: number };
+}
+
+test("a server left by a killed owner is stopped and its data adopted", async () => {
+  const left = await leftByKilledOwner();
   expect(() => process.kill(left.pid, 0)).not.toThrow();
   const adopted = await start();
   expect(adopted.port).toBe(left.port);
   expect(adopted.pid).not.toBe(left.pid);
+  expect(said).toEqual([`Stopping a Postgres (pid ${left.pid}) that was left running on ${path.join(root, "pg")}`]);
+});
+
+test("a server of what is thrown away ends with its owner, even a killed one", async () => {
+  const { pid } = await leftByKilledOwner({ endsWithOwner: true });
+  expect(await allEnded([pid], 60_000)).toBe(true);
+});
+
+/** A session that stays open, as those of our processes do; `use` has it do something. Its end is no error. */
+async function openSession(server: EmbeddedPostgres, use = "select 1"): Promise<void> {
+  const client = new pg.Client({ connectionString: server.url });
+  client.on("error", () => undefined);
+  await client.connect();
+  await client.query("create temporary table if not exists held (n int)");
+  client.query(use).catch(() => undefined);
+}
+
+describe("a server that others meddle with", () => {
+  test.each(["SIGTERM", "SIGINT"] as const)("ends by %s in good order, whoever has a session", async (signal) => {
+    const server = await start();
+    await openSession(server);
+    process.kill(server.pid, signal);
+    expect(await server.exited).toEqual({ code: 0, signal: null });
+    const again = await restart(server);
+    expect(again.port).toBe(server.port);
+  });
+
+  test("says what it was told when it would have waited for its sessions", async () => {
+    const server = await start();
+    await openSession(server);
+    process.kill(server.pid, "SIGTERM");
+    await server.exited;
+    expect(said).toEqual(["Postgres was told to stop by somebody else; ending its sessions"]);
+  });
+
+  test("says nothing when we stop it", async () => {
+    const server = await start();
+    await openSession(server);
+    await server.stop();
+    expect(said).toEqual([]);
+  });
+
+  test.each([
+    ["no file", undefined, /has lost its folder: postmaster.pid is not in/],
+    ["the file of another server", `${process.pid}\n`, /has lost its folder to another server \(pid \d+\)/],
+  ])("ends when it finds %s in its folder", async (_, text, told) => {
+    const server = await start();
+    const file = path.join(root, "pg", "data", "postmaster.pid");
+    await (text === undefined ? rm(file) : writeFile(file, text));
+    await server.exited;
+    expect(said.join()).toMatch(told);
+    expect(await query(await restart(server), "select 1 as one")).toEqual([{ one: 1 }]);
+  });
+
+  test("is not replaced by an empty one when its data is gone", async () => {
+    const server = await start();
+    await rm(path.join(root, "pg"), { recursive: true });
+    await server.exited;
+    await expect(restart(server)).rejects.toThrow(/data of the running database is gone from .*pg.data: bring it back/);
+    expect(await readdir(root)).not.toContain("pg");
+  });
+
+  test.runIf(process.platform === "linux")(
+    "is not kept from starting by a session that computes for ever",
+    async () => {
+      const server = await start();
+      await openSession(server, "do $$ begin loop null; end loop; end $$");
+      await computes(server);
+      process.kill(server.pid, "SIGKILL");
+      await server.exited;
+      expect(await query(await restart(server), "select 1 as one")).toEqual([{ one: 1 }]);
+    },
+  );
+});
+
+/** Resolves when the statement of the other session is under way. */
+async function computes(server: EmbeddedPostgres): Promise<void> {
+  const sql = "select count(*)::int as n from pg_stat_activity where state = 'active' and query like 'do %'";
+  while ((await query(server, sql))[0]?.n !== 1);
+}
+
+test("a server that recovers for longer than one may be silent is waited for", async () => {
+  const first = await start();
+  await query(first, "create table kept as select 7 as n");
+  await first.stop();
+  await writeFile(path.join(root, "pg", "data", "recovery.signal"), "");
+  const mayEnd = path.join(root, "may-end");
+  // It asks for its next log as one from an archive, and is given none when it has waited.
+  const restore_command = `until [ -e ${mayEnd} ]; do sleep 0.1; done; false`;
+  const SILENCE_MS = 8_000;
+  const starting = startEmbeddedPostgres({ ...options(), silenceMs: SILENCE_MS, settings: { restore_command } });
+  starting.catch(() => undefined);
+  const begun = performance.now();
+  while (performance.now() - begun < SILENCE_MS || (await refusals()) < 2) await delay(50);
+  const refused = await refusals();
+  while ((await refusals()) < refused + 2) await Promise.race([starting, delay(50)]);
+  await writeFile(mayEnd, "");
+  const server = await starting;
+  running.push(server);
+  expect(await query(server, "select n from kept")).toEqual([{ n: 7 }]);
+});
+
+/** How often the server has said that it is starting. */
+async function refusals(): Promise<number> {
+  return (await readFile(path.join(root, "pg.log"), "utf8")).split("the database system is starting up").length - 1;
+}
+
+test("a start that is given up ends what it has begun", async () => {
+  const giveUp = new AbortController();
+  const starting = startEmbeddedPostgres({ ...options(), signal: giveUp.signal });
+  while ((await readdir(root)).length === 0) await new Promise((resolve) => setImmediate(resolve));
+  giveUp.abort();
+  await expect(starting).rejects.toThrow("aborted");
+  expect(await readdir(path.join(root, "pg", "data"))).not.toContain("postmaster.pid");
 });
 
 test("a folder that cannot be written is one clear error", async () => {

@@ -21,12 +21,26 @@ export async function prepareFolder(dataDir: string, owner: Owner): Promise<Fold
     throw new EmbeddedPostgresError(`The database folder ${root} cannot be written (${codeOf(cause)})`, { cause });
   }
   await assertReachable(root, owner, "the database folder");
+  return folderAt(root);
+}
+
+function folderAt(dataDir: string): Folder {
+  const root = path.resolve(dataDir);
   return {
     root,
     pgData: path.join(root, "data"),
     passwordFile: path.join(root, "password"),
     portFile: path.join(root, "port"),
   };
+}
+
+/** Throws when the data that was there is not: an empty database in its place would look as if all had been deleted. */
+export async function assertCluster(dataDir: string): Promise<void> {
+  const { pgData } = folderAt(dataDir);
+  if (await hasCluster(folderAt(dataDir))) return;
+  throw new EmbeddedPostgresError(
+    `The data of the running database is gone from ${pgData}: bring it back (from a backup), or stop Sluice and start it anew with an empty database`,
+  );
 }
 
 /** True once initdb has finished here. */
@@ -56,6 +70,8 @@ export async function readPort(folder: Folder): Promise<number | undefined> {
 
 /** Keeps the port for the next start. */
 export async function keepPort(folder: Folder, port: number): Promise<void> {
+  // A full disk does not hinder the restart of a server that needs no new file either.
+  if ((await readPort(folder)) === port) return;
   await writeWhole(folder.portFile, String(port));
 }
 

@@ -1,14 +1,26 @@
 import { setTimeout as delay } from "node:timers/promises";
 import path from "node:path";
 import pg from "pg";
+import { messageOf } from "#lib/domain/errors.ts";
 import { type Binaries, findBinaries } from "./binaries.ts";
 import { EmbeddedPostgresError } from "./errors.ts";
-import { codeOf, type Folder, hasCluster, keepPort, prepareFolder, readOrMakePassword, readPort } from "./folder.ts";
+import {
+  assertCluster,
+  codeOf,
+  type Folder,
+  hasCluster,
+  keepPort,
+  prepareFolder,
+  readOrMakePassword,
+  readPort,
+} from "./folder.ts";
 import { initCluster, SUPERUSER } from "./initdb.ts";
-import { stopLeftRunning } from "./left-running.ts";
+import { endOrphans, stopLeftRunning } from "./left-running.ts";
+import { tieToOwner } from "./lifeline.ts";
 import { assertReachable, findOwner, type Owner } from "./owner.ts";
 import { choosePort } from "./port.ts";
 import { type Exit, type Server, spawnServer, waitUntilReady } from "./server.ts";
+import { watchServer } from "./watch.ts";
 
 const DATABASE = "sluice";
 const START_ATTEMPTS = 10;
@@ -20,8 +32,14 @@ export type EmbeddedPostgresOptions = {
   logFile: string;
   /** False only in tests: a crash of the machine may then lose the data. */
   fsync?: boolean;
-  /** Only this port, for a restart under clients that already know the address. */
-  port?: number;
+  /** The port of a server whose clients go on: only this port will do, and only the data that was there. */
+  restartOn?: number;
+  /** For what is thrown away: the server ends when this process is gone, however that ended. */
+  endsWithOwner?: boolean;
+  /** Gives the start up, and ends what it has begun. */
+  signal?: AbortSignal;
+  /** How long a server may start without a word about it; a minute. One that says that it is starting is waited for. */
+  silenceMs?: number;
   /** Server settings on top of ours. */
   settings?: Record<string, string>;
   say?: (line: string) => void;
@@ -34,7 +52,7 @@ export type EmbeddedPostgres = {
   pid: number;
   /** Ends all sessions and the server; after `graceMs` without a checkpoint. */
   stop(graceMs?: number): Promise<void>;
-  /** Resolves when the server process is gone, whoever ended it. */
+  /** Resolves when the server process is gone, whoever ended it. One that others told to stop does not wait for its sessions. */
   exited: Promise<Exit>;
 };
 
@@ -44,11 +62,13 @@ type Prepared = { binaries: Binaries; owner: Owner; folder: Folder; password: st
 export async function startEmbeddedPostgres(options: EmbeddedPostgresOptions): Promise<EmbeddedPostgres> {
   const prepared = await prepare(options);
   for (let attempt = 1; ; attempt += 1) {
-    const port = options.port ?? (await choosePort(await readPort(prepared.folder)));
+    options.signal?.throwIfAborted();
+    const port = options.restartOn ?? (await choosePort(await readPort(prepared.folder)));
     try {
       return await startOnce(prepared, options, port);
     } catch (error) {
       if (attempt >= START_ATTEMPTS || !isPassing(error)) throw error;
+      if (isHeld(error)) await endOrphans(prepared.folder);
       await delay(RETRY_MS);
     }
   }
@@ -56,11 +76,13 @@ export async function startEmbeddedPostgres(options: EmbeddedPostgresOptions): P
 
 async function prepare(options: EmbeddedPostgresOptions): Promise<Prepared> {
   const binaries = await findBinaries();
-  const owner = await findOwner(options.say ?? (() => undefined));
+  const { say = () => undefined } = options;
+  const owner = await findOwner(say);
   await assertReachable(path.dirname(binaries.postgres), owner, "the Postgres program");
+  if (options.restartOn !== undefined) await assertCluster(options.dataDir);
   const folder = await prepareFolder(options.dataDir, owner);
   const password = await readOrMakePassword(folder);
-  if (await hasCluster(folder)) await stopLeftRunning(binaries, folder, owner);
+  if (await hasCluster(folder)) await stopLeftRunning(binaries, folder, owner, say);
   else await initCluster(binaries, folder, owner, password, options.fsync ?? true);
   return { binaries, owner, folder, password };
 }
@@ -72,14 +94,17 @@ async function startOnce(
 ): Promise<EmbeddedPostgres> {
   const server = await openServer(prepared, options, port);
   const urlOf = (database: string) => `postgres://${SUPERUSER}:${prepared.password}@127.0.0.1:${port}/${database}`;
+  const { pgData } = prepared.folder;
+  if (options.endsWithOwner === true) tieToOwner(server);
   try {
-    await waitUntilReady(server, urlOf("postgres"), options.logFile);
+    await waitUntilReady(server, { ...options, url: urlOf("postgres"), pgData });
     await ensureDatabase(urlOf("postgres"));
     await keepPort(prepared.folder, port);
   } catch (error) {
     await server.stop();
     throw error;
   }
+  void watchServer(server, pgData, options.say ?? (() => undefined));
   return { url: urlOf(DATABASE), port, pid: server.process.pid ?? 0, stop: server.stop, exited: server.exited };
 }
 
@@ -97,12 +122,14 @@ async function openServer(prepared: Prepared, options: EmbeddedPostgresOptions, 
   }
 }
 
-// A port lost to another program between our look and the start, or backends of a killed server that are still leaving.
+// A port lost to another program between our look and the start, or sessions of a killed server that have not ended yet.
 function isPassing(error: unknown): boolean {
-  return (
-    error instanceof EmbeddedPostgresError &&
-    /Address already in use|create any TCP\/IP sockets|shared memory block/.test(error.message)
-  );
+  return /Address already in use|create any TCP\/IP sockets/.test(messageOf(error)) || isHeld(error);
+}
+
+// Said only when no server that the pid file names lives on the folder.
+function isHeld(error: unknown): boolean {
+  return messageOf(error).includes("shared memory block");
 }
 
 async function ensureDatabase(adminUrl: string): Promise<void> {

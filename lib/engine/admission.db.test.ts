@@ -416,8 +416,11 @@ describe("a child may continue in its parent's slot", () => {
 
 describe("of several schedulers one leads admission", () => {
   const announced: string[] = [];
-  const scheduler = (id: string): { turn: () => Promise<void>; deps: EngineDeps; leave: () => Promise<void> } => {
-    const lead = createAdmissionLead(id);
+  const scheduler = (
+    id: string,
+    name?: string,
+  ): { turn: () => Promise<void>; deps: EngineDeps; leave: () => Promise<void> } => {
+    const lead = createAdmissionLead(id, name);
     const { deps: base } = database;
     const notifier = { ...base.notifier, announce: (channel: string) => void announced.push(channel) };
     const deps = createEngineDeps({ ...base, notifier, requestPass: lead.request });
@@ -447,5 +450,26 @@ describe("of several schedulers one leads admission", () => {
     announced.length = 0;
     await b.deps.requestAdmission();
     expect(announced).toEqual(["sluice_admission"]);
+  });
+
+  test("one that comes in the place of a killed one leads at once, once, and no other name's lead ends by that", async () => {
+    const { deps } = database;
+    await publishWide("led");
+    const killed = scheduler("1", "x");
+    await killed.turn();
+    const [other, longer] = [scheduler("2", "y"), scheduler("3", "x.y")];
+    const [first] = await readyRuns(["led"]);
+    await other.turn();
+    await longer.turn();
+    expect(await states(deps, first!)).toEqual(["ready"]);
+    const successor = scheduler("4", "x");
+    await successor.turn();
+    expect(await states(deps, first!)).toEqual(["queued"]);
+    // It lived after all, and has been replaced for good.
+    const [second] = await readyRuns(["led"]);
+    await killed.turn();
+    expect(await states(deps, second!)).toEqual(["ready"]);
+    await successor.turn();
+    expect(await states(deps, second!)).toEqual(["queued"]);
   });
 });

@@ -1,4 +1,4 @@
-import { giveLeaseBack, isLeaseHeld, takeLease } from "#lib/db/admission.ts";
+import { endLeaseOf, giveLeaseBack, isLeaseHeld, takeLease } from "#lib/db/admission.ts";
 import { messageOf } from "#lib/domain/errors.ts";
 import { admit, admitLeft, LeadLost } from "./admit.ts";
 import type { EngineDeps } from "./deps.ts";
@@ -24,11 +24,15 @@ export type AdmissionLead = {
 };
 
 /**
- * The lead of the scheduler `holder`. A leader that hangs in a pass keeps the lead no longer than its lease. One that was stopped and
+ * The lead of the scheduler `id`, which is new at each start. With a `name` it comes in the place of any other scheduler of that
+ * name, and so does not wait for the end of that one's lease. A leader that hangs in a pass keeps the lead no longer than its lease. One that was stopped and
  * goes on writes nothing, because its term is over. One whose regular pass fails gives the lead back and lets some of its
  * turns go by, one more after each failure: what fails here may work elsewhere.
  */
-export function createAdmissionLead(holder: string): AdmissionLead {
+export function createAdmissionLead(id: string, name?: string): AdmissionLead {
+  /** How holders of this name begin, until the last one has been replaced. */
+  let replaces = name === undefined ? undefined : `${name}#`;
+  const holder = `${replaces ?? ""}${id}`;
   /** Of the lease that this scheduler has, as far as it knows. */
   let term: number | undefined;
   let failures = 0;
@@ -57,6 +61,8 @@ export function createAdmissionLead(holder: string): AdmissionLead {
   return {
     async turn(deps) {
       if (turnsOut > 0) return sitOut(deps);
+      if (replaces !== undefined) await endLeaseOf(deps.pool, LEASE, replaces);
+      replaces = undefined;
       term = await takeLease(deps.pool, LEASE, holder, LEASE_MS);
       try {
         // As many tasks as are due may take longer than the lease.

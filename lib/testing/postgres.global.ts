@@ -21,6 +21,7 @@ export default async function setup(project: TestProject): Promise<() => Promise
   const server = await startEmbeddedPostgres({
     dataDir: path.join(folder, "postgres"),
     logFile: path.join(folder, "postgres.log"),
+    endsWithOwner: true,
     fsync: false,
   });
   await install(server.url);

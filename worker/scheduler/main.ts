@@ -66,14 +66,18 @@ const UNNEEDED_EVERY_MS = 600_000;
 const GONE_WORKERS_EVERY_MS = 600_000;
 const STATISTICS_EVERY_MS = 3_600_000;
 
-/** The scheduler process: loads definitions, admits what nobody admitted, repairs what others left. Any number may run. */
+/**
+ * The scheduler process: loads definitions, admits what nobody admitted, repairs what others left. Any number may run. One with a
+ * `name` leads admission at once where the last one of this name did.
+ */
 export async function runScheduler(
   settings: Settings & { databaseUrl: string },
   plugins: DescribedPlugins,
+  name?: string,
 ): Promise<void> {
   const log = createLogger({ level: settings.logLevel, component: "scheduler" });
   const build = async (): Promise<{ services: Service[] }> => {
-    const lead = createAdmissionLead(randomUUID());
+    const lead = createAdmissionLead(randomUUID(), name);
     const deps = engineDeps(settings, { name: "scheduler", connections: CONNECTIONS }, log, lead.request);
     const duties = createDuties();
     const metrics = createDutyMetrics(duties.report);

@@ -35,7 +35,7 @@ function startPostgres(port?: number): Promise<EmbeddedPostgres> {
     dataDir: path.join(folder, "postgres"),
     logFile: path.join(folder, "postgres.log"),
     fsync: false,
-    ...(port === undefined ? {} : { port }),
+    ...(port === undefined ? {} : { restartOn: port }),
   });
 }
 

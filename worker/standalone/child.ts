@@ -1,7 +1,7 @@
 import { type ChildProcess, fork } from "node:child_process";
 import { createInterface } from "node:readline";
 import type { ProcessEnvironment } from "#lib/env.ts";
-import { nextBackoffMs } from "./backoff.ts";
+import { type Ends, oneMoreEnd, restartLine } from "./backoff.ts";
 import type { ChildRecords } from "./leftovers.ts";
 import { StartupError } from "./startup-error.ts";
 
@@ -40,7 +40,7 @@ export function superviseChild(spec: ChildSpec, hooks: ChildHooks): SupervisedCh
   let wasReady = false;
   let stopping = false;
   let current: { process: ChildProcess; exited: Promise<void> } | undefined;
-  let backoffMs: number | undefined;
+  let ends: Ends | undefined;
   let restartTimer: NodeJS.Timeout | undefined;
 
   const readyTimer = setTimeout(
@@ -83,9 +83,9 @@ export function superviseChild(spec: ChildSpec, hooks: ChildHooks): SupervisedCh
       firstReady.reject(new StartupError(`${spec.name} could not start (${how})`));
       return;
     }
-    backoffMs = nextBackoffMs(backoffMs, livedMs);
-    hooks.say(`${spec.name} ended (${how}); starting it again in ${backoffMs / 1000} s`);
-    restartTimer = setTimeout(start, backoffMs);
+    ends = oneMoreEnd(ends, livedMs);
+    hooks.say(restartLine(spec.name, how, ends));
+    restartTimer = setTimeout(start, ends.waitMs);
   }
 
   start();

@@ -2,7 +2,7 @@ import { setTimeout as delay } from "node:timers/promises";
 import path from "node:path";
 import { probeDatabase } from "#lib/db/probe.ts";
 import { type EmbeddedPostgres, startEmbeddedPostgres } from "#lib/embedded/start.ts";
-import { nextBackoffMs } from "./backoff.ts";
+import { type Ends, oneMoreEnd, restartLine } from "./backoff.ts";
 import type { Home } from "./home.ts";
 import { StartupError } from "./startup-error.ts";
 
@@ -10,9 +10,14 @@ export type Database = { url: string; stop(graceMs: number): Promise<void> };
 
 type Say = (line: string) => void;
 
-/** The Postgres to work on: the given one when it answers, else an embedded one that is kept alive. */
-export async function openDatabase(databaseUrl: string | undefined, home: Home, say: Say): Promise<Database> {
-  if (databaseUrl === undefined) return await keepEmbedded(home, say);
+/** The Postgres to work on: the given one when it answers, else an embedded one that is kept alive. `signal` gives the start up. */
+export async function openDatabase(
+  databaseUrl: string | undefined,
+  home: Pick<Home, "postgres" | "logs">,
+  say: Say,
+  signal: AbortSignal,
+): Promise<Database> {
+  if (databaseUrl === undefined) return await keepEmbedded(home, say, signal);
   await assertAnswers(databaseUrl);
   return { url: databaseUrl, stop: async () => undefined };
 }
@@ -33,37 +38,41 @@ function reasonOf(error: unknown): string {
   return (first instanceof Error ? first.message : String(first)).replaceAll("\n", " ");
 }
 
-async function keepEmbedded(home: Home, say: Say): Promise<Database> {
+async function keepEmbedded(home: Pick<Home, "postgres" | "logs">, say: Say, signal: AbortSignal): Promise<Database> {
   const stopping = new AbortController();
   const options = { dataDir: home.postgres, logFile: path.join(home.logs, "postgres.log"), say };
-  let current = await startEmbeddedPostgres(options);
+  let current = await startEmbeddedPostgres({ ...options, signal });
   const { url, port } = current;
   const keeping = keepAlive();
 
   async function keepAlive(): Promise<void> {
-    let backoffMs: number | undefined;
+    let ends: Ends | undefined;
+    let startedAtMs = performance.now();
     for (;;) {
-      const startedAtMs = performance.now();
       const exit = await current.exited;
       if (stopping.signal.aborted) return;
-      say(`Postgres ended (${exit.signal ?? `exit code ${exit.code}`}); starting it again`);
-      backoffMs = nextBackoffMs(backoffMs, performance.now() - startedAtMs);
-      const restarted = await restart(backoffMs);
+      const endedAtMs = performance.now();
+      ends = oneMoreEnd(ends, endedAtMs - startedAtMs);
+      say(restartLine("Postgres", exit.signal ?? `exit code ${exit.code}`, ends));
+      const restarted = await restart(ends);
       if (restarted === undefined) return;
-      current = restarted;
+      ({ server: current, ends } = restarted);
+      startedAtMs = performance.now();
+      say(`Postgres takes connections again, after ${((startedAtMs - endedAtMs) / 1_000).toFixed(1)} s`);
     }
   }
 
-  async function restart(firstWaitMs: number): Promise<EmbeddedPostgres | undefined> {
-    let waitMs = firstWaitMs;
+  async function restart(before: Ends): Promise<{ server: EmbeddedPostgres; ends: Ends } | undefined> {
+    let ends = before;
     while (!stopping.signal.aborted) {
-      await delay(waitMs, undefined, { signal: stopping.signal }).catch(() => undefined);
+      await delay(ends.waitMs, undefined, { signal: stopping.signal }).catch(() => undefined);
       if (stopping.signal.aborted) return undefined;
       try {
-        return await startEmbeddedPostgres({ ...options, port });
+        return { server: await startEmbeddedPostgres({ ...options, restartOn: port, signal: stopping.signal }), ends };
       } catch (error) {
-        say(reasonOf(error));
-        waitMs = nextBackoffMs(waitMs, 0);
+        if (stopping.signal.aborted) return undefined;
+        ends = oneMoreEnd(ends, 0);
+        say(`${reasonOf(error)}; trying again in ${ends.waitMs / 1_000} s`);
       }
     }
     return undefined;
@@ -75,7 +84,7 @@ async function keepEmbedded(home: Home, say: Say): Promise<Database> {
       stopping.abort();
       await current.stop(graceMs);
       await keeping;
-      // A restart may have been under way when the stop was asked for.
+      // A restart may have come to its end when the stop was asked for.
       await current.stop(graceMs);
     },
   };

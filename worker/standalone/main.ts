@@ -1,3 +1,4 @@
+import { randomUUID } from "node:crypto";
 import { childEnv, type Settings } from "#lib/env.ts";
 import type { Login } from "#lib/db/roles/grants.ts";
 import { EmbeddedPostgresError } from "#lib/embedded/errors.ts";
@@ -68,7 +69,7 @@ async function startAll(run: Run): Promise<void> {
   const home = await openHome(run);
   await assertPortFree(run.settings.host, run.settings.port);
   run.signal.throwIfAborted();
-  const database = await openDatabase(run.settings.databaseUrl, home, run.console.say);
+  const database = await openDatabase(run.settings.databaseUrl, home, run.console.say, run.signal);
   run.undo.push(() => database.stop(POSTGRES_GRACE_MS));
   run.signal.throwIfAborted();
   const settings = { ...run.settings, databaseUrl: database.url, adminPassword: undefined };
@@ -123,6 +124,8 @@ async function startChildren(run: Run, home: Home, settingsOf: (login: Login) =>
     args: [name],
     env: childEnv(own, extra),
   });
+  // One that comes back leads admission at once. The name is this supervisor's own: others may use the same database.
+  const scheduler = { ...specOf("scheduler", closed("scheduler")), args: ["scheduler", "--name", randomUUID()] };
   // A worker that comes back under its old name takes its tasks over at once instead of waiting for leases to end.
   const worker = specOf("worker", closed("worker"), {
     SLUICE_WORKER_NAME: settings.workerName ?? "standalone",
@@ -137,7 +140,7 @@ async function startChildren(run: Run, home: Home, settingsOf: (login: Login) =>
   };
   // Stopped in reverse: first no new requests, then no new tasks, then the tasks.
   supervise({ ...worker, execArgv }, WORKER_GRACE_MS);
-  supervise({ ...specOf("scheduler", closed("scheduler")), execArgv }, SCHEDULER_GRACE_MS);
+  supervise({ ...scheduler, execArgv }, SCHEDULER_GRACE_MS);
   supervise(specOf("web", open), WEB_GRACE_MS);
   await Promise.race([Promise.all(children.map((child) => child.ready)), aborted(run.signal)]);
 }

@@ -43,7 +43,7 @@ async function supervise(behaviour: string, name = behaviour): Promise<Supervise
   return child;
 }
 
-test("a child that is killed is reported in one line and started again", async () => {
+test("a child that is killed is started again at once, and after a wait when that happens again; each is one line", async () => {
   const child = await supervise("steady");
   await child.ready;
   const first = child.pid();
@@ -51,7 +51,13 @@ test("a child that is killed is reported in one line and started again", async (
   process.kill(first ?? 0, "SIGKILL");
   await again;
   expect(child.pid()).not.toBe(first);
-  expect(said).toEqual(["steady ended (SIGKILL); starting it again in 0.2 s"]);
+  expect(said).toEqual(["steady ended (SIGKILL); starting it again"]);
+  const oncemore = once(output, "steady: up");
+  process.kill(child.pid() ?? 0, "SIGKILL");
+  await oncemore;
+  expect(said[1]).toBe(
+    "steady ended (SIGKILL), 2 times in a row before it had run for 30 s; starting it again in 0.2 s",
+  );
 });
 
 test("a child that never gets ready fails the start", async () => {
