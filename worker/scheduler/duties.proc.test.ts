@@ -89,6 +89,7 @@ const DUTIES = [
   "sweep",
   "unneeded rows",
   "wait spans",
+  "wrong passwords",
 ];
 
 test("a scheduler tells the age of each duty, to probes, to Prometheus and to the doctor", async () => {
