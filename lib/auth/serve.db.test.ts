@@ -3,9 +3,10 @@ import { beforeAll, beforeEach, describe, expect, test, vi } from "vitest";
 import { createPool } from "#lib/db/pool.ts";
 import { endSessions, findUserByName } from "#lib/db/users.ts";
 import { testDatabase } from "#lib/testing/database.ts";
+import { AUTH_PATHS } from "./auth-paths.ts";
 import { ensureAdmin } from "./ensure-admin.ts";
 import { SESSION_SECONDS } from "./next-auth.ts";
-import { answerAuth, AUTH_PATHS, type AuthDeps } from "./serve.ts";
+import { answerAuth, type AuthDeps } from "./serve.ts";
 import { findSessionUser, readSessionClaim } from "./session.ts";
 
 const database = testDatabase();

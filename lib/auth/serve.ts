@@ -6,19 +6,12 @@ import { webDeps } from "#lib/boot.ts";
 import { endSessions } from "#lib/db/users.ts";
 import { AppError, ERROR_CODES, messageOf } from "#lib/domain/errors.ts";
 import { clientNetwork } from "#lib/domain/ip-range.ts";
+import { AUTH_PATHS } from "./auth-paths.ts";
 import { defaultOf } from "./interop.ts";
 import { knownBrowsers } from "./known-browser.ts";
 import { authOptions, cookieNames, isSecure, type SessionClaim } from "./next-auth.ts";
 import { safePath } from "./safe-path.ts";
 import { signIn, type SignInResult } from "./sign-in.ts";
-
-/** next-auth's paths that the console's own forms call, and their methods. Nothing else of it is served. */
-export const AUTH_PATHS: Readonly<Record<string, "GET" | "POST">> = {
-  csrf: "GET",
-  providers: "GET",
-  "callback/credentials": "POST",
-  signout: "POST",
-};
 
 const SignInForm = z.object({
   // Postgres text cannot hold a NUL.
