@@ -19,7 +19,9 @@ const lowerPercent = (text: string): string => text.replaceAll(/%[0-9A-F]{2}/g, 
 const html = (text: string): string =>
   text.replaceAll(/[&<>"']/g, (mark) => ({ "&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;" })[mark] ?? "&#x27;");
 const htmlNumbers = (text: string): string =>
-  [...text].map((character) => (/[a-z0-9]/i.test(character) ? character : `&#${character.codePointAt(0)};`)).join("");
+  Array.from(text, (character) => (/[a-z0-9]/i.test(character) ? character : `&#${character.codePointAt(0)};`)).join(
+    "",
+  );
 
 /** bash's `printf %q` of what needs no `$'…'`. */
 const shellQuoted = (text: string): string => text.replaceAll(/[^\w./:=@%+,-]/gu, (mark) => `\\${mark}`);

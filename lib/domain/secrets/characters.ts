@@ -77,16 +77,16 @@ function htmlWays(character: string, code: number): string[] {
   return once.flatMap((name) => [`&${name};`, `&amp;${name};`]);
 }
 
-const LETTERS: Readonly<Record<string, string>> = {
-  "\0": "0",
-  "\u0007": "a",
-  "\b": "b",
-  "\t": "t",
-  "\n": "n",
-  "\v": "v",
-  "\f": "f",
-  "\r": "r",
-  "\u001b": "eE",
+const LETTERS: Readonly<Record<string, readonly string[]>> = {
+  "\0": ["0"],
+  "\u0007": ["a"],
+  "\b": ["b"],
+  "\t": ["t"],
+  "\n": ["n"],
+  "\v": ["v"],
+  "\f": ["f"],
+  "\r": ["r"],
+  "\u001b": ["e", "E"],
 };
 
 /** JSON, repr of Python, strings of C, `$'…'` of a shell; and the marks that regular expressions and `printf %q` put a backslash before. */
@@ -100,7 +100,7 @@ function backslashWays(character: string, code: number, bytes: readonly number[]
     ...hex(code, 8).map((digits) => `\\U${digits}`),
     ...hex(code, 1).map((digits) => `\\u{${digits}}`),
     ...(code < 256 ? hex(code, 2).map((digits) => `\\x${digits}`) : []),
-    ...[...(LETTERS[character] ?? "")].map((letter) => `\\${letter}`),
+    ...(LETTERS[character] ?? []).map((letter) => `\\${letter}`),
     ...(/[A-Za-z0-9]/.test(character) ? [] : [`\\${character}`]),
   ];
 }

@@ -51,11 +51,11 @@ function urlPassword(value: string): string[] {
 }
 
 function encodings(text: string): Form[] {
-  const characters = [...text].map(characterUnit);
+  const characters = Array.from(text, characterUnit);
   const bytes = [...Buffer.from(text)];
   return [
     { units: characters, gap: "none" },
-    ...base64(text).map((form): Form => ({ units: [...form].map((digit) => DIGITS.get(digit)!), gap: "lines" })),
+    ...base64(text).map((form): Form => ({ units: Array.from(form, (digit) => DIGITS.get(digit)!), gap: "lines" })),
     { units: bytes.map((byte) => HEX[byte]!), gap: "dump" },
     { units: bytes.map((byte) => COLUMNS[byte]!), gap: "dump" },
   ];
@@ -77,7 +77,7 @@ function base64(text: string): string[] {
 
 /** The digits of base64, those of addresses among them, and how an address or JSON writes them. */
 const DIGITS: ReadonlyMap<string, Unit> = new Map(
-  [..."ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/="].map((digit) => [
+  Array.from("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/=", (digit) => [
     digit,
     unitOf(
       {

@@ -22,7 +22,7 @@ const encoders = Object.entries(SECRET_ENCODERS);
 const printable = fc
   .oneof(
     fc.string({ minLength: 8, maxLength: 90 }),
-    fc.string({ unit: fc.constantFrom(..."aZ09'\"\\&<>%+/=-_ ~$\né€😀"), minLength: 8, maxLength: 90 }),
+    fc.string({ unit: fc.constantFrom(...Array.from("aZ09'\"\\&<>%+/=-_ ~$\né€😀")), minLength: 8, maxLength: 90 }),
   )
   .filter((text) => !text.includes("*") && text.trim() === text);
 const secrets = fc.array(fc.oneof(crowded, wide), { minLength: 1, maxLength: 4 });
