@@ -5,6 +5,7 @@ import { Command } from "commander";
 import { exportNextAuthUrl } from "#lib/env.ts";
 import { WEB_BUILD } from "#worker/standalone/paths.ts";
 import { exitWith, settingsWithDatabaseOrExit, type WithDatabase } from "./settings.ts";
+import { requestGuard } from "./request-guard.ts";
 import { superviseWebServer } from "./web-server.ts";
 
 /** \`sluice web\` */
@@ -32,7 +33,7 @@ export function webCommand(): Command {
         exitWith([`The web UI is not built (${server}): run \`sluice start\` once, or npm run build`]),
       );
       exportNextAuthUrl(settings);
-      superviseWebServer(settings);
+      superviseWebServer(requestGuard(settings));
       await import(pathToFileURL(server).href);
     });
 }

@@ -126,6 +126,12 @@ export const SETTING_HELP: Record<SettingName, Help> = {
     fallback: "the memory this worker may use",
     about: "memory that this worker's tasks may ask for, all together",
   },
+  SLUICE_OTHER_URLS: {
+    allowed: "addresses like http://web:8080, without a path, separated by commas",
+    fallback: "none",
+    about:
+      "further addresses of the web UI and API; asked by any other name they refuse (this machine's own are known)",
+  },
   SLUICE_TRUSTED_PROXIES: {
     allowed: "addresses or ranges like 10.1.0.0/16, separated by commas",
     fallback: "none",

@@ -24,6 +24,8 @@ export type Settings = {
   host: string;
   /** Where people and programs reach the web process, without a slash at the end. */
   url: string;
+  /** Further addresses under which it is asked, each an origin: scheme, host and port. */
+  otherUrls: readonly string[];
   /** Addresses of reverse proxies, which alone are believed about a client's address. */
   trustedProxies: readonly string[];
   databaseUrl: string | undefined;
@@ -100,6 +102,13 @@ function urlWith(...protocols: string[]) {
   });
 }
 
+/** Nothing behind the port: a path would seem to mean something. */
+function isOrigin(text: string): boolean {
+  const url = URL.parse(text);
+  if (url === null || (url.protocol !== "http:" && url.protocol !== "https:")) return false;
+  return url.href === `${url.origin}/`;
+}
+
 function isSlugList(text: string): boolean {
   return splitList(text).length > 0 && splitList(text).every((name) => SLUG.test(name));
 }
@@ -141,6 +150,11 @@ const schema = z.object({
     .regex(/^[A-Za-z0-9.:_-]+$/)
     .optional(),
   SLUICE_URL: urlWith("http:", "https:").optional(),
+  SLUICE_OTHER_URLS: z
+    .string()
+    .transform(splitList)
+    .refine((urls) => urls.every(isOrigin))
+    .optional(),
   SLUICE_TRUSTED_PROXIES: ipRanges().optional(),
   DATABASE_URL: urlWith("postgres:", "postgresql:").optional(),
   DATABASE_SESSION_URL: urlWith("postgres:", "postgresql:").optional(),
@@ -232,6 +246,7 @@ function toSettings(env: z.infer<typeof schema>): Settings {
     port,
     host: env.HOST ?? "127.0.0.1",
     url: (env.SLUICE_URL ?? `http://localhost:${port}`).replace(/\/+$/, ""),
+    otherUrls: (env.SLUICE_OTHER_URLS ?? []).map((url) => new URL(url).origin),
     trustedProxies: env.SLUICE_TRUSTED_PROXIES ?? [],
     databaseUrl: env.DATABASE_URL,
     sessionUrl: env.DATABASE_SESSION_URL ?? env.DATABASE_URL,
@@ -339,6 +354,7 @@ function toEnv(settings: Settings): Record<string, string> {
     ["PORT", String(settings.port)],
     ["HOST", settings.host],
     ["SLUICE_URL", settings.url],
+    ["SLUICE_OTHER_URLS", settings.otherUrls.join(",") || undefined],
     ["SLUICE_TRUSTED_PROXIES", settings.trustedProxies.join(",") || undefined],
     ["DATABASE_URL", settings.databaseUrl],
     ["DATABASE_SESSION_URL", settings.sessionUrl],

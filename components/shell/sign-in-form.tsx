@@ -9,10 +9,13 @@ import { Input } from "#components/ui/input.tsx";
 import { Label } from "#components/ui/label.tsx";
 import { useHydrated } from "#components/ui/use-hydrated.ts";
 
-const MESSAGES: Record<string, string> = {
-  CredentialsSignin: "Name or password is wrong.",
-  too_many_attempts: "Too many failed sign-ins. Wait 15 minutes, then try again.",
-};
+/** What the server's word for a refusal means to a person; undefined for one that is none of its own. */
+function messageOf(error: string): string | undefined {
+  if (error === "CredentialsSignin") return "Name or password is wrong.";
+  const [, seconds] = /^too_many_attempts:(\d{1,3})$/.exec(error) ?? [];
+  if (seconds === undefined) return undefined;
+  return `Too many wrong passwords. Try again in ${seconds} ${seconds === "1" ? "second" : "seconds"}.`;
+}
 
 /** Name and password; goes to `callbackUrl`, a path of this site, when they are right. */
 export function SignInForm({ callbackUrl }: { callbackUrl: string }) {
@@ -62,7 +65,7 @@ async function trySignIn(name: string, password: string, callbackUrl: string): P
       window.location.assign(callbackUrl);
       return undefined;
     }
-    return MESSAGES[result?.error ?? ""] ?? unreachable;
+    return messageOf(result?.error ?? "") ?? unreachable;
   } catch {
     return unreachable;
   }

@@ -1,5 +1,6 @@
 import { randomUUID } from "node:crypto";
 import { type Actor, authenticate } from "#lib/auth/authenticate.ts";
+import { ownAddresses } from "#lib/auth/own-addresses.ts";
 import { sessionActor } from "#lib/auth/session.ts";
 import { type WebDeps, webDeps } from "#lib/boot.ts";
 import type { Operation } from "#lib/contract/op.ts";
@@ -46,7 +47,7 @@ export function handleNothing(respond: (requestId: string) => Response): RouteHa
 function authenticated(request: Request, deps: WebDeps): Promise<Actor> {
   return authenticate(request, {
     apiTokenHash: deps.apiTokenHash,
-    publicUrl: deps.settings.url,
+    addresses: ownAddresses([deps.settings.url, ...deps.settings.otherUrls]),
     sessionUser: () => sessionActor(deps),
   });
 }

@@ -1,11 +1,12 @@
 import { createHash } from "node:crypto";
 import { expect, test } from "vitest";
 import { authenticate, type Credentials } from "./authenticate.ts";
+import { ownAddresses } from "./own-addresses.ts";
 
 const TOKEN = "a-token-of-enough-length";
 const credentials: Credentials = {
   apiTokenHash: createHash("sha256").update(TOKEN).digest(),
-  publicUrl: "https://sluice.example/",
+  addresses: ownAddresses(["https://sluice.example"]),
   sessionUser: () => Promise.resolve({ name: "ada", role: "operator", stillAllowed: () => Promise.resolve(true) }),
 };
 const nobody: Credentials = { ...credentials, sessionUser: () => Promise.resolve(undefined) };
@@ -34,6 +35,7 @@ test("without token and session nobody is let in", async () => {
 
 test.each<Record<string, string>>([
   { origin: "https://evil.example" },
+  { origin: "http://sluice.example", host: "sluice.example" },
   { "sec-fetch-site": "cross-site" },
   { "sec-fetch-site": "same-site", origin: "https://sluice.example" },
   { "sec-fetch-site": "same-origin", origin: "null" },

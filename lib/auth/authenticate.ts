@@ -1,6 +1,7 @@
 import { createHash, timingSafeEqual } from "node:crypto";
 import type { Role } from "#lib/db/users.ts";
 import { AppError } from "#lib/domain/errors.ts";
+import type { OwnAddresses } from "./own-addresses.ts";
 
 export type Actor = {
   kind: "token" | "user";
@@ -12,7 +13,7 @@ export type Actor = {
 
 export type Credentials = {
   apiTokenHash: Buffer;
-  publicUrl: string;
+  addresses: OwnAddresses;
   /** Reads the session; only asked when the request brings no `Authorization`. */
   sessionUser: () => Promise<Omit<Actor, "kind"> | undefined>;
 };
@@ -23,7 +24,7 @@ export async function authenticate(request: Request, credentials: Credentials): 
   if (authorization !== null) return byToken(authorization, credentials.apiTokenHash);
   const user = await credentials.sessionUser();
   if (user === undefined) throw new AppError("unauthenticated", "Sign in, or send `Authorization: Bearer <token>`.");
-  if (request.method !== "GET" && request.method !== "HEAD") requireSameOrigin(request, credentials.publicUrl);
+  if (request.method !== "GET" && request.method !== "HEAD") requireSameOrigin(request, credentials.addresses);
   return { kind: "user", ...user };
 }
 
@@ -38,18 +39,16 @@ function byToken(authorization: string, expected: Buffer): Actor {
   return { kind: "token", name: "api-token", role: "admin", stillAllowed: async () => true };
 }
 
-/** A cookie is sent by any site's form: a change must come from a page of our own. */
-function requireSameOrigin(request: Request, publicUrl: string): void {
-  const site = request.headers.get("sec-fetch-site");
-  const origin = request.headers.get("origin");
+/**
+ * A cookie is sent by any site's form: a change must come from a page of our own, and say so. Whoever asks by a name that is not ours
+ * has been refused before (`cli/request-guard.ts`).
+ */
+function requireSameOrigin({ headers }: Request, addresses: OwnAddresses): void {
+  const site = headers.get("sec-fetch-site");
+  const origin = headers.get("origin");
   const sameSite = site === null || site === "same-origin";
-  const ownOrigin =
-    origin === null || origin === new URL(publicUrl).origin || hostOf(origin) === request.headers.get("host");
+  const ownOrigin = origin === null || addresses.isOwnOrigin(origin, headers.get("host") ?? undefined);
   if ((site === null && origin === null) || !sameSite || !ownOrigin) {
     throw new AppError("forbidden", "A request with a session cookie must come from this site itself.");
   }
-}
-
-function hostOf(origin: string): string | undefined {
-  return URL.canParse(origin) ? new URL(origin).host : undefined;
 }

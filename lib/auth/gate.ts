@@ -1,4 +1,6 @@
 export type Gate = {
+  /** Too many wait already: the next one would be refused. */
+  isFull(): boolean;
   /** Does the work when there is room for it; undefined, and nothing is done, when too many wait already. */
   enter<T>(work: () => Promise<T>): Promise<T> | undefined;
 };
@@ -7,6 +9,7 @@ export type Gate = {
 export function createGate(atOnce: number, maxWaiting: number): Gate {
   let inside = 0;
   const waiting: (() => void)[] = [];
+  const isFull = (): boolean => waiting.length >= maxWaiting;
   const pass = async <T>(work: () => Promise<T>): Promise<T> => {
     if (inside < atOnce) inside++;
     else await new Promise<void>((resolve) => waiting.push(resolve));
@@ -19,5 +22,5 @@ export function createGate(atOnce: number, maxWaiting: number): Gate {
       else next();
     }
   };
-  return { enter: (work) => (waiting.length >= maxWaiting ? undefined : pass(work)) };
+  return { isFull, enter: (work) => (isFull() ? undefined : pass(work)) };
 }

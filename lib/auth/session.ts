@@ -1,39 +1,58 @@
-import { getServerSession } from "next-auth";
+import { getToken } from "next-auth/jwt";
+import { cookies } from "next/headers";
 import { redirect } from "next/navigation";
+import type pg from "pg";
 import { cache } from "react";
 import type { WebDeps } from "#lib/boot.ts";
 import { webDeps } from "#lib/boot.ts";
-import { findUserById, type Role } from "#lib/db/users.ts";
+import { findUserById, type Role, type UserRow } from "#lib/db/users.ts";
 import type { Actor } from "./authenticate.ts";
-import { authOptions, SessionUser } from "./next-auth.ts";
+import { cookieNames, isSecure, SessionClaim } from "./next-auth.ts";
 import { loginPath } from "./safe-path.ts";
 
 export type User = { id: string; name: string; role: Role };
 
-/** Who sent this request, by its session cookie; the user's row decides whether the session still holds. */
-async function sessionUser(deps: WebDeps): Promise<User | undefined> {
-  const options = authOptions({ pool: deps.engine.pool, sessionSecret: deps.settings.sessionSecret });
-  const session = SessionUser.safeParse((await getServerSession(options))?.user);
-  if (!session.success) return undefined;
-  const user = await findUserById(deps.engine.pool, session.data.id);
-  if (user === undefined || user.sessionVersion !== session.data.sessionVersion) return undefined;
-  return { id: user.id, name: user.name, role: user.role };
+/** What the session cookie says, when it is ours and has not expired. */
+export async function readSessionClaim(
+  { sessionSecret: secret, url }: Pick<WebDeps["settings"], "sessionSecret" | "url">,
+  given: Readonly<Record<string, string>>,
+): Promise<SessionClaim | undefined> {
+  const secureCookie = isSecure(url);
+  // Without headers: a bearer token of the API is no session.
+  const request = { cookies: given, headers: {} } as Parameters<typeof getToken>[0]["req"];
+  const token = await getToken({ req: request, secret, secureCookie, cookieName: cookieNames(secureCookie).session });
+  return SessionClaim.safeParse(token?.["sluice"]).data;
 }
 
-/** The same for the API, which may answer for long: the row is asked again whether the session has ended since. */
+/** The row of who sent this request; it is read once, and decides whether the session still holds. */
+async function sessionRow(deps: WebDeps): Promise<UserRow | undefined> {
+  const given = Object.fromEntries((await cookies()).getAll().map(({ name, value }) => [name, value]));
+  const claim = await readSessionClaim(deps.settings, given);
+  return claim && findSessionUser(deps.engine.pool, claim);
+}
+
+/** The user whose session this is, unless it has ended. */
+export async function findSessionUser(pool: pg.Pool, claim: SessionClaim): Promise<UserRow | undefined> {
+  const user = await findUserById(pool, claim.id);
+  return user?.sessionVersion === claim.sessionVersion ? user : undefined;
+}
+
+/** The same for the API, whose responses may take long: the row is read again whether the session has ended since. */
 export async function sessionActor(deps: WebDeps): Promise<Omit<Actor, "kind"> | undefined> {
-  const user = await sessionUser(deps);
-  const row = user && (await findUserById(deps.engine.pool, user.id));
-  if (user === undefined || row === undefined) return undefined;
+  const user = await sessionRow(deps);
+  if (user === undefined) return undefined;
   return {
     name: user.name,
     role: user.role,
-    stillAllowed: async () => (await findUserById(deps.engine.pool, user.id))?.sessionVersion === row.sessionVersion,
+    stillAllowed: async () => (await findSessionUser(deps.engine.pool, user)) !== undefined,
   };
 }
 
 /** The signed-in user of the page being rendered; read once per request. */
-export const currentUser = cache(async (): Promise<User | undefined> => sessionUser(await webDeps()));
+export const currentUser = cache(async (): Promise<User | undefined> => {
+  const user = await sessionRow(await webDeps());
+  return user && { id: user.id, name: user.name, role: user.role };
+});
 
 /** Every page's first line: the signed-in user, or off to the sign-in page and back to `path` afterwards. */
 export async function requireUser(path: string): Promise<User> {

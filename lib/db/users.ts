@@ -49,9 +49,12 @@ export async function hasNoUser(pool: pg.Pool): Promise<boolean> {
   return rowCount === 0;
 }
 
-/** Ends every session of the user. */
-export async function endSessions(pool: pg.Pool, id: string): Promise<void> {
-  await pool.query("update sluice.app_user set session_version = session_version + 1 where id = $1::bigint", [id]);
+/** Ends every session of the user, when this one has not ended yet. */
+export async function endSessions(pool: pg.Pool, session: { id: string; sessionVersion: number }): Promise<void> {
+  await pool.query(
+    "update sluice.app_user set session_version = session_version + 1 where id = $1::bigint and session_version = $2",
+    [session.id, session.sessionVersion],
+  );
 }
 
 /** Replaces the password unless somebody else just did; sessions made before are over. */

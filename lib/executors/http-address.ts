@@ -1,6 +1,7 @@
 import { lookup as resolveName } from "node:dns/promises";
 import { isIP } from "node:net";
 import { ipRangeList } from "#lib/domain/ip-range.ts";
+import { PRIVATE_RANGES } from "./private-ranges.ts";
 
 /**
  * Which addresses a task's request may go to. A worker stands inside somebody's network, and a URL may come from
@@ -8,44 +9,7 @@ import { ipRangeList } from "#lib/domain/ip-range.ts";
  * connection goes to the address that was checked, so that a second answer of the name server changes nothing.
  */
 
-/**
- * Not reachable from the public Internet (IANA special-purpose registries), or able to carry such an address. An IPv4
- * address written as IPv6 (::ffff:127.0.0.1) is matched by the IPv4 ranges.
- */
-const PRIVATE_RANGES = [
-  "0.0.0.0/8",
-  "10.0.0.0/8",
-  "100.64.0.0/10",
-  "127.0.0.0/8",
-  // Azure's host agent: public by its number, and reachable from every virtual machine there.
-  "168.63.129.16/32",
-  "169.254.0.0/16",
-  "172.16.0.0/12",
-  "192.0.0.0/24",
-  "192.0.2.0/24",
-  "192.88.99.0/24",
-  "192.168.0.0/16",
-  "198.18.0.0/15",
-  "198.51.100.0/24",
-  "203.0.113.0/24",
-  "224.0.0.0/4",
-  "240.0.0.0/4",
-  "::/96",
-  "64:ff9b::/96",
-  "64:ff9b:1::/48",
-  "100::/64",
-  "2001::/23",
-  "2001:db8::/32",
-  "2002::/16",
-  "3fff::/20",
-  "5f00::/16",
-  "fc00::/7",
-  "fe80::/10",
-  "fec0::/10",
-  "ff00::/8",
-];
-
-const PRIVATE = ipRangeList(PRIVATE_RANGES);
+const PRIVATE = ipRangeList(PRIVATE_RANGES.map(({ range }) => range));
 
 export type Address = { address: string; family: 4 | 6 };
 export type Resolve = (host: string) => Promise<Address[]>;

@@ -100,6 +100,7 @@ const DUTIES = [
   "thread pool",
   "unneeded rows",
   "wait spans",
+  "wrong passwords",
 ];
 
 test("a scheduler tells the age of each duty, to probes, to Prometheus and to the doctor", async () => {

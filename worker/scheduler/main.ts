@@ -4,6 +4,7 @@ import { setTimeout as delay } from "node:timers/promises";
 import { messageOf } from "#lib/domain/errors.ts";
 import type { Log } from "#lib/domain/log.ts";
 import { engineDeps } from "#lib/boot.ts";
+import { deleteForgottenFailures } from "#lib/db/sign-in-failures.ts";
 import { sampleSizes } from "#lib/db/table-sizes.ts";
 import { ping } from "#lib/db/pool.ts";
 import { requireHistoryRights } from "#lib/db/history-rights.ts";
@@ -53,6 +54,7 @@ const SWEEP_EVERY_MS = 2_000;
 const CALLBACKS_EVERY_MS = 5_000;
 const CALLBACK_QUEUE_EVERY_MS = 60_000;
 const XCOMS_EVERY_MS = 60_000;
+const SIGN_INS_EVERY_MS = 60_000;
 const WAIT_SPANS_EVERY_MS = 600_000;
 const OVERDUE_EVERY_MS = 10_000;
 const FIRST_LOAD_MS = 5_000;
@@ -116,6 +118,7 @@ export async function runScheduler(
         duty("callback queue", CALLBACK_QUEUE_EVERY_MS, () => deps.queue.callbacks.supervise()),
         duty("wait spans", WAIT_SPANS_EVERY_MS, async () => void (await deleteOldWaitSpans(deps.pool))),
         duty("expired xcoms", XCOMS_EVERY_MS, () => deleteExpiredXcoms(deps.pool)),
+        duty("wrong passwords", SIGN_INS_EVERY_MS, () => deleteForgottenFailures(deps.pool)),
         duty("retention", RETENTION_EVERY_MS, async () => ({ againInMs: await deleteExpired(deps) })),
         duty("old history", HISTORY_EVERY_MS, () => deleteLeftBehind(deps)),
         duty("database age", DATABASE_AGE_EVERY_MS, createAgeCheck(deps, metrics.registry)),

@@ -4,7 +4,7 @@ import path from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { sha256 } from "#lib/domain/canonical.ts";
 import { DagSpec } from "#lib/domain/model/dag.ts";
-import { secretForms } from "#lib/domain/secrets/forms.ts";
+import { printedForms } from "#lib/testing/secret-encoders.ts";
 import { readBundle } from "#lib/db/bundles.ts";
 import type { Claimed } from "#lib/db/claims.ts";
 import { inTx } from "#lib/db/tx.ts";
@@ -203,7 +203,7 @@ sys.exit("cannot log in with " + os.environ["TOKEN"])`,
     expect.arrayContaining([{ token: "***", lines: ["***"] }, { said: "***", "***": 1 }, [{ token: "***" }]]),
   );
   const kept = await everything();
-  for (const form of [TOKEN, KEY, database.url].flatMap(secretForms)) {
+  for (const form of [TOKEN, KEY, database.url].flatMap(printedForms)) {
     expect(kept).not.toContain(form);
     expect(kept).not.toContain(Buffer.from(form).toString("hex"));
   }

@@ -7,6 +7,7 @@ import { RefreshWhenDue } from "#components/schedule/refresh-when-due.tsx";
 import { Button } from "#components/ui/button.tsx";
 import { requireUser } from "#lib/auth/session.ts";
 import { webDeps } from "#lib/boot.ts";
+import { DagId } from "#lib/domain/model/names.ts";
 import { listDags, listImportProblems, listRecentRuns } from "#lib/db/dag-reads.ts";
 
 export const metadata: Metadata = { title: "DAGs" };
@@ -17,7 +18,7 @@ const RECENT_RUNS = 12;
 export default async function DagsPage({ searchParams }: { searchParams: Promise<{ after?: string | string[] }> }) {
   await requireUser("/dags");
   const { after } = await searchParams;
-  const cursor = typeof after === "string" ? after : undefined;
+  const cursor = DagId.safeParse(after).data;
   const { prisma, engine, settings } = await webDeps();
   const [{ items, nextCursor }, problems] = await Promise.all([
     listDags(prisma, engine.pool, { limit: PAGE_SIZE, cursor }),

@@ -1,14 +1,25 @@
+import { characterUnit, type Unit, unitOf } from "./characters.ts";
+
 /** A shorter value is refused as a secret: hiding it would hide half of every log. */
 export const MIN_SECRET_LENGTH = 8;
 
 /**
- * Every text in which a secret may show itself: the value, what in it is a secret of its own (lines, texts of a JSON
+ * What may stand between two units: nothing; a line's end, as in base64 of many columns; or what separates bytes in a dump, with the
+ * columns beside them.
+ */
+export type Gap = "none" | "lines" | "dump";
+
+/** One form in which a secret may show itself: unit after unit, each in any of its ways. */
+export type Form = { units: readonly Unit[]; gap: Gap };
+
+/**
+ * Every form in which a secret may show itself: the value, what in it is a secret of its own (lines, texts of a JSON
  * value, the password of a URL), and all of these in the encodings that programs print without being asked.
  */
-export function secretForms(value: string): string[] {
+export function secretForms(value: string): Form[] {
   const parts = [value, value.trim(), ...lines(value), ...jsonTexts(value), ...urlPassword(value)];
   const long = parts.filter((part) => part.length >= MIN_SECRET_LENGTH && part.isWellFormed());
-  return [...new Set([...new Set(long)].flatMap(encodings))];
+  return [...new Set(long)].flatMap(encodings);
 }
 
 function lines(value: string): string[] {
@@ -39,22 +50,15 @@ function urlPassword(value: string): string[] {
   }
 }
 
-function encodings(text: string): string[] {
+function encodings(text: string): Form[] {
+  const characters = Array.from(text, characterUnit);
+  const bytes = [...Buffer.from(text)];
   return [
-    text,
-    encodeURIComponent(text),
-    encodeURI(text),
-    new URLSearchParams([["", text]]).toString().slice(1),
-    ...jsonEscaped(text),
-    ...base64(text),
+    { units: characters, gap: "none" },
+    ...base64(text).map((form): Form => ({ units: Array.from(form, (digit) => DIGITS.get(digit)!), gap: "lines" })),
+    { units: bytes.map((byte) => HEX[byte]!), gap: "dump" },
+    { units: bytes.map((byte) => COLUMNS[byte]!), gap: "dump" },
   ];
-}
-
-/** As it stands inside a JSON text, also of programs that write ASCII only. */
-function jsonEscaped(text: string): string[] {
-  const escaped = JSON.stringify(text).slice(1, -1);
-  const ascii = escaped.replaceAll(/[^\0-\x7f]/g, (unit) => `\\u${unit.charCodeAt(0).toString(16).padStart(4, "0")}`);
-  return [escaped, ascii];
 }
 
 /**
@@ -68,6 +72,41 @@ function base64(text: string): string[] {
     const encoded = Buffer.concat([Buffer.alloc(before), bytes]).toString("base64");
     return encoded.slice(Math.ceil((before * 8) / 6), Math.floor(((before + bytes.length) * 8) / 6));
   });
-  const standard = [whole, whole.replace(/=+$/, ""), ...inside];
-  return [...standard, ...standard.map((form) => form.replaceAll("+", "-").replaceAll("/", "_"))];
+  return [...new Set([whole, whole.replace(/=+$/, ""), ...inside])];
 }
+
+/** The digits of base64, those of addresses among them, and how an address or JSON writes them. */
+const DIGITS: ReadonlyMap<string, Unit> = new Map(
+  Array.from("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/=", (digit) => [
+    digit,
+    unitOf(
+      {
+        "+": ["+", "-", "%2B", "%2b", "\\u002b", "\\u002B"],
+        "/": ["/", "_", "%2F", "%2f", "\\/"],
+        "=": ["=", "%3D", "%3d", "\\u003d", "\\u003D"],
+      }[digit] ?? [digit],
+    ),
+  ]),
+);
+
+const HEX: readonly Unit[] = Array.from({ length: 256 }, (_, byte) => {
+  const lower = byte.toString(16).padStart(2, "0");
+  return unitOf([lower, lower.toUpperCase()]);
+});
+
+const LETTERS: Readonly<Record<number, string>> = {
+  0: "\\0",
+  7: "\\a",
+  8: "\\b",
+  9: "\\t",
+  10: "\\n",
+  11: "\\v",
+  12: "\\f",
+  13: "\\r",
+};
+
+/** The columns of `od -c`: four places for each byte. */
+const COLUMNS: readonly Unit[] = Array.from({ length: 256 }, (_, byte) => {
+  const shown = byte >= 0x20 && byte < 0x7f ? String.fromCharCode(byte) : byte.toString(8).padStart(3, "0");
+  return unitOf([(LETTERS[byte] ?? shown).padStart(4)]);
+});

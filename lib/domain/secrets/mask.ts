@@ -1,4 +1,6 @@
 import { secretForms } from "./forms.ts";
+import { LINE_DIGITS } from "./gaps.ts";
+import { createMatcher, type Matcher, UNDECIDED } from "./matcher.ts";
 
 const STARS = Buffer.from("***");
 
@@ -24,12 +26,12 @@ export type MaskStream = {
 
 /** Hides these secrets, in every form they may show themselves in: each stretch of them becomes `***`. */
 export function createMask(secrets: Iterable<string>): Mask {
-  const forms = new Set([...secrets].flatMap(secretForms));
-  if (forms.size === 0) return NO_MASK;
-  const matcher = createMatcher([...forms].map((form) => Buffer.from(form)));
+  const forms = [...secrets].flatMap(secretForms);
+  if (forms.length === 0) return NO_MASK;
+  const matcher = createMatcher(forms);
   const text = (given: string): string => {
     const bytes = Buffer.from(given);
-    const masked = scan(matcher, bytes, 0, true).shown;
+    const masked = scan(matcher, bytes, { from: 0, covered: 0, isLast: true }).shown;
     // Not made from the bytes when nothing was hidden: they cannot say everything a text can.
     return masked.equals(bytes) ? given : masked.toString();
   };
@@ -52,12 +54,16 @@ function maskedJson(value: unknown, text: (given: string) => string): unknown {
 }
 
 function createStream(matcher: Matcher): MaskStream {
+  // What is not decided yet, and the little before it that deciding looks back at.
   let held: Buffer = Buffer.alloc(0);
+  let from = 0;
   let covered = 0;
   const next = (bytes: Buffer, isLast: boolean): Buffer => {
     const all = held.length === 0 ? bytes : Buffer.concat([held, bytes]);
-    const { shown, stop, covered: rest } = scan(matcher, all, covered, isLast);
-    held = all.subarray(stop);
+    const { shown, stop, covered: rest } = scan(matcher, all, { from, covered, isLast });
+    const kept = Math.max(0, stop - LINE_DIGITS);
+    held = all.subarray(kept);
+    from = stop - kept;
     covered = rest;
     return shown;
   };
@@ -65,18 +71,17 @@ function createStream(matcher: Matcher): MaskStream {
 }
 
 /**
- * Goes over `bytes`, of which the first `covered` belong to a secret that was hidden before, as far as can be decided
+ * Goes over `bytes` from `from` on, where the first `covered` belong to a secret that was hidden before, as far as can be decided
  * without what follows (`stop`). Secrets that overlap are hidden as one.
  */
 function scan(
   matcher: Matcher,
   bytes: Buffer,
-  covered: number,
-  isLast: boolean,
+  { from, covered, isLast }: { from: number; covered: number; isLast: boolean },
 ): { shown: Buffer; stop: number; covered: number } {
   const parts: Buffer[] = [];
-  let hiddenUntil = covered;
-  let at = 0;
+  let hiddenUntil = from + covered;
+  let at = from;
   for (; at < bytes.length; at++) {
     const length = matcher(bytes, at, isLast);
     if (length === UNDECIDED) break;
@@ -84,35 +89,10 @@ function scan(
     if (at >= hiddenUntil) parts.push(bytes.subarray(hiddenUntil, at), STARS);
     hiddenUntil = Math.max(hiddenUntil, at + length);
   }
-  if (parts.length === 0 && hiddenUntil === 0 && at === bytes.length) return { shown: bytes, stop: at, covered: 0 };
   if (hiddenUntil < at) parts.push(bytes.subarray(hiddenUntil, at));
-  return { shown: Buffer.concat(parts), stop: at, covered: Math.max(0, hiddenUntil - at) };
-}
-
-/** The length of the longest secret that begins at a place, 0 for none. */
-type Matcher = (bytes: Buffer, at: number, isLast: boolean) => number;
-
-/** The bytes end too early to tell. */
-const UNDECIDED = -1;
-
-function createMatcher(secrets: readonly Buffer[]): Matcher {
-  // By their first byte: almost every place of a log is passed over by one look.
-  const byFirst: Buffer[][] = [];
-  for (const secret of secrets.toSorted((a, b) => b.length - a.length)) (byFirst[secret[0]!] ??= []).push(secret);
-  return (bytes, at, isLast) => {
-    const candidates = byFirst[bytes[at]!];
-    if (candidates === undefined) return 0;
-    // The longest first: a shorter one is only taken when no longer one can still come of what follows.
-    for (const secret of candidates) {
-      const there = Math.min(secret.length, bytes.length - at);
-      if ((there === secret.length || !isLast) && isSame(bytes, at, secret, there))
-        return there === secret.length ? there : UNDECIDED;
-    }
-    return 0;
+  return {
+    shown: parts.length === 1 ? parts[0]! : Buffer.concat(parts),
+    stop: at,
+    covered: Math.max(0, hiddenUntil - at),
   };
-}
-
-function isSame(bytes: Buffer, at: number, secret: Buffer, length: number): boolean {
-  for (let index = 1; index < length; index++) if (bytes[at + index] !== secret[index]) return false;
-  return true;
 }

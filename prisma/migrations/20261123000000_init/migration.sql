@@ -1230,13 +1230,14 @@ create table sluice.app_user (
   created_at timestamptz not null default sluice.clock()
 );
 
--- Failed sign-ins per name and per address, kept here so that every web process counts the same.
+-- Wrong passwords of each account, address and browser, kept here so that every web process counts the same.
 create table sluice.sign_in_failure (
   subject text primary key,
   failures int not null,
-  window_ends_at timestamptz not null
+  -- No password is checked before.
+  next_try_at timestamptz not null
 );
-create index on sluice.sign_in_failure (window_ends_at);
+create index on sluice.sign_in_failure (next_try_at);
 
 ------------------------------------------------------------------------------------------------ vacuum
 

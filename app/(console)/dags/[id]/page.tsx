@@ -14,6 +14,7 @@ import { webDeps } from "#lib/boot.ts";
 import { findDag } from "#lib/db/dag-reads.ts";
 import { previewSchedules } from "#lib/db/dag-schedule-reads.ts";
 import { listRuns } from "#lib/db/run-reads.ts";
+import { DagId } from "#lib/domain/model/names.ts";
 import { isId } from "#lib/domain/ids.ts";
 
 type Props = { params: Promise<{ id: string }>; searchParams: Promise<{ before?: string | string[] }> };
@@ -28,6 +29,7 @@ export async function generateMetadata({ params }: Props): Promise<Metadata> {
 export default async function DagPage({ params, searchParams }: Props) {
   const { id } = await params;
   await requireUser(`/dags/${id}`);
+  if (!DagId.safeParse(id).success) notFound();
   const { before } = await searchParams;
   const cursor = typeof before === "string" && isId(before) ? before : undefined;
   const { prisma, engine } = await webDeps();
