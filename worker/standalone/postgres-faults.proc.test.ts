@@ -43,7 +43,7 @@ beforeAll(async () => {
   database = await openDatabase(undefined, home, say, new AbortController().signal);
   const log = createLogger({ level: "fatal", component: "test" });
   deps = engineDeps({ databaseUrl: database.url }, { name: "test", connections: 4 }, log, announceRequest);
-  await install(deps.pool);
+  await install(database.url);
   await writeDag(dagsDir, "short", [
     { id: "a", bash: "true" },
     { id: "b", dependsOn: ["a"], bash: "true" },

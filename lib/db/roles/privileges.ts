@@ -46,7 +46,7 @@ run_pause                r     r          r       r
 run_progress             raw   rawd       raw     r
 schedule                 rw(revision,next_at,skip_from,skip_to) raw - r
 scheduler                r     rawd       -       r
-sign_in_failure          rawd  -          -       -
+sign_in_failure          rawd  rwd        -       -
 system_limit             r     rawd       r       r
 table_size               r     rawd       -       r
 task_instance            raw   rawd       raw     r
@@ -132,6 +132,7 @@ rule_verdict()           -     X          X       -
 set_lane()               -     -          -       -
 start_run()              X     X          -       -
 startable()              X     X          X       -
+suspects_of_claim()      -     -          X       -
 take_back()              X     X          X       -
 today()                  X     X          X       X
 trigger_run()            X     X          -       -
