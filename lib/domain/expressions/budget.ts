@@ -3,16 +3,14 @@
  * machine. A step is some ten nanoseconds: a node of the syntax tree, a value that is looked at, eight characters of a text.
  */
 export type Budget = {
-  /** Takes steps. Throws a `TooCostly` when there are not so many left, and each time from then on. */
+  /** Takes steps. Throws a `TooCostly` when there are not so many left, and each time from then on: an expression may catch it. */
   spend(steps: number): void;
-  /** True once it was asked for more than it had. Expressions can catch what is thrown in a part of them. */
-  isSpent(): boolean;
   /** The steps to look at all of a value: everything in it as often as it would be written out. */
   sizeOf(value: unknown): number;
 };
 
 /** A loop over a list of a hundred thousand with ten operations in it takes a tenth of it. */
-export const MAX_STEPS = 10_000_000;
+const MAX_STEPS = 10_000_000;
 
 /** Of one text that an expression makes, in characters. */
 export const MAX_TEXT = 16 * 1024 * 1024;
@@ -27,8 +25,8 @@ const TOO_COSTLY = new TooCostly(
     "compare or convert fewer values, or do it in a task of its own and use what that returns",
 );
 
-export function createBudget(steps = MAX_STEPS): Budget {
-  let left = steps;
+export function createBudget(): Budget {
+  let left = MAX_STEPS;
   const sizes = new WeakMap<object, number>();
   const sizeOf = (value: unknown): number => {
     if (typeof value === "string") return textSteps(value);
@@ -47,7 +45,6 @@ export function createBudget(steps = MAX_STEPS): Budget {
       left -= wanted;
       if (left < 0) throw TOO_COSTLY;
     },
-    isSpent: () => left < 0,
     sizeOf,
   };
 }

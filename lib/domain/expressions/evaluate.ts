@@ -67,8 +67,8 @@ export function evaluateExpression(source: string, values: ExpressionValues, sha
   const { budget } = shared;
   const uses = usesOf(ast);
   try {
-    const { valid, error } = program.check();
-    if (!valid) throw error;
+    const { error } = program.check();
+    if (error !== undefined) throw new Error(error.summary);
     countCosts(ast, budget);
     const result: unknown = program(context(values, uses, shared));
     // An error in a part of it may have been caught, also that it costs too much.
