@@ -1,3 +1,4 @@
+import { createHash } from "node:crypto";
 import type { WebDeps } from "#lib/boot.ts";
 import { definitionJsonSchema } from "#lib/domain/definition/json-schema.ts";
 import type { dagSchema, health, ready, ReadyCheck } from "#lib/contract/system.ts";
@@ -8,15 +9,35 @@ import type { Handlers } from "./handler.ts";
 const MAX_LISTENER_AGE_MS = 15_000;
 
 /** It is the same for everybody until the next release, and open to everybody: made once, and not for each request. */
-let schema: ReturnType<typeof definitionJsonSchema> | undefined;
+let schema: { text: string; etag: string } | undefined;
+
+function schemaText(): { text: string; etag: string } {
+  if (schema !== undefined) return schema;
+  const text = JSON.stringify(definitionJsonSchema());
+  schema = { text, etag: `"${createHash("sha256").update(text).digest("base64url")}"` };
+  return schema;
+}
+
+/** Who asks while others wait for an answer is given the same one: probes of anybody must not take the connections of people. */
+let asked: Promise<ReadyCheck[]> | undefined;
+
+function checksOf(loadDeps: () => Promise<WebDeps>): Promise<ReadyCheck[]> {
+  asked ??= loadDeps()
+    .then(allChecks, () => [notStarted()])
+    .finally(() => (asked = undefined));
+  return asked;
+}
 
 export const systemHandlers: Handlers<{
   health: typeof health;
   ready: typeof ready;
   dagSchema: typeof dagSchema;
 }> = {
-  async dagSchema() {
-    return { status: 200, body: (schema ??= definitionJsonSchema()) };
+  async dagSchema(_, { headers }) {
+    const { text, etag } = schemaText();
+    const about = { etag, "cache-control": "no-cache" };
+    if (headers.get("if-none-match")?.includes(etag)) return new Response(null, { status: 304, headers: about });
+    return new Response(text, { headers: { ...about, "content-type": "application/json" } });
   },
 
   async health() {
@@ -24,8 +45,7 @@ export const systemHandlers: Handlers<{
   },
 
   async ready(loadDeps) {
-    const deps = await loadDeps().catch(() => undefined);
-    const checks = deps === undefined ? [notStarted()] : await allChecks(deps);
+    const checks = await checksOf(loadDeps);
     const ok = checks.every((check) => check.ok);
     return ok
       ? { status: 200, body: { status: "ok", checks } }
