@@ -199,7 +199,7 @@ export const PARSERS: Record<string, Parser> = {
         "params.a.contains('aaaaaaab')",
         "bytes(params.a).base64()",
       ].map((source) => evaluateExpression(source, { ...NO_VALUES, params: { a: text } })),
-    shapes: { ...each("1", "a", "'", ",", " ", "h"), ...JSON_SHAPES },
+    shapes: each("1", "a", "'", ",", " "),
   },
   "secrets and their forms": {
     modules: ["lib/domain/secrets/forms.ts"],
