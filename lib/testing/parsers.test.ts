@@ -4,11 +4,12 @@ import { expect, test } from "vitest";
 import { NO_PARSERS, type Parser, PARSERS, readBy } from "./parsers-table.ts";
 
 const MIB = 1024 * 1024;
-/** Too short to compare: refused before it was read, or read at the speed of memory. */
-const NOTHING_MS = 40;
+/** Too short to compare, and to fear: refused before it was read, or a mebibyte in no time that matters. */
+const NOTHING_MS = 150;
 /** At a size that takes so long the growth is told: at a mebibyte, what grows with the square of a text would take hours. */
-const ENOUGH_MS = 400;
-const MOST = 2.5;
+const ENOUGH_MS = 200;
+/** The square is 4, the power of three halves 2.8; large hash tables and the collector take up to 2.5. */
+const MOST = 2.7;
 
 /** Milliseconds of the processor: the clock also counts what others do. */
 async function cost(parser: Parser, text: string): Promise<number> {
@@ -17,21 +18,23 @@ async function cost(parser: Parser, text: string): Promise<number> {
   return process.cpuUsage(before).user / 1_000;
 }
 
-/** How much longer twice the text takes, up to a mebibyte; the least of some times, because pauses of the collector count too. */
+/**
+ * How much longer twice the text takes, up to a mebibyte: half of what four times takes, as a power, so that one pause of the
+ * collector is no growth. The least of some times each.
+ */
 async function growth(parser: Parser, shape: (length: number) => string): Promise<number> {
-  let [shorter, longer] = [shape(MIB / 32), ""];
-  let [half, whole] = [await cost(parser, shorter), 0];
-  for (let length = MIB / 16; length <= MIB; length *= 2) {
-    longer = shape(length);
-    whole = await cost(parser, longer);
-    if (length === MIB || whole > ENOUGH_MS) break;
-    [half, shorter] = [whole, longer];
+  let length = MIB / 16;
+  let long = await cost(parser, shape(length));
+  while (length < MIB && long < ENOUGH_MS) long = await cost(parser, shape((length *= 2)));
+  if (long <= NOTHING_MS) return 1;
+  const [shorter, longer] = [shape(length / 4), shape(length)];
+  let short = Infinity;
+  const perDoubling = (): number => Math.sqrt(long / short);
+  for (let again = 0; again < 8 && (again === 0 || perDoubling() > MOST); again++) {
+    short = Math.min(short, await cost(parser, shorter));
+    long = Math.min(long, await cost(parser, longer));
   }
-  for (let again = 0; again < 8 && whole > NOTHING_MS && (again === 0 || whole / half > MOST); again++) {
-    half = Math.min(half, await cost(parser, shorter));
-    whole = Math.min(whole, await cost(parser, longer));
-  }
-  return whole <= NOTHING_MS ? 1 : whole / half;
+  return perDoubling();
 }
 
 for (const [name, parser] of Object.entries(PARSERS)) {
