@@ -13,6 +13,7 @@ import { contended, joins } from "./measures/contended.ts";
 import { cost } from "./measures/cost.ts";
 import { failover } from "./measures/failover.ts";
 import { fanOut } from "./measures/fan-out.ts";
+import { hostile } from "./measures/hostile.ts";
 import { idleStart } from "./measures/idle-start.ts";
 import { kills } from "./measures/kills.ts";
 import { logs } from "./measures/logs.ts";
@@ -48,6 +49,7 @@ const MEASURES: Record<string, Measure> = {
   contended,
   cost,
   failover,
+  hostile,
   join: joins,
   kills,
   memory,

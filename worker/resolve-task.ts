@@ -1,4 +1,10 @@
-import { evaluateCondition, evaluateTemplate, type ExpressionValues } from "#lib/domain/expressions/evaluate.ts";
+import {
+  createShared,
+  evaluateCondition,
+  evaluateTemplate,
+  type ExpressionValues,
+  type Shared,
+} from "#lib/domain/expressions/evaluate.ts";
 import { secretNamesIn } from "#lib/domain/expressions/secret-references.ts";
 import { hasExpression } from "#lib/domain/expressions/template.ts";
 import { TaskSpec } from "#lib/domain/model/task.ts";
@@ -38,15 +44,16 @@ export async function resolveTask(
     return { kind: "run", task, config: read.config, mask: NO_MASK };
   }
   const values = await valuesOf();
+  const shared = createShared();
   if (task.condition !== undefined) {
-    const condition = evaluateCondition(task.condition, values);
+    const condition = evaluateCondition(task.condition, values, shared);
     if (!condition.ok) return unresolvable(`condition: ${condition.error}`);
     if (!condition.value) return { kind: "skip" };
   }
   const secrets = await readSecrets(provider, secretNamesIn([task.config, task.env]));
   if (!secrets.ok) return { kind: "failed", reason: secrets.reason, error: secrets.error };
   const mask = createMask(Object.values(secrets.values));
-  const replaced = withValues(task, executor, { ...values, secrets: secrets.values });
+  const replaced = withValues(task, executor, { ...values, secrets: secrets.values }, shared);
   if (!replaced.ok) return unresolvable(mask.text(replaced.error));
   return { kind: "run", task: replaced.task, config: replaced.config, mask };
 }
@@ -72,10 +79,16 @@ function withConfig(executor: Executor, task: TaskSpec): Read | { ok: false; iss
 
 const issueText = ([issue]: readonly Issue[]): string => `${issue?.path.map(String).join(".")}: ${issue?.message}`;
 
-function withValues(task: TaskSpec, executor: Executor, values: ExpressionValues): Read | { ok: false; error: string } {
+function withValues(
+  task: TaskSpec,
+  executor: Executor,
+  values: ExpressionValues,
+  shared: Shared,
+): Read | { ok: false; error: string } {
   try {
-    const config = resolved(task.config, "config", values);
-    const env = Object.entries(task.env).map(([name, text]) => [name, asText(resolved(text, `env.${name}`, values))]);
+    const replaced = (value: unknown, where: string): unknown => resolved(value, where, values, shared);
+    const config = replaced(task.config, "config");
+    const env = Object.entries(task.env).map(([name, text]) => [name, asText(replaced(text, `env.${name}`))]);
     const whole = { ...task, config, env: Object.fromEntries(env) as unknown };
     const first = readTask(executor, whole);
     // Where the config wants text, a number is one: it becomes the text it would be in the middle of another.
@@ -94,17 +107,17 @@ export function needsResolving({ condition, config, env }: TaskSpec): boolean {
 
 class Unresolved extends Error {}
 
-function resolved(value: unknown, where: string, values: ExpressionValues): unknown {
+function resolved(value: unknown, where: string, values: ExpressionValues, shared: Shared): unknown {
   if (typeof value === "string") {
     if (!hasExpression(value)) return value;
-    const result = evaluateTemplate(value, values);
+    const result = evaluateTemplate(value, values, shared);
     if (!result.ok) throw new Unresolved(`${where}: ${result.error}`);
     return result.value;
   }
-  if (Array.isArray(value)) return value.map((item, index) => resolved(item, `${where}[${index}]`, values));
+  if (Array.isArray(value)) return value.map((item, index) => resolved(item, `${where}[${index}]`, values, shared));
   if (typeof value !== "object" || value === null) return value;
   return Object.fromEntries(
-    Object.entries(value).map(([key, member]) => [key, resolved(member, `${where}.${key}`, values)]),
+    Object.entries(value).map(([key, member]) => [key, resolved(member, `${where}.${key}`, values, shared)]),
   );
 }
 

@@ -21,7 +21,7 @@ export function handle<O extends Operation>(operation: O, handler: Handler<O>): 
       const actor = await authenticated(request, deps);
       requireAccess(operation, actor);
       const params = parseParams(operation, await context.params);
-      const query = parseQuery(operation, new URL(request.url).searchParams);
+      const query = parseQuery(operation, new URL(request.url).search);
       const headers = parseHeaders(operation, request.headers);
       const body = operation.body === undefined ? undefined : parseBody(operation, await readJsonBody(request));
       // Each part came out of the schema that `Input` names for it.
@@ -32,7 +32,7 @@ export function handle<O extends Operation>(operation: O, handler: Handler<O>): 
 
 /** The door for operations without a caller; they answer even when nothing behind them does. */
 export function handleOpen<O extends Operation>(handler: OpenHandler<O>): RouteHandler {
-  return () => answering(() => handler(webDeps));
+  return (request) => answering(() => handler(webDeps, request));
 }
 
 /** Answers every caller who may be told more than "sign in" that there is nothing here. */

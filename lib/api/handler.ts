@@ -15,8 +15,14 @@ export type Handler<O extends Operation> = (
   deps: WebDeps,
 ) => Promise<Reply<O>>;
 
-/** The work behind an open operation; it asks for `deps` only when it needs them. */
-export type OpenHandler<O extends Operation> = (loadDeps: () => Promise<WebDeps>) => Promise<Reply<O>>;
+/**
+ * The work behind an open operation; it asks for `deps` only when it needs them. Anybody may call it as often as they like, so what
+ * it does is done once for all who ask at the time.
+ */
+export type OpenHandler<O extends Operation> = (
+  loadDeps: () => Promise<WebDeps>,
+  request: Pick<Request, "headers">,
+) => Promise<Reply<O>>;
 
 export type Handlers<T extends Record<string, Operation>> = {
   [K in keyof T]: T[K]["access"] extends "open" ? OpenHandler<T[K]> : Handler<T[K]>;

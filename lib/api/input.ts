@@ -22,14 +22,32 @@ export function parseParams(operation: Operation, raw: unknown): unknown {
   throw new AppError(code, "Nothing has this id.");
 }
 
-/** A repeated query parameter is refused: guessing which one was meant would be wrong half of the time. */
-export function parseQuery(operation: Operation, search: URLSearchParams): unknown {
+/** Far more than any operation takes; the parser of forms takes time that grows with the square of their length. */
+const MAX_QUERY = 4_096;
+
+/**
+ * What stands behind the ? of an address. A repeated query parameter is refused: guessing which one was meant would be wrong half
+ * of the time.
+ */
+export function parseQuery(operation: Operation, query: string): unknown {
+  if (query.length > MAX_QUERY)
+    throw new AppError("invalid_request", `A query may have at most ${MAX_QUERY} characters.`);
+  const search = new URLSearchParams(query);
   if (operation.query === undefined && search.size === 0) return undefined;
-  const repeated = [...search.keys()].find((key) => search.getAll(key).length > 1);
+  const repeated = firstRepeated([...search.keys()]);
   if (repeated !== undefined) throw invalid([{ path: `query.${repeated}`, message: "is given twice" }]);
   const unknown = operation.query === undefined ? [...search.keys()] : [];
   if (unknown.length > 0) throw invalid(unknown.map((key) => ({ path: `query.${key}`, message: "is not known here" })));
   return parsePart("query", operation.query, Object.fromEntries(search));
+}
+
+function firstRepeated(keys: readonly string[]): string | undefined {
+  const seen = new Set<string>();
+  return keys.find((key) => {
+    const isRepeated = seen.has(key);
+    seen.add(key);
+    return isRepeated;
+  });
 }
 
 /** Only the headers the operation names. */
@@ -56,7 +74,14 @@ function parsePart(part: string, schema: z.ZodObject | undefined, raw: unknown):
   );
 }
 
-function invalid(errors: { path: string; message: string }[]): AppError {
+/** More than anybody reads at once: of mistakes, and of characters of one. */
+const MAX_ERRORS = 20;
+const MAX_MESSAGE = 1_000;
+
+function invalid(all: { path: string; message: string }[]): AppError {
+  const errors = all
+    .slice(0, MAX_ERRORS)
+    .map(({ path, message }) => ({ path, message: message.slice(0, MAX_MESSAGE) }));
   const detail = errors.map(({ path, message }) => `${path}: ${message}`).join("; ");
   return new AppError("invalid_request", detail, { errors });
 }

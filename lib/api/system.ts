@@ -1,17 +1,28 @@
+import { createHash } from "node:crypto";
 import { definitionJsonSchema } from "#lib/domain/definition/json-schema.ts";
 import type { dagSchema, health, ready } from "#lib/contract/system.ts";
 import type { Handlers } from "./handler.ts";
 
 /** It is the same for everybody until the next release, and open to everybody: made once, and not for each request. */
-let schema: ReturnType<typeof definitionJsonSchema> | undefined;
+let schema: { text: string; etag: string } | undefined;
+
+function schemaText(): { text: string; etag: string } {
+  if (schema !== undefined) return schema;
+  const text = JSON.stringify(definitionJsonSchema());
+  schema = { text, etag: `"${createHash("sha256").update(text).digest("base64url")}"` };
+  return schema;
+}
 
 export const systemHandlers: Handlers<{
   health: typeof health;
   ready: typeof ready;
   dagSchema: typeof dagSchema;
 }> = {
-  async dagSchema() {
-    return { status: 200, body: (schema ??= definitionJsonSchema()) };
+  async dagSchema(_, { headers }) {
+    const { text, etag } = schemaText();
+    const about = { etag, "cache-control": "no-cache" };
+    if (headers.get("if-none-match")?.includes(etag)) return new Response(null, { status: 304, headers: about });
+    return new Response(text, { headers: { ...about, "content-type": "application/json" } });
   },
 
   async health() {

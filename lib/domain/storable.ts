@@ -16,26 +16,35 @@ export function storableText(text: string): string {
 
 export type StorableProblem = { path: PropertyKey[]; message: string };
 
+type Waiting = { value: unknown; path: Path };
+
 /** The first texts in plain data that cannot be kept, keys among them. Deep data costs no stack. */
 export function storableProblems(data: unknown, most = 10): StorableProblem[] {
   const problems: StorableProblem[] = [];
-  const waiting: { value: unknown; path: Path }[] = [{ value: data, path: undefined }];
+  const waiting: Waiting[] = [{ value: data, path: undefined }];
   for (let next = waiting.pop(); next !== undefined && problems.length < most; next = waiting.pop()) {
     const { value, path } = next;
     if (typeof value === "string") {
       const trouble = textTrouble(value);
       if (trouble !== undefined) problems.push({ path: keysOf(path), message: trouble });
+    } else if (Array.isArray(value)) {
+      // From the end: the last that waits is looked at first.
+      for (let at = value.length - 1; at >= 0; at--) wait(waiting, value[at], at, path);
     } else if (typeof value === "object" && value !== null) {
-      const isList = Array.isArray(value);
       for (const [key, member] of Object.entries(value).reverse()) {
-        const trouble = isList ? undefined : textTrouble(key);
+        const trouble = textTrouble(key);
         if (trouble !== undefined)
           problems.push({ path: keysOf(path), message: `the key "${storableText(key).slice(0, 64)}" ${trouble}` });
-        waiting.push({ value: member, path: { key: isList ? Number(key) : key, of: path } });
+        wait(waiting, member, key, path);
       }
     }
   }
-  return problems;
+  return problems.slice(0, most);
+}
+
+/** Numbers and their like can always be kept. */
+function wait(waiting: Waiting[], value: unknown, key: PropertyKey, of: Path): void {
+  if (typeof value === "string" || typeof value === "object") waiting.push({ value, path: { key, of } });
 }
 
 /** Shared with the paths of siblings: most are never asked for. */

@@ -125,6 +125,10 @@ test.each([
   ["five megabytes", "a".repeat(5_000_000)],
   ["ten thousand wrong tasks", `id: a\ntasks:\n${"  - { id: 5, bsh: x, retries: three }\n".repeat(10_000)}`],
   [
+    "thirty thousand variables for each task",
+    `id: a\ndefaults: { env: { ${Array.from({ length: 30_000 }, (_, n) => `K${n}: v`).join(", ")} } }\ntasks:\n${"  - { id: t, noop: {} }\n".repeat(10_000)}`,
+  ],
+  [
     "a long list of unknown parents",
     `id: a\ntasks:\n${Array.from({ length: 5_000 }, (_, n) => `  - { id: t${n}, dependsOn: [u${n}], noop: {} }`).join("\n")}`,
   ],

@@ -10,7 +10,8 @@ export function duplicateKeys(document: Document.Parsed): number[] {
   const left: unknown[] = [document.contents];
   while (left.length > 0) {
     const node = left.pop();
-    if (isMap(node)) found.push(...repeated(node.items.map(({ key }) => key)));
+    // One by one: a call has no room for a hundred thousand arguments.
+    if (isMap(node)) for (const offset of repeated(node.items.map(({ key }) => key))) found.push(offset);
     if (isPair(node)) left.push(node.key, node.value);
     else if (isCollection(node)) for (const item of node.items) left.push(item);
   }

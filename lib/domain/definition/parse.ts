@@ -6,8 +6,9 @@ import { dataProblem, MAX_ALIASES, textProblem } from "./caps.ts";
 import { duplicateKeys } from "./duplicate-keys.ts";
 import { expressionProblems } from "./expression-problems.ts";
 import { type DataProblem, issueProblems, placeOf } from "./issue-problems.ts";
+import { jsonData } from "./json-text.ts";
 import { type Places, placesIn } from "./places.ts";
-import { type FileProblem, snippetAt, type TextProblem } from "./problem.ts";
+import { type FileProblem, lineOf, snippetOf, type TextProblem } from "./problem.ts";
 import { fileDag } from "./schema.ts";
 import { toSpec } from "./to-spec.ts";
 import { duplicateKeyProblem, yamlProblems } from "./yaml-errors.ts";
@@ -42,7 +43,7 @@ export function parseDefinition(text: string, file: string, plugins: PluginTypes
  */
 export function placedProblems(text: string, file: string, problems: readonly DataProblem[]): FileProblem[] {
   const lines = new LineCounter();
-  const document = parseDocument(text, { ...READ, lineCounter: lines });
+  const document = parsed(text, lines);
   const data: unknown = document.toJS({ maxAliasCount: MAX_ALIASES });
   const places = placesIn(document);
   return problems
@@ -56,7 +57,9 @@ function inFile(file: string, text: string, lines: LineCounter, problem: TextPro
   const line = Math.max(1, at.line);
   const column = Math.max(1, at.col);
   const extra = { ...(found === undefined ? {} : { found }), ...(expected === undefined ? {} : { expected }) };
-  const snippet = problem.hidesLine ? `${line} | (not shown)` : snippetAt(text, line, column);
+  const snippet = problem.hidesLine
+    ? `${line} | (not shown)`
+    : snippetOf(lineOf(text, lines.lineStarts[line - 1] ?? 0), line, column);
   return { file, line, column, message, snippet, ...extra };
 }
 
@@ -70,14 +73,28 @@ function readText(text: string, lines: LineCounter, plugins: PluginTypes): Read 
     for (const { index } of text.matchAll(/\n/g)) lines.addNewLine(index + 1);
     return { ok: false, problems: [refused] };
   }
+  const data = jsonData(text);
+  const known = data !== undefined && dataProblem(data) === undefined ? specOf(data, plugins) : undefined;
+  if (known?.spec !== undefined && known.problems.length === 0) return { ok: true, spec: known.spec };
   try {
-    const document = parseDocument(text, { ...READ, lineCounter: lines });
+    const document = parsed(text, lines);
     const broken = brokenParts(document);
     return broken.length > 0 ? { ok: false, problems: broken } : readDocument(document, plugins);
   } catch (error) {
     // The library throws for some inputs, and runs out of stack on others.
     const message = error instanceof Error ? error.message : "unknown error";
     return { ok: false, problems: [{ offset: 0, message: `the file cannot be read: ${message}` }] };
+  }
+}
+
+/** There may be a mistake at each character, and the library makes an error of each: its stack takes most of the time. */
+function parsed(text: string, lineCounter: LineCounter): Document.Parsed {
+  const limit = Error.stackTraceLimit;
+  Error.stackTraceLimit = 0;
+  try {
+    return parseDocument(text, { ...READ, lineCounter });
+  } finally {
+    Error.stackTraceLimit = limit;
   }
 }
 
@@ -103,18 +120,23 @@ function noMapping(data: unknown): string {
 }
 
 function readData(document: Document.Parsed, data: object, plugins: PluginTypes): Read {
-  const schema = fileDag(plugins);
-  const parsed = schema.safeParse(data);
-  const spec = parsed.success ? toSpec(parsed.data, data, plugins) : undefined;
-  const problems: DataProblem[] = [
-    ...(parsed.success ? [] : issueProblems(schema, data, parsed.error.issues)),
-    ...graphProblems(spec?.tasks ?? readableTasks(data)),
-    ...(spec === undefined ? [] : expressionProblems(spec, plugins).map((problem) => withPlace(data, problem))),
-  ];
+  const { spec, problems } = specOf(data, plugins);
   if (spec !== undefined && problems.length === 0) return { ok: true, spec };
   const places = placesIn(document);
   const located = problems.map((problem) => locate(places, problem));
   return { ok: false, problems: located.toSorted((a, b) => a.offset - b.offset) };
+}
+
+function specOf(data: object, plugins: PluginTypes): { spec: DagSpec | undefined; problems: DataProblem[] } {
+  const schema = fileDag(plugins);
+  const checked = schema.safeParse(data);
+  const spec = checked.success ? toSpec(checked.data, data, plugins) : undefined;
+  const problems: DataProblem[] = [
+    ...(checked.success ? [] : issueProblems(schema, data, checked.error.issues)),
+    ...graphProblems(spec?.tasks ?? readableTasks(data)),
+    ...(spec === undefined ? [] : expressionProblems(spec, plugins).map((problem) => withPlace(data, problem))),
+  ];
+  return { spec, problems };
 }
 
 function withPlace(data: unknown, problem: DataProblem): DataProblem {

@@ -29,7 +29,12 @@ const REACH = 300;
 
 /** The line of `text` that holds a place, cut to a readable width, and a mark below it. */
 export function snippetAt(text: string, line: number, column: number): string {
-  const content = lineOf(text, line).replaceAll("\t", " ").replace(/\r$/, "");
+  return snippetOf(lineOf(text, startOf(text, line)), line, column);
+}
+
+/** The same of that line alone. */
+export function snippetOf(whole: string, line: number, column: number): string {
+  const content = whole.replaceAll("\t", " ").replace(/\r$/, "");
   // A long line is shown around its place.
   const from = column <= WIDTH - 20 ? 0 : column - WIDTH / 2;
   const around = Math.max(0, from - REACH);
@@ -46,13 +51,18 @@ function withoutPasswords(part: string): string {
   return part.replaceAll(/(?<=:\/\/[^\s:/"']*:)[^\s"']+(?=@)/g, (password) => "*".repeat(password.length));
 }
 
-function lineOf(text: string, line: number): string {
+function startOf(text: string, line: number): number {
   let from = 0;
   for (let n = 1; n < line; n++) {
     const next = text.indexOf("\n", from);
-    if (next < 0) return "";
+    if (next < 0) return text.length;
     from = next + 1;
   }
+  return from;
+}
+
+/** The line that begins at a place. */
+export function lineOf(text: string, from: number): string {
   const end = text.indexOf("\n", from);
   return text.slice(from, end < 0 ? undefined : end);
 }

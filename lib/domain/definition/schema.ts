@@ -41,6 +41,19 @@ function fileTask(plugins: PluginTypes): FileTaskSchema {
 
 export const FileDefaults = z.strictObject(taskOptions).describe("What tasks have that do not say it themselves.");
 
+/** Characters that the defaults take when they are written out for each task, as the model has them. */
+const MAX_INHERITED = 32 * 1024 * 1024;
+
+type WithDefaults = { defaults?: unknown; tasks: readonly unknown[] };
+
+function checkInherited({ defaults, tasks }: WithDefaults, context: z.RefinementCtx): void {
+  const length = JSON.stringify(defaults ?? {}).length;
+  if (length * tasks.length <= MAX_INHERITED) return;
+  const most = Math.floor(MAX_INHERITED / tasks.length);
+  const message = `${length} characters for each of ${tasks.length} tasks are too many; at most ${most} may be common to them`;
+  context.addIssue({ code: "custom", path: ["defaults"], message });
+}
+
 function makeFileDag(plugins: PluginTypes) {
   return z
     .strictObject({
@@ -49,7 +62,8 @@ function makeFileDag(plugins: PluginTypes) {
       tasks: z.array(fileTask(plugins)).min(1, "a DAG has at least one task").max(MAX_TASKS_PER_DAG),
     })
     .superRefine(checkTimes)
-    .superRefine(checkStorable);
+    .superRefine(checkStorable)
+    .superRefine(checkInherited);
 }
 
 type FileDagSchema = ReturnType<typeof makeFileDag>;

@@ -1,4 +1,4 @@
-import type { ASTNode } from "@marcbachmann/cel-js";
+import type { ASTNode, ParseResult } from "@marcbachmann/cel-js";
 import { nearestName } from "../nearest.ts";
 import { SECRET_NAME, SECRET_NAME_RULE } from "../secrets/names.ts";
 import { ENVIRONMENT, MEMBERS, ROOTS } from "./environment.ts";
@@ -37,21 +37,22 @@ export function checkExpression(source: string, scope: Scope): ExpressionProblem
   if (!parsed.ok) return [parsed.problem];
   const problems = [...referenceProblems(parsed.ast, scope), ...secretProblems(parsed.ast, scope)];
   if (problems.length > 0) return problems;
-  const { valid, error } = ENVIRONMENT.check(source);
+  const { valid, error } = parsed.program.check();
   return valid || error === undefined ? [] : [{ offset: error.range?.start ?? 0, message: lowerFirst(error.summary) }];
 }
 
-export type Parsed = { ok: true; ast: ASTNode } | { ok: false; problem: ExpressionProblem };
+export type Parsed = { ok: true; ast: ASTNode; program: ParseResult } | { ok: false; problem: ExpressionProblem };
 
-/** The syntax tree of an expression whose cost is bounded. */
+/** The syntax tree of an expression, and what checks and evaluates this very tree. Never throws. */
 export function parseExpression(source: string): Parsed {
   if (source.length > MAX_SOURCE)
     return { ok: false, problem: { offset: 0, message: `an expression has at most ${MAX_SOURCE} characters` } };
   if (source.trim() === "") return { ok: false, problem: { offset: 0, message: "the expression is empty" } };
   try {
-    const { ast } = ENVIRONMENT.parse(source);
+    const program = ENVIRONMENT.parse(source);
+    const { ast } = program;
     const [problem] = costProblems(ast);
-    return problem === undefined ? { ok: true, ast } : { ok: false, problem };
+    return problem === undefined ? { ok: true, ast, program } : { ok: false, problem };
   } catch (error) {
     const { summary, range } = error as { summary?: string; range?: { start: number } };
     const message = summary ?? (error instanceof Error ? error.message : String(error));
@@ -63,16 +64,20 @@ const lowerFirst = (text: string): string => text.charAt(0).toLowerCase() + text
 
 const MACROS = new Set(["all", "exists", "exists_one", "map", "filter"]);
 
-/** Loops in loops could cost the square of their input, and patterns can be made to search for ever. */
+/** Functions of the library whose work no size of their arguments bounds, or that lead round our own. */
+const UNAVAILABLE: Readonly<Record<string, string>> = {
+  // Patterns can be made to search for ever.
+  matches: "use contains, startsWith or endsWith",
+  json: "use fromJson of a text",
+};
+
+/** Loops in loops could cost the square of their input. */
 function costProblems(ast: ASTNode): ExpressionProblem[] {
   const problems: ExpressionProblem[] = [];
   walk(ast, false, (node, inMacro) => {
     const name = calledName(node);
-    if (name === "matches")
-      problems.push({
-        offset: node.start,
-        message: "matches() is not available; use contains, startsWith or endsWith",
-      });
+    if (name !== undefined && Object.hasOwn(UNAVAILABLE, name))
+      problems.push({ offset: node.start, message: `${name}() is not available; ${UNAVAILABLE[name]}` });
     if (inMacro && name !== undefined && MACROS.has(name))
       problems.push({ offset: node.start, message: `${name}() cannot stand inside another loop` });
   });
@@ -144,6 +149,19 @@ export function references(ast: ASTNode): Reference[] {
     found.push({ root: object.args, member, offset: node.start, object });
   });
   return found;
+}
+
+/** The roots that an expression uses, and of each the members that it names; undefined when it may use any of them. */
+export function usesOf(ast: ASTNode): ReadonlyMap<string, ReadonlySet<string> | undefined> {
+  const named = new Map(references(ast).map(({ object, member }) => [object, member]));
+  const uses = new Map<string, Set<string> | undefined>();
+  walk(ast, false, (node) => {
+    if (node.op !== "id" || !Object.hasOwn(ROOTS, node.args)) return;
+    const member = named.get(node);
+    const members = uses.has(node.args) ? uses.get(node.args) : new Set<string>();
+    uses.set(node.args, member === undefined ? undefined : members?.add(member));
+  });
+  return uses;
 }
 
 /** Visits every node; the tree's depth and size are limited by the parser. */

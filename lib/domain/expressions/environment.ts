@@ -19,7 +19,7 @@ export const MEMBERS = {
   task: ["id", "attempt", "attemptId"],
 } as const;
 
-/** Structural limits: with them and without nested macros, an expression's cost grows with its input at most. */
+/** Structural limits, so that checking an expression is cheap; what it does with its values is counted (costs.ts). */
 const LIMITS = { maxAstNodes: 1_000, maxDepth: 50, maxListElements: 500, maxMapEntries: 500, maxCallArguments: 16 };
 
 const number = (value: number | bigint): number => Number(value);
@@ -45,7 +45,43 @@ function createEnvironment(): Environment {
     environment.registerOperator(`int ${operator} double`, apply);
     environment.registerOperator(`double ${operator} int`, apply);
   }
+  keepTypesFew(environment);
   return environment;
+}
+
+/** What of the library is changed: see `keepTypesFew`. Its evaluator and registry are not in its types. */
+type Evaluator = {
+  debugType(value: unknown): unknown;
+  debugTypeDeep: (value: unknown) => unknown;
+  registry: {
+    getListType: (item: Type) => Type;
+    getMapType: (key: Type, value: Type) => Type;
+  };
+  dynType: Type;
+};
+type Type = { kind: string };
+type CallNode = { handle: (values: unknown[], ast: unknown, evaluator: Evaluator) => unknown };
+
+/**
+ * The library makes a type of the shape of each value, to the depth of it, and keeps it for as long as the process lives: data of
+ * many shapes would fill the memory of a worker, and the keys of a mapping were listed to look at the first. So what is in a list or
+ * a mapping is of any type, unless it is a plain value of the expression itself.
+ */
+function keepTypesFew(environment: Environment): void {
+  const parsed = environment.parse("toJson(1)");
+  parsed.check();
+  const call = parsed.ast as unknown as CallNode;
+  const { handle } = call;
+  call.handle = (values, ast, evaluator) => {
+    const { registry, dynType } = evaluator;
+    const [listOf, mapOf] = [registry.getListType.bind(registry), registry.getMapType.bind(registry)];
+    const flat = (type: Type): Type => (type.kind === "list" || type.kind === "map" ? dynType : type);
+    evaluator.debugTypeDeep = (value) => evaluator.debugType(value);
+    registry.getListType = (item) => listOf(flat(item));
+    registry.getMapType = (key, value) => mapOf(flat(key), flat(value));
+    return handle(values, ast, evaluator);
+  };
+  parsed();
 }
 
 export const ENVIRONMENT = createEnvironment();

@@ -1,6 +1,8 @@
 import type { Json } from "../canonical.ts";
 import type { RunTimes } from "../run-times.ts";
-import { parseExpression, references } from "./check.ts";
+import { type Budget, createBudget, TooCostly } from "./budget.ts";
+import { parseExpression, usesOf } from "./check.ts";
+import { countCosts } from "./costs.ts";
 import { ENVIRONMENT, type Root } from "./environment.ts";
 import { celValue } from "./functions.ts";
 import { parseTemplate } from "./template.ts";
@@ -17,6 +19,13 @@ export type ExpressionValues = {
   secrets?: Readonly<Record<string, string>>;
 };
 
+/** What the expressions of one task share: what they may still do, and values that are converted already. */
+export type Shared = { budget: Budget; converted: WeakMap<object, unknown> };
+
+export function createShared(): Shared {
+  return { budget: createBudget(), converted: new WeakMap() };
+}
+
 export type Evaluated<T> = { ok: true; value: T } | { ok: false; error: string };
 
 const MAX_RESULT = 1_048_576;
@@ -31,17 +40,18 @@ function classOf(source: string): new () => { valueOf(): number | bigint } {
 
 /**
  * A text with its expressions evaluated. One that is nothing but an expression keeps the value's type; otherwise
- * values are joined as text, and what is no text as JSON. Never throws.
+ * values are joined as text, and what is no text as JSON. Texts of one task are given the same `shared`. Never throws.
  */
-export function evaluateTemplate(text: string, values: ExpressionValues): Evaluated<Json> {
+export function evaluateTemplate(text: string, values: ExpressionValues, shared = createShared()): Evaluated<Json> {
   const template = parseTemplate(text);
   if (!template.ok) return { ok: false, error: template.problems[0]!.message };
   const [only] = template.parts;
-  if (template.parts.length === 1 && only?.kind === "expression") return evaluateExpression(only.source, values);
+  if (template.parts.length === 1 && only?.kind === "expression")
+    return evaluateExpression(only.source, values, shared);
   let joined = "";
   for (const part of template.parts) {
     const value: Evaluated<Json> =
-      part.kind === "text" ? { ok: true, value: part.text } : evaluateExpression(part.source, values);
+      part.kind === "text" ? { ok: true, value: part.text } : evaluateExpression(part.source, values, shared);
     if (!value.ok) return value;
     joined += typeof value.value === "string" ? value.value : JSON.stringify(value.value);
     if (joined.length > MAX_RESULT) return tooLarge();
@@ -50,18 +60,24 @@ export function evaluateTemplate(text: string, values: ExpressionValues): Evalua
 }
 
 /** One expression's value as plain JSON: timestamps as ISO text, durations as seconds like `90s`. Never throws. */
-export function evaluateExpression(source: string, values: ExpressionValues): Evaluated<Json> {
+export function evaluateExpression(source: string, values: ExpressionValues, shared = createShared()): Evaluated<Json> {
   const parsed = parseExpression(source);
   if (!parsed.ok) return { ok: false, error: `${source.trim()}: ${parsed.problem.message}` };
-  const named = references(parsed.ast);
+  const { ast, program } = parsed;
+  const { budget } = shared;
+  const uses = usesOf(ast);
   try {
-    const used = new Set(named.map(({ root, member }) => `${root}.${member ?? "*"}`));
-    const result: unknown = ENVIRONMENT.evaluate(source, context(values, used));
+    const { error } = program.check();
+    if (error !== undefined) throw new Error(error.summary);
+    countCosts(ast, budget);
+    const result: unknown = program(context(values, uses, shared));
+    // An error in a part of it may have been caught, also that it costs too much.
+    budget.spend(budget.sizeOf(result));
     if (typeof result === "string" && result.length > MAX_RESULT) return tooLarge();
     return { ok: true, value: plain(result) };
   } catch (error) {
     // A part of a secret in a message would be found by no mask.
-    if (named.some(({ root }) => root === "secrets"))
+    if (uses.has("secrets") && !(error instanceof TooCostly))
       return { ok: false, error: `${source.trim()}: this fails; why is not told, because it may tell of a secret` };
     const summary = (error as { summary?: string }).summary ?? (error instanceof Error ? error.message : String(error));
     return { ok: false, error: `${source.trim()}: ${summary}` };
@@ -69,8 +85,8 @@ export function evaluateExpression(source: string, values: ExpressionValues): Ev
 }
 
 /** A condition: `${{ … }}` around one expression that says true or false. */
-export function evaluateCondition(text: string, values: ExpressionValues): Evaluated<boolean> {
-  const result = evaluateTemplate(text, values);
+export function evaluateCondition(text: string, values: ExpressionValues, shared = createShared()): Evaluated<boolean> {
+  const result = evaluateTemplate(text, values, shared);
   if (!result.ok) return result;
   if (typeof result.value === "boolean") return { ok: true, value: result.value };
   return {
@@ -83,21 +99,33 @@ function tooLarge(): { ok: false; error: string } {
   return { ok: false, error: `an expression gives at most ${MAX_RESULT} characters` };
 }
 
-/** Outputs may be large: only those that are named are handed over, unless all of them are. */
-function context(values: ExpressionValues, used: ReadonlySet<string>): Record<Root, unknown> {
-  const named = (root: "outputs" | "xcoms"): unknown => {
-    const whole = used.has(`${root}.*`);
-    return celValue(
-      Object.fromEntries(Object.entries(values[root]).filter(([id]) => whole || used.has(`${root}.${id}`))),
-    );
+/** Values may be large: only those that are named are handed over, unless all of them are, and each is converted once. */
+function context(
+  values: ExpressionValues,
+  uses: ReturnType<typeof usesOf>,
+  { converted }: Shared,
+): Record<Root, unknown> {
+  const convert = (value: unknown): unknown => {
+    if (typeof value !== "object" || value === null) return celValue(value);
+    const known = converted.get(value) ?? celValue(value);
+    converted.set(value, known);
+    return known;
+  };
+  const root = (name: Exclude<Root, "run">): unknown => {
+    const members = values[name] ?? {};
+    const names = uses.has(name) ? (uses.get(name) ?? Object.keys(members)) : [];
+    const handed = Object.create(null) as Record<string, unknown>;
+    for (const key of names)
+      if (Object.hasOwn(members, key)) handed[key] = convert((members as Record<string, unknown>)[key]);
+    return handed;
   };
   return {
-    params: celValue(values.params),
-    outputs: named("outputs"),
-    xcoms: named("xcoms"),
-    run: Object.assign(Object.create(null) as object, values.run, timestamps(values.run)),
-    task: celValue(values.task),
-    secrets: celValue(values.secrets ?? {}),
+    params: root("params"),
+    outputs: root("outputs"),
+    xcoms: root("xcoms"),
+    run: uses.has("run") ? Object.assign(Object.create(null) as object, values.run, timestamps(values.run)) : {},
+    task: root("task"),
+    secrets: root("secrets"),
   };
 }
 

@@ -21,16 +21,19 @@ function plainMember(_: string, value: unknown): unknown {
   return typeof value === "bigint" ? Number(value) : value;
 }
 
+/** Beyond this depth values are refused: what goes through them does so by recursion. */
+const MAX_DEPTH = 100;
+
 /**
  * A JSON value as CEL takes it: whole numbers are its integers, objects have no prototype, so that nothing is found
- * in them but their own members.
+ * in them but their own members. Throws for one that is nested deeper than anybody would write.
  */
-export function celValue(value: unknown): unknown {
+export function celValue(value: unknown, depth = 0): unknown {
   if (typeof value === "number") return Number.isSafeInteger(value) ? BigInt(value) : value;
-  if (Array.isArray(value)) return value.map(celValue);
   if (typeof value !== "object" || value === null) return value;
-  return Object.assign(
-    Object.create(null) as object,
-    Object.fromEntries(Object.entries(value).map(([key, member]) => [key, celValue(member)])),
-  );
+  if (depth > MAX_DEPTH) throw new Error(`a value is nested more than ${MAX_DEPTH} deep, which no expression reads`);
+  if (Array.isArray(value)) return value.map((item) => celValue(item, depth + 1));
+  const object = Object.create(null) as Record<string, unknown>;
+  for (const [key, member] of Object.entries(value)) object[key] = celValue(member, depth + 1);
+  return object;
 }

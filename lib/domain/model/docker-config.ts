@@ -86,8 +86,9 @@ export const DockerConfig = z
 /** Of `sh -c TEXT`, wherever the entrypoint ends and the command begins. */
 function takesNoProgramText({ entrypoint = [], command = [] }: { entrypoint?: string[]; command?: string[] }): boolean {
   const words = [...entrypoint, ...command];
+  const shell = words.findIndex((name) => SHELL.test(name));
   return words.every((word, at) => {
-    const isText = /^-[a-z]*c$/.test(words[at - 1] ?? "") && words.slice(0, at).some((name) => SHELL.test(name));
+    const isText = /^-[a-z]*c$/.test(words[at - 1] ?? "") && shell >= 0 && shell < at;
     return !isText || !word.includes("${{");
   });
 }

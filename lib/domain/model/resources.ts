@@ -20,6 +20,6 @@ const MIB = { Ki: 1 / 1024, Mi: 1, Gi: 1024, Ti: 1024 * 1024 } as const;
 /** What a task asks of its worker; a size is rounded up to whole MiB. */
 export function resourceAmount(resources: z.output<typeof Resources> | undefined): ResourceAmount {
   const { cpu = 0, memory } = resources ?? {};
-  const [, size = "0", unit = "Mi"] = /^(\d+)(\w+)$/.exec(memory ?? "") ?? [];
+  const [, size = "0", unit = "Mi"] = /^(\d+)([KMGT]i)$/.exec(memory ?? "") ?? [];
   return { cpu: Math.round(cpu * 1000), memory: Math.ceil(Number(size) * MIB[unit as keyof typeof MIB]) };
 }

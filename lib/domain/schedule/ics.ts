@@ -66,7 +66,8 @@ function nameAndValue(text: string): { name: string; value: string } {
   return { name: (/^[^;:]*/.exec(text)?.[0] ?? "").toUpperCase(), value: text.slice(colon + 1).trim() };
 }
 
-type Event = { line: number; fields: Map<string, Line[]> };
+/** The first of the fields of each name. */
+type Event = { line: number; fields: Map<string, Line> };
 
 /** Alarms and other components inside an event have the same names of fields, and are not the event's. */
 function eventsOf(lines: readonly Line[]): Event[] {
@@ -80,7 +81,7 @@ function eventsOf(lines: readonly Line[]): Event[] {
     } else if (line.name === "END") open.pop();
     else if (open.at(-1) === "VEVENT") {
       const { fields } = events.at(-1)!;
-      fields.set(line.name, [...(fields.get(line.name) ?? []), line]);
+      if (!fields.has(line.name)) fields.set(line.name, line);
     }
   }
   return events;
@@ -89,7 +90,7 @@ function eventsOf(lines: readonly Line[]): Event[] {
 type EventDays = { ok: true; days: string[]; name: string } | { ok: false; problem: IcsProblem };
 
 function daysOfEvent(event: Event): EventDays {
-  const field = (name: string): Line | undefined => event.fields.get(name)?.[0];
+  const field = (name: string): Line | undefined => event.fields.get(name);
   const name = nameOf(field("SUMMARY")?.value ?? "");
   if (field("STATUS")?.value.toUpperCase() === "CANCELLED") return { ok: true, days: [], name };
   const read = datesOfEvent(field);
