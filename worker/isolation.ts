@@ -33,14 +33,16 @@ type Options = {
   log: Pick<Log, "info" | "warn">;
   /** Chooses from the users of the setting, in their order. Throws when they are too few. */
   choose: (users: readonly ProcessUser[]) => readonly ProcessUser[];
+  /** What code needs of the DAGs folder: to read all of it, or to pass through it to packages. */
+  dagsDir: "readable" | "there";
 };
 
 /**
  * Opens the control groups and finds the users of tasks, and ends what an earlier process of this name has left. Says once what this
  * machine cannot do. Throws when the users were asked for by a setting and cannot be had.
  */
-export async function openIsolation({ name, settings, log, choose }: Options): Promise<Isolation> {
-  const { home, taskUser, taskPids, dagsDir } = settings;
+export async function openIsolation({ name, settings, log, choose, dagsDir }: Options): Promise<Isolation> {
+  const { home, taskUser, taskPids } = settings;
   const workFolder = workFolderOf(home, name);
   const cgroups = openCgroups(groupOf(home, name));
   if (cgroups.none !== undefined)
@@ -55,7 +57,7 @@ export async function openIsolation({ name, settings, log, choose }: Options): P
     await spawner.stop();
     cgroups.remove();
   };
-  const whyOwnUser = found.why ?? (await taskUserTrouble(spawner, workFolder, [dagsDir]));
+  const whyOwnUser = found.why ?? (await taskUserTrouble(spawner, workFolder, { [dagsDir]: [settings.dagsDir] }));
   if (whyOwnUser !== undefined && found.why === undefined) {
     if (taskUser !== undefined) {
       await stop();

@@ -174,11 +174,13 @@ describe.runIf(isRoot)("functions", () => {
   test("and tasks are tried out before a worker takes any", async () => {
     const users = createUserPool([{ uid: 60_001, gid: 60_001 }]);
     const spawner = createSpawner({ env: plainEnv(), log: SILENT, users });
-    expect(await taskUserTrouble(spawner, folder, [folder])).toBeUndefined();
+    expect(await taskUserTrouble(spawner, folder, { there: [folder] })).toBeUndefined();
     const closed = path.join(folder, "closed");
     await mkdir(closed, { mode: 0o700 });
-    expect(await taskUserTrouble(spawner, folder, [path.join(closed, "dags")])).toContain("EACCES");
-    expect(await taskUserTrouble(spawner, closed, [])).toContain("EACCES");
+    const tried = [{ there: [path.join(closed, "dags")] }, { readable: [closed] }, { readable: [folder] }];
+    for (const wanted of tried) expect(await taskUserTrouble(spawner, folder, wanted)).toContain("EACCES");
+    expect(await taskUserTrouble(spawner, folder, { there: [closed], readable: [] })).toBeUndefined();
+    expect(await taskUserTrouble(spawner, closed, {})).toContain("EACCES");
     await spawner.stop();
   });
 });

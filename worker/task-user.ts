@@ -90,21 +90,28 @@ function missingCapabilities(): string[] {
   return Object.entries(NEEDED_CAPABILITIES).flatMap(([name, bit]) => ((effective >> bit) & 1n ? [] : [`CAP_${name}`]));
 }
 
+/** A folder is read by who may also enter it. */
+const TRY = `
+  const { accessSync, statSync, constants: { F_OK, R_OK, X_OK } } = require("node:fs");
+  for (const [file, mode] of JSON.parse(process.argv[1]))
+    accessSync(file, mode === "F" ? F_OK : statSync(file).isDirectory() ? R_OK | X_OK : R_OK);
+`;
+
 /**
- * Why a task could not run as its user here, by trying: whether it may enter a folder of the worker's, and read
- * what a function needs. Undefined when it can.
+ * Why a task could not run as its user here, by trying: whether it may enter a folder of the worker's, read what a guest needs and
+ * `readable`, and pass to `there`. Undefined when it can.
  */
 export async function taskUserTrouble(
   spawner: Spawner,
   workFolder: string,
-  readable: readonly string[],
+  { readable = [], there = [] }: { readable?: readonly string[]; there?: readonly string[] },
 ): Promise<string | undefined> {
-  const script = "for (const file of process.argv.slice(1)) require('node:fs').accessSync(file)";
+  const modes = [[FUNCTION_CHILD, ...readable].map((file) => [file, "R"]), there.map((file) => [file, "F"])].flat();
   let said = "";
   const exit = await spawner.run(
     {
       file: process.execPath,
-      args: ["-e", script, FUNCTION_CHILD, ...readable],
+      args: ["-e", TRY, JSON.stringify(modes)],
       env: {},
       folder: path.join(workFolder, "try-task-user"),
       files: {},

@@ -89,6 +89,7 @@ export async function runScheduler(
       settings,
       log,
       choose: schedulersOf,
+      dagsDir: "readable",
     });
     const place = guestPlaceOf(isolation, settings, EVALUATOR_MIB);
     const loader = createLoader({ deps, dagsDir: settings.dagsDir, env: plainEnv(), plugins, place });

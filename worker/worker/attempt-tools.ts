@@ -37,7 +37,13 @@ export async function openAttemptTools(
   const labels = { "sluice.worker": settings.workerName, "sluice.home": settings.home };
   const containers = createContainers({ ...settings, labels, log: deps.log });
   const choose = (users: readonly ProcessUser[]): readonly ProcessUser[] => workersOf(users, settings);
-  const isolation = await openIsolation({ name: settings.workerName, settings, log: deps.log, choose });
+  const isolation = await openIsolation({
+    name: settings.workerName,
+    settings,
+    log: deps.log,
+    choose,
+    dagsDir: "there",
+  });
   const { spawner, workFolder, whyOwnUser } = isolation;
   await containers.sweep();
   const bundles = createBundleStore(path.join(settings.home, "bundles"), (hash) =>
