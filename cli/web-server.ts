@@ -69,7 +69,19 @@ const COUNTS_ITSELF = "/api/v1/";
 function refusal({ method, url = "/", headers }: IncomingMessage): Refusal | undefined {
   if (!METHODS.has(method ?? "")) return { status: 405, detail: "This method is not supported." };
   const [path = "/"] = url.split("?", 1);
-  return badPath(path) ?? badBody(path, headers);
+  return badPath(path) ?? badQuery(url.slice(path.length)) ?? badBody(path, headers);
+}
+
+/** Next takes seconds of the event loop for a query of six thousand parameters, and no page and no operation has ten. */
+const MAX_PARAMETERS = 64;
+const MAX_QUERY = 4_096;
+
+function badQuery(query: string): Refusal | undefined {
+  if (query.length <= MAX_QUERY && query.split("&").length <= MAX_PARAMETERS) return undefined;
+  return {
+    status: 414,
+    detail: `A query may have at most ${MAX_QUERY} characters and ${MAX_PARAMETERS} parameters.`,
+  };
 }
 
 type Refusal = { status: number; detail: string };
