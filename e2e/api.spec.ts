@@ -94,6 +94,14 @@ test("bad requests get a clear problem and never a 5xx", async () => {
   }
 });
 
+test("a query is counted before anything parses it", async () => {
+  // Next takes seconds of the event loop for the first of these.
+  for (const query of ["a&".repeat(6_000), "a".repeat(4_097)])
+    for (const path of ["/login", "/api/v1/dags", "/api/auth/session"])
+      expect((await fetch(`${sluice.url}${path}?${query}`)).status, path).toBe(414);
+  expect((await fetch(`${sluice.url}/login?callbackUrl=%2Fdags`)).status).toBe(200);
+});
+
 test("a body is counted before anything parses it, for every path", async () => {
   const post = (path: string, body: BodyInit, more: object = {}): Promise<Response> =>
     fetch(`${sluice.url}${path}`, {

@@ -17,18 +17,3 @@ test("the schema is made once for all who ask, and not sent to who has it", asyn
   // To make it takes some forty milliseconds, two thousand times more than a minute.
   expect((process.cpuUsage().user - before) / 1_000_000).toBeLessThan(10);
 });
-
-test("those who ask whether the process is ready at one time are asked for once", async () => {
-  let times = 0;
-  const starting = Promise.withResolvers<WebDeps>();
-  const loadDeps = (): Promise<WebDeps> => {
-    times++;
-    return starting.promise;
-  };
-  const answers = Array.from({ length: 100 }, () => systemHandlers.ready(loadDeps, asking()));
-  starting.reject(new Error("no database"));
-  for (const answer of await Promise.all(answers)) expect(answer).toMatchObject({ status: 503 });
-  expect(times).toBe(1);
-  await systemHandlers.ready(loadDeps, asking());
-  expect(times).toBe(2);
-});
