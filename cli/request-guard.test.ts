@@ -22,6 +22,9 @@ test.each<[string, Asked, number | undefined]>([
   ["an unknown method", { method: "PROPFIND" }, 405],
   ["dots in a path", { url: "/api/v1/%2e%2E/auth/x" }, 400],
   ["a malformed escape", { url: "/dags/%zz" }, 400],
+  ["64 parameters", { url: `/login?${"a&".repeat(63)}` }, undefined],
+  ["65 parameters", { url: `/login?${"a&".repeat(64)}` }, 414],
+  ["a long query", { url: `/login?a=${"x".repeat(4_096)}` }, 414],
   ["a host of somebody else", { headers: { host: "evil.example" } }, 421],
   [
     "a host of somebody else at the health check",
