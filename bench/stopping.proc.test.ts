@@ -78,7 +78,7 @@ async function ends(bench: ChildProcess, stop: () => void): Promise<unknown[]> {
   const pids = await descendants(bench.pid!);
   const exited = once(bench, "exit");
   stop();
-  const exit = await exited;
+  const exit: unknown[] = await exited;
   expect(await allEnded(pids)).toBe(true);
   // npm keeps what it has compiled there.
   expect((await readdir(temporary)).filter((name) => name !== "node-compile-cache")).toEqual([]);

@@ -1,4 +1,7 @@
+import { nearestName } from "#lib/domain/nearest.ts";
 import type { SettingName } from "./env.ts";
+
+type Env = Record<string, string | undefined>;
 
 export const LOG_LEVELS = ["trace", "debug", "info", "warn", "error", "fatal", "silent"] as const;
 
@@ -180,3 +183,28 @@ export const SETTING_HELP: Record<SettingName, Help> = {
     about: "how much log is kept of one attempt; what comes after is dropped, with a mark",
   },
 };
+
+/** What is said of variables that look like settings and are none. */
+export function unknownNames(env: Env): string[] {
+  const known = Object.keys(SETTING_HELP);
+  return Object.keys(env)
+    .filter((name) => name.startsWith("SLUICE_") && !known.includes(name))
+    .map((name) => {
+      const nearest = nearestName(name, known, "SLUICE_");
+      return nearest === undefined
+        ? `${name} is not a setting of Sluice; \`sluice --help\` lists them`
+        : `${name} is not a setting of Sluice; did you mean ${nearest}?`;
+    });
+}
+
+export function isName(name: string): name is SettingName {
+  return Object.hasOwn(SETTING_HELP, name);
+}
+
+/** What is said of a value that cannot be used. */
+export function describeBadValue(name: string, env: Env): string {
+  if (!isName(name)) return `${name} cannot be used`;
+  const help = SETTING_HELP[name];
+  const shown = help.secret ? "" : ` ${JSON.stringify(env[name])}`;
+  return `${name}${shown} cannot be used; allowed: ${help.allowed}`;
+}

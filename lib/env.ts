@@ -3,8 +3,7 @@ import path from "node:path";
 import { z } from "zod";
 import { isIpRange } from "#lib/domain/ip-range.ts";
 import { MEMORY_SIZE, resourceAmount } from "#lib/domain/model/resources.ts";
-import { nearestName } from "#lib/domain/nearest.ts";
-import { LOG_LEVELS, SETTING_HELP } from "./env-help.ts";
+import { describeBadValue, isName, LOG_LEVELS, unknownNames } from "./env-help.ts";
 
 export type LogLevel = (typeof LOG_LEVELS)[number];
 
@@ -250,13 +249,7 @@ function toSettings(env: z.infer<typeof schema>): Settings {
     trustedProxies: env.SLUICE_TRUSTED_PROXIES ?? [],
     databaseUrl: env.DATABASE_URL,
     sessionUrl: env.DATABASE_SESSION_URL ?? env.DATABASE_URL,
-    rolePrefix: env.SLUICE_ROLE_PREFIX ?? "sluice",
-    rolePasswords: given({
-      web: env.SLUICE_WEB_DB_PASSWORD,
-      scheduler: env.SLUICE_SCHEDULER_DB_PASSWORD,
-      worker: env.SLUICE_WORKER_DB_PASSWORD,
-      reader: env.SLUICE_READER_DB_PASSWORD,
-    }),
+    ...roleSettings(env),
     // Unmarked, the bundler takes these for files of the web build and traces the whole folder into it.
     home: path.resolve(/*turbopackIgnore: true*/ env.SLUICE_HOME ?? ".sluice"),
     dagsDir: path.resolve(/*turbopackIgnore: true*/ env.SLUICE_DAGS_DIR ?? "dags"),
@@ -272,8 +265,15 @@ function toSettings(env: z.infer<typeof schema>): Settings {
   };
 }
 
-function given(passwords: Record<keyof Settings["rolePasswords"], string | undefined>): Settings["rolePasswords"] {
-  return Object.fromEntries(Object.entries(passwords).filter(([, password]) => password !== undefined));
+function roleSettings(env: z.infer<typeof schema>): Pick<Settings, "rolePrefix" | "rolePasswords"> {
+  const passwords: Record<keyof Settings["rolePasswords"], string | undefined> = {
+    web: env.SLUICE_WEB_DB_PASSWORD,
+    scheduler: env.SLUICE_SCHEDULER_DB_PASSWORD,
+    worker: env.SLUICE_WORKER_DB_PASSWORD,
+    reader: env.SLUICE_READER_DB_PASSWORD,
+  };
+  const given = Object.entries(passwords).filter(([, password]) => password !== undefined);
+  return { rolePrefix: env.SLUICE_ROLE_PREFIX ?? "sluice", rolePasswords: Object.fromEntries(given) };
 }
 
 type TaskSettings = Pick<
@@ -323,29 +323,6 @@ function taskSettings(env: z.infer<typeof schema>): TaskSettings {
 function usableMemory(): number {
   const limit = process.constrainedMemory();
   return Math.floor(Math.min(os.totalmem(), limit > 0 ? limit : Number.POSITIVE_INFINITY) / MIB);
-}
-
-function unknownNames(env: Env): string[] {
-  const known = Object.keys(SETTING_HELP);
-  return Object.keys(env)
-    .filter((name) => name.startsWith("SLUICE_") && !known.includes(name))
-    .map((name) => {
-      const nearest = nearestName(name, known, "SLUICE_");
-      return nearest === undefined
-        ? `${name} is not a setting of Sluice; \`sluice --help\` lists them`
-        : `${name} is not a setting of Sluice; did you mean ${nearest}?`;
-    });
-}
-
-function isName(name: string): name is SettingName {
-  return Object.hasOwn(SETTING_HELP, name);
-}
-
-function describeBadValue(name: string, env: Env): string {
-  if (!isName(name)) return `${name} cannot be used`;
-  const help = SETTING_HELP[name];
-  const shown = help.secret ? "" : ` ${JSON.stringify(env[name])}`;
-  return `${name}${shown} cannot be used; allowed: ${help.allowed}`;
 }
 
 /** The variables that say the same as `settings`. Absent settings are absent; the passwords of the admin and of roles stay with the supervisor. */
