@@ -3,6 +3,7 @@ import { createServer, type Server, type ServerResponse } from "node:http";
 import type { Logger } from "pino";
 import type { DutyMetrics } from "#lib/obs/duty-metrics.ts";
 import type { Duties } from "#lib/obs/duties.ts";
+import type { Isolated } from "./isolation.ts";
 import type { Service } from "./lifecycle.ts";
 
 export type HealthOptions = {
@@ -12,6 +13,8 @@ export type HealthOptions = {
   metrics: DutyMetrics;
   /** Told by /ready beside the duties; a row in quarantine does not make a process unready. */
   quarantined?: () => Readonly<Record<string, number>>;
+  /** Told by /ready as well; why this machine cannot isolate is in the log of the start. */
+  isolated?: () => Isolated | undefined;
   log: Logger;
 };
 
@@ -47,7 +50,11 @@ export function healthService(options: HealthOptions): Service {
   };
 }
 
-function answer({ duties, metrics, quarantined, log }: HealthOptions, url: string, response: ServerResponse): void {
+function answer(
+  { duties, metrics, quarantined, isolated, log }: HealthOptions,
+  url: string,
+  response: ServerResponse,
+): void {
   const path = url.split("?")[0];
   if (path === "/health") return send(response, 200, { status: "ok" });
   if (path === "/metrics") {
@@ -67,6 +74,7 @@ function answer({ duties, metrics, quarantined, log }: HealthOptions, url: strin
     status: ready ? "ok" : "unavailable",
     duties: report.map(({ name, ok }) => ({ name, ok })),
     ...(quarantined === undefined ? {} : { quarantined: quarantined() }),
+    isolated: isolated?.(),
   });
 }
 

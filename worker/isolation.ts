@@ -23,8 +23,13 @@ export type Isolation = {
   workFolder: string;
   /** Why tasks run as this process's own user; undefined when they do not. */
   whyOwnUser: string | undefined;
+  /** For probes. */
+  isolated: Isolated;
   stop(): Promise<void>;
 };
+
+/** Whether the code of others runs as another user than this process, and in control groups with limits. */
+export type Isolated = { user: boolean; limits: boolean };
 
 type Options = {
   /** Of this process; nobody else on this machine has it. */
@@ -67,7 +72,16 @@ export async function openIsolation({ name, settings, log, choose, dagsDir }: Op
   }
   if (whyOwnUser !== undefined)
     log.info({ reason: whyOwnUser }, "tasks run as the worker's own user, and can read what it can");
-  return { cgroups, users, found: chosen, spawner, workFolder, whyOwnUser, stop };
+  return {
+    cgroups,
+    users,
+    found: chosen,
+    spawner,
+    workFolder,
+    whyOwnUser,
+    isolated: { user: whyOwnUser === undefined, limits: cgroups.none === undefined },
+    stop,
+  };
 }
 
 /** Where guests of this process are started; `memory` in MiB is the limit of each. */

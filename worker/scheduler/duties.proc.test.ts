@@ -8,6 +8,7 @@ import pg from "pg";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { plainEnv } from "#lib/env.ts";
 import { testDatabase } from "#lib/testing/database.ts";
+import { openCgroups } from "#worker/cgroups/open.ts";
 import { freePort, killProcess, startScheduler } from "#lib/testing/scheduler-process.ts";
 
 const database = testDatabase();
@@ -37,6 +38,7 @@ type Ready = {
   code: number;
   duties: { name: string; ok: boolean }[];
   quarantined: Record<string, number>;
+  isolated: object;
 };
 
 async function ready(): Promise<Ready> {
@@ -104,12 +106,14 @@ const DUTIES = [
 ];
 
 test("a scheduler tells the age of each duty, to probes, to Prometheus and to the doctor", async () => {
-  const { code, duties, quarantined } = await ready();
+  const { code, duties, quarantined, isolated } = await ready();
   expect(code).toBe(200);
   expect(duties.map(({ name }) => name).toSorted()).toEqual(DUTIES);
   // Names only: the port is open to everybody, and an error of the database may say anything.
   expect(duties.filter((duty) => !duty.ok || Object.keys(duty).length > 2)).toEqual([]);
   expect(quarantined).toEqual({});
+  // The folder of this test is closed to others, so files are evaluated as the scheduler's own user.
+  expect(isolated).toEqual({ user: false, limits: openCgroups(`probe-duties-${process.pid}`).none === undefined });
   const text = await until(metrics, (told) =>
     /^sluice_duty_runs_total\{duty="admit",outcome="done"\} [1-9]/m.test(told),
   );

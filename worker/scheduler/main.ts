@@ -139,6 +139,7 @@ export async function runScheduler(
           duties,
           metrics,
           quarantined: () => quarantined,
+          isolated: () => isolation.isolated,
           log,
         }),
       ],

@@ -8,7 +8,7 @@ import { plainEnv, type Settings } from "#lib/env.ts";
 import { createBundleStore } from "../functions/bundle-store.ts";
 import { createFunctionPool } from "../functions/pool.ts";
 import { placesOf } from "../plugins/places.ts";
-import { guestPlaceOf, openIsolation } from "../isolation.ts";
+import { guestPlaceOf, type Isolated, openIsolation } from "../isolation.ts";
 import type { ProcessUser } from "../spawner/protocol.ts";
 import { workersOf } from "../task-user.ts";
 import { killTasksIn } from "../kill-tasks-in.ts";
@@ -32,7 +32,7 @@ export async function openAttemptTools(
   settings: WorkerSettings,
   deps: EngineDeps,
   executors: Executors,
-): Promise<AttemptTools & { stop(): Promise<void> }> {
+): Promise<AttemptTools & { isolated: Isolated; stop(): Promise<void> }> {
   const env = plainEnv();
   const labels = { "sluice.worker": settings.workerName, "sluice.home": settings.home };
   const containers = createContainers({ ...settings, labels, log: deps.log });
@@ -57,6 +57,7 @@ export async function openAttemptTools(
     place: guestPlaceOf(isolation, settings),
   });
   return {
+    isolated: isolation.isolated,
     deps,
     executors,
     inputs: createInputs(deps),

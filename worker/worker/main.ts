@@ -21,6 +21,7 @@ import { engineService } from "../engine-service.ts";
 import { everyService } from "#lib/obs/every.ts";
 import { createDuties, type Duties } from "#lib/obs/duties.ts";
 import { healthService } from "../health.ts";
+import type { Isolated } from "../isolation.ts";
 import { anonymousName } from "../leftovers.ts";
 import { createProtocolGuard, stopOnMismatch } from "../protocol-guard.ts";
 import { commonRounds } from "../rounds.ts";
@@ -116,7 +117,14 @@ export async function runWorker(given: Settings & { databaseUrl: string }, execu
         settingsCheck,
         ...commonRounds(deps, { duties, metrics }, worker.heardMsAgo),
         ...(settings.processSlots > 0 ? [start, disk] : []),
-        healthService({ host: settings.host, port: settings.healthPort, duties, metrics, log }),
+        healthService({
+          host: settings.host,
+          port: settings.healthPort,
+          duties,
+          metrics,
+          isolated: worker.isolated,
+          log,
+        }),
       ],
     };
   };
@@ -128,6 +136,8 @@ type WorkerService = Service & {
   onCallbacks(wake: () => void): void;
   /** Milliseconds since the connection that hears of work last answered. */
   heardMsAgo(): number;
+  /** Undefined before it takes tasks. */
+  isolated(): Isolated | undefined;
   /** Starts a process as a task is started, if a slot is free for one: a full worker starts none anyway. */
   tryStart(): Promise<void>;
   /** Throws why no process should be started on this disk. */
@@ -147,6 +157,7 @@ function workerService(
   return {
     name: "worker",
     heartbeat: async () => running?.loop.heartbeat(),
+    isolated: () => tools?.isolated,
     onCallbacks: (wake) => {
       wakeCallbacks = wake;
     },
