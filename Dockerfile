@@ -36,7 +36,7 @@ COPY cli ./cli
 COPY worker ./worker
 COPY prisma ./prisma
 COPY dags ./dags
-# Web, scheduler and migration need nothing of root. A worker that keeps tasks apart does: docker-compose.yml.
+# Web and migration need nothing of root. A worker that keeps tasks apart does, and a scheduler DAG files: docker-compose.yml.
 USER 10001:10001
 EXPOSE 8080 8081
 ENTRYPOINT ["node", "cli/sluice.mjs"]

@@ -154,17 +154,19 @@ describe("docker-compose.yml", () => {
     expect(text("lib/contract/system.ts")).toContain(`path: "/health"`);
   });
 
-  test("the worker is root with what isolating tasks takes, the others are not root and have no power at all", () => {
+  test("who runs the code of others is root with what isolating it takes, the rest are not root and have no power at all", () => {
     for (const [name, service] of ours) {
-      const isWorker = name === "worker";
+      const isolates = name === "worker" || name === "scheduler";
       expect([name, service.cap_drop, service.security_opt]).toEqual([name, ["ALL"], ["no-new-privileges:true"]]);
-      expect([name, service.cap_add]).toEqual([name, isWorker ? Object.keys(NEEDED_CAPABILITIES) : []]);
+      expect([name, service.cap_add]).toEqual([name, isolates ? Object.keys(NEEDED_CAPABILITIES) : []]);
       // Undefined is the image's user.
-      expect([name, service.user]).toEqual([name, isWorker ? "0:0" : undefined]);
+      expect([name, service.user]).toEqual([name, isolates ? "0:0" : undefined]);
     }
     // On the way to their folders, and nothing to list.
     expect(lines("RUN").join("\n")).toContain(`chmod 711 ${imageEnv.SLUICE_HOME}`);
-    const range = /^(\d+)-(\d+)$/.exec(compose.services.worker?.environment.SLUICE_TASK_USER ?? "");
+    const { worker, scheduler } = compose.services;
+    expect(scheduler?.environment.SLUICE_TASK_USER).toBe(worker?.environment.SLUICE_TASK_USER);
+    const range = /^(\d+)-(\d+)$/.exec(worker?.environment.SLUICE_TASK_USER ?? "");
     expect(Number(range?.[1])).toBeGreaterThan(Number(lines("USER").at(-1)!.split(":")[0]));
     expect(Number(range?.[2]) - Number(range?.[1])).toBeGreaterThan(900);
   });
