@@ -8,8 +8,8 @@ const MIB = 1024 * 1024;
 const NOTHING_MS = 150;
 /** At a size that takes so long the growth is told: at a mebibyte, what grows with the square of a text would take hours. */
 const ENOUGH_MS = 200;
-/** The square is 4, the power of three halves 2.8; large hash tables and the collector take up to 2.5. */
-const MOST = 2.7;
+/** The square is 4. Large hash tables and the collector take up to 2.5, and caches that others fill at the same time some more. */
+const MOST = 3.2;
 
 /** Milliseconds of the processor: the clock also counts what others do. */
 async function cost(parser: Parser, text: string): Promise<number> {

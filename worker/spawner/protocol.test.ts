@@ -30,7 +30,7 @@ const toSpawner = fc.oneof<fc.Arbitrary<ToSpawner>[]>(
     file: text,
     folder: text,
     cwd: some,
-    user: fc.option(fc.record({ uid: fc.nat(), gid: fc.nat() }), { nil: undefined }),
+    user: fc.option(fc.record({ uid: fc.nat(), gid: fc.nat(), isAlone: fc.boolean() }), { nil: undefined }),
     args: fc.array(text),
     env: variables,
     files: texts,
