@@ -1,4 +1,4 @@
-import { readdirSync, readFileSync } from "node:fs";
+import { closeSync, openSync, readdirSync, readSync } from "node:fs";
 
 /**
  * Whether a guest has processes beside its own. A control group lists them. Without one they are its children, or children of its
@@ -36,11 +36,18 @@ function threadsOf(pid: number | undefined): string[] {
 
 const countLines = (text: string): number => text.split("\n").length - 1;
 
-/** Empty for what is gone. */
+/** More than a few numbers need not be told apart. */
+const beginning = Buffer.alloc(256);
+
+/** How a file of the kernel begins: this is asked after each call of a function. Empty for what is gone. */
 function textOf(file: string): string {
+  let fd: number | undefined;
   try {
-    return readFileSync(file, "utf8");
+    fd = openSync(file, "r");
+    return beginning.latin1Slice(0, readSync(fd, beginning, 0, beginning.length, 0));
   } catch {
     return "";
+  } finally {
+    if (fd !== undefined) closeSync(fd);
   }
 }
