@@ -1,4 +1,5 @@
 import { randomUUID } from "node:crypto";
+import { readlinkSync } from "node:fs";
 import { chmod, lstat, mkdir, readdir, rm } from "node:fs/promises";
 import path from "node:path";
 import type { Log } from "#lib/domain/log.ts";
@@ -25,10 +26,20 @@ export async function endLeftovers(cgroups: Cgroups, workFolder: string, log: Pi
 
 /**
  * A name for a process that nobody has named: no other has it, on any machine. By it, the next process of the same host finds what
- * this one leaves when it is killed.
+ * this one leaves when it is killed. A number says which process it was only where that number is given: containers with one
+ * host's name have numbers of their own.
  */
 export function anonymousName(what: string, host: string): string {
-  return `${what}-${host}-${process.pid}-${randomUUID().slice(0, 8)}`;
+  return `${what}-${host}-${numbersOf()}-${process.pid}-${randomUUID().slice(0, 8)}`;
+}
+
+/** The namespace in which processes have their numbers here; a machine without such has one. */
+function numbersOf(): string {
+  try {
+    return /\d+/.exec(readlinkSync("/proc/self/ns/pid"))?.[0] ?? "0";
+  } catch {
+    return "0";
+  }
 }
 
 /** Ends what processes without a name of their own have left on this host, which no other process would do. */
@@ -50,8 +61,9 @@ export async function endDeadLeftovers(of: {
 
 /** A number that another process has by now is left to a later start. */
 function isOfDead(name: string, host: string): boolean {
-  const at = name.indexOf(`-${host}-`);
-  const pid = at < 0 ? undefined : /^(\d+)-[0-9a-f]{8}$/.exec(name.slice(at + host.length + 2))?.[1];
+  const here = `-${host}-${numbersOf()}-`;
+  const at = name.indexOf(here);
+  const pid = at < 0 ? undefined : /^(\d+)-[0-9a-f]{8}$/.exec(name.slice(at + here.length))?.[1];
   if (pid === undefined) return false;
   try {
     process.kill(Number(pid), 0);

@@ -1,4 +1,5 @@
 import { chmod, mkdir, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
+import { spawnSync } from "node:child_process";
 import os from "node:os";
 import path from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
@@ -16,6 +17,7 @@ import { createUserPool } from "./user-pool.ts";
 import { writeNothing } from "./worker/nothing.ts";
 
 const isRoot = process.getuid?.() === 0;
+const mayAdminister = isRoot && spawnSync("unshare", ["--ipc", "true"]).status === 0;
 let folder: string;
 
 beforeAll(async () => {
@@ -35,11 +37,11 @@ describe.runIf(isRoot)("a worker that is root", () => {
     expect(await findTaskUsers("60123")).toEqual({ users: [{ uid: 60_123, gid: 60_123 }] });
     const five = await findTaskUsers("60001-60005");
     expect(five.users.map((user) => user.uid)).toEqual([60_001, 60_002, 60_003, 60_004, 60_005]);
-    expect(schedulersOf(five.users)).toEqual(five.users.slice(3));
-    const { users } = await findTaskUsers("60001-60012");
+    const { users } = await findTaskUsers("60001-60018");
+    expect(schedulersOf(users)).toEqual(users.slice(-8));
     expect(workersOf(users, { processSlots: 4, functionSlots: 1 })).toEqual(users.slice(0, 10));
     const many = { processSlots: 4, functionSlots: 2 };
-    expect(() => workersOf(users, many)).toThrow("4 process slots and 2 function slots need one of 14");
+    expect(() => workersOf(users, many)).toThrow("4 process slots and 2 function slots need one of 20");
     expect(workersOf(users.slice(0, 1), many)).toEqual(users.slice(0, 1));
     await expect(findTaskUsers("no-such-user")).rejects.toThrow("there is no such user");
   });
@@ -95,6 +97,20 @@ describe.runIf(isRoot).each<SpawnerProgram>(["perl", "node"])("a task of another
       expect(await allEnded([Number(text.split("\n")[1])])).toBe(true);
     },
   );
+
+  test.runIf(program === "perl")("is not waited for when nothing of it is left", async () => {
+    const since = performance.now();
+    for (let n = 0; n < 8; n++) expect(await run("true")).toMatchObject({ code: 0 });
+    // What is left is waited for a second each.
+    expect(performance.now() - since).toBeLessThan(8_000);
+  });
+
+  test.runIf(program === "perl" && mayAdminister)("leaves no shared memory behind", async () => {
+    const { text } = await run(`perl -e 'print defined shmget(0, 4096, 0600) ? "made" : "none"'`);
+    expect(text).toBe("made");
+    const owners = (await readFile("/proc/sysvipc/shm", "utf8")).split("\n").map((line) => line.trim().split(/\s+/)[7]);
+    expect(owners.filter((uid) => uid?.startsWith("6000"))).toEqual([]);
+  });
 
   test("works in a folder below its own that is its user's, and in no folder that is closed to it", async () => {
     const at = (cwd: string): Promise<Exit & { text: string }> =>

@@ -4,6 +4,7 @@ import path from "node:path";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import { MAX_IDLE } from "./functions/pool.ts";
+import { EVALUATORS } from "./loader/evaluator.ts";
 import type { Spawner } from "./spawner/client.ts";
 import type { ProcessUser } from "./spawner/protocol.ts";
 
@@ -47,12 +48,10 @@ async function usersOf(asked: string): Promise<ProcessUser[]> {
   return Array.from({ length: last - first + 1 }, (_, n) => ({ uid: first + n, gid: first + n }));
 }
 
-/** At the end of a range, for what a scheduler of the same machine evaluates. */
-export const SCHEDULER_USERS = 2;
+/** At the end of a range, for a scheduler of the same machine: two guests of each evaluator, and as many that are being ended. */
+export const SCHEDULER_USERS = 4 * EVALUATORS;
 
-/**
- * Of a range, the users of a scheduler: the last ones, which no worker takes.
- */
+/** Of a range, the users of a scheduler: the last ones, which no worker takes. */
 export function schedulersOf(users: readonly ProcessUser[]): readonly ProcessUser[] {
   return users.length > 1 ? users.slice(-SCHEDULER_USERS) : users;
 }

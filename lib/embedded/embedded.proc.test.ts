@@ -1,6 +1,6 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { chmod, mkdtemp, readdir, readFile, rm, stat, writeFile } from "node:fs/promises";
+import { chmod, mkdtemp, readdir, rename, readFile, rm, stat, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
@@ -178,6 +178,16 @@ describe("a server that others meddle with", () => {
     await server.exited;
     await expect(restart(server)).rejects.toThrow(/data of the running database is gone from .*pg.data: bring it back/);
     expect(await readdir(root)).not.toContain("pg");
+  });
+
+  test("is not replaced by an empty one when a part of its data is gone", async () => {
+    const server = await start();
+    await server.stop();
+    const data = path.join(root, "pg", "data");
+    await rename(path.join(data, "PG_VERSION"), path.join(root, "PG_VERSION"));
+    await expect(start()).rejects.toThrow(/holds files and no PG_VERSION.*: restore it, or remove the folder/);
+    await rename(path.join(root, "PG_VERSION"), path.join(data, "PG_VERSION"));
+    expect(await query(await start(), "select 1 as one")).toEqual([{ one: 1 }]);
   });
 
   test.runIf(process.platform === "linux")(

@@ -1,5 +1,5 @@
 import { randomBytes } from "node:crypto";
-import { chmod, chown, mkdir, readFile, rename, rm, stat, writeFile } from "node:fs/promises";
+import { chmod, chown, mkdir, readdir, readFile, rename, rm, stat, writeFile } from "node:fs/promises";
 import path from "node:path";
 import { EmbeddedPostgresError } from "./errors.ts";
 import { assertReachable, type Owner } from "./owner.ts";
@@ -43,9 +43,22 @@ export async function assertCluster(dataDir: string): Promise<void> {
   );
 }
 
-/** True once initdb has finished here. */
+/**
+ * True once initdb has finished here. Throws for a folder that holds anything else than a finished database: what somebody has moved or
+ * damaged is not to be replaced by an empty one.
+ */
 export async function hasCluster(folder: Folder): Promise<boolean> {
-  return await exists(path.join(folder.pgData, "PG_VERSION"));
+  const names = await readdir(folder.pgData).catch((cause: unknown): string[] => {
+    if (codeOf(cause) === "ENOENT") return [];
+    throw new EmbeddedPostgresError(`The database in ${folder.pgData} cannot be looked at (${codeOf(cause)})`, {
+      cause,
+    });
+  });
+  if (names.length === 0) return false;
+  if (names.includes("PG_VERSION")) return true;
+  throw new EmbeddedPostgresError(
+    `${folder.pgData} holds files and no PG_VERSION, so it is no whole database: restore it, or remove the folder to start with an empty database`,
+  );
 }
 
 /** The superuser's password; made once, readable by us alone. */

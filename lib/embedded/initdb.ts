@@ -27,7 +27,7 @@ export async function initCluster(
     await writeFile(passwordFile, password, { mode: 0o600 });
     if (owner !== undefined) await chown(passwordFile, owner.uid, owner.gid);
     await run(binaries.initdb, initdbArgs(draft, passwordFile, fsync), { ...owner, env: plainEnv(), cwd: folder.root });
-    await rm(folder.pgData, { recursive: true, force: true });
+    // Replaces an empty folder, and fails for any other.
     await rename(draft, folder.pgData);
   } catch (cause) {
     throw new EmbeddedPostgresError(`The database could not be created in ${folder.root}: ${lastLine(cause)}`, {

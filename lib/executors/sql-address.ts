@@ -89,7 +89,7 @@ async function sslOf(parameters: Record<string, string>): Promise<false | Connec
 const MAX_PEM_BYTES = 64 * 1024;
 
 function fileOf(name: string, file: string): Promise<string> {
-  return readRegularFile(file, MAX_PEM_BYTES).catch((error: unknown) => {
+  return readRegularFile(file, MAX_PEM_BYTES).then(String, (error: unknown) => {
     const code = error instanceof Error && "code" in error ? String(error.code) : messageOf(error);
     throw new BadAddress(`names a file as ${name} that this worker cannot read (${code})`);
   });

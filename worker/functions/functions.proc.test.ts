@@ -1,4 +1,4 @@
-import { mkdtemp, readdir, rm } from "node:fs/promises";
+import { mkdtemp, readdir, readFile, rm } from "node:fs/promises";
 import os from "node:os";
 import path from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
@@ -13,7 +13,7 @@ import { createFunctionPool, type FunctionPool } from "./pool.ts";
 const FILES = {
   "code.ts": `
     import { spawn } from "node:child_process";
-    import { writeSync } from "node:fs";
+    import { writeFileSync, writeSync } from "node:fs";
     import { dag, fn, notYet } from "sluice";
     import { double } from "./lib/double.ts";
     let calls = 0;
@@ -46,6 +46,8 @@ const FILES = {
       const { pid } = spawn("/usr/bin/setsid", ["/bin/sleep", "600"], { detached: true, stdio: "ignore", env: {} });
       return [process.pid, pid];
     };
+    export const postpones = ({ conf }: { conf: { file: string } }) =>
+      (setTimeout(() => writeFileSync(conf.file, "late"), 400), process.pid);
     export const prints = () => new Promise((done) => spawn("echo", ["hello"], { stdio: "inherit" }).once("exit", done));
     export const wide = () => Object.fromEntries(Array.from({ length: 100_001 }, (_, n) => [n, 0]));
     export const huge = () => (writeSync(4, frame("R", 1, "", 2 ** 32 - 6)), rest());
@@ -96,6 +98,11 @@ afterAll(async () => {
   await Promise.all([pool.stop(), worn.stop()]);
   await rm(folder, { recursive: true, force: true });
 });
+
+/** The kernel tells its parent only. */
+async function untilStopped(pid: number): Promise<void> {
+  while (!/^State:\s+T/m.test(await readFile(`/proc/${pid}/status`, "utf8"))) await delay(10);
+}
 
 async function call(
   name: string,
@@ -225,6 +232,17 @@ describe("functions", () => {
     expect(await call("pid", undefined, undefined, fresh)).not.toMatchObject({ value: pid });
     // One that has ended by itself costs nothing.
     expect(await call("prints", undefined, undefined, fresh)).toMatchObject({ ok: true, log: "stdout:hello\n" });
+  });
+
+  test("do nothing while no call is at work, and go on with the next one", async () => {
+    const file = path.join(folder, "late");
+    const { value: pid } = (await call("postpones", undefined, undefined, fresh, { file })) as { value?: unknown };
+    await untilStopped(Number(pid));
+    await delay(500);
+    expect(await readdir(folder)).not.toContain("late");
+    expect(await call("waits", undefined, undefined, fresh)).toMatchObject({ value: "waited", log: "stdout:mine\n" });
+    expect(await readdir(folder)).toContain("late");
+    expect(await call("pid", undefined, undefined, fresh)).toMatchObject({ value: pid });
   });
 
   test("that leave an object of more members than a parser likes are told so", async () => {

@@ -20,6 +20,8 @@ const CHILD = fileURLToPath(new URL("./child.ts", import.meta.url));
 
 /** Idle children kept warm; beyond it the one unused for longest ends. */
 export const MAX_IDLE = 4;
+/** After so long without a call a child rests. Before, the next step of a chain is on its way, and stopping it would cost more. */
+const REST_AFTER_MS = 100;
 
 /**
  * When a child has had enough: after so many calls, or when it has grown by so much since it was first looked at, which is
@@ -36,6 +38,8 @@ type Warm = {
   calls: number;
   /** Who hears of the call that it is at. */
   heard: Heard | undefined;
+  /** Begins its rest. */
+  rest?: NodeJS.Timeout;
   /** A call of it has ended twice: it is not to have another. */
   isSpent: boolean;
   /** Resident bytes when it was first looked at. */
@@ -89,6 +93,7 @@ export function createFunctionPool(options: {
       output: async (stream, bytes) => warm.heard?.data(stream, bytes),
       over(end) {
         all.delete(warm);
+        clearTimeout(warm.rest);
         const at = idle.indexOf(warm);
         if (at >= 0) idle.splice(at, 1);
         warm.heard?.gone(TOLD[end.how](end.why));
@@ -101,7 +106,19 @@ export function createFunctionPool(options: {
 
   const take = (bundle: string, cwd: string): Warm => {
     const at = idle.findLastIndex((warm) => warm.bundle === bundle && !warm.guest.isOver());
-    return at >= 0 ? idle.splice(at, 1)[0]! : launch(bundle, cwd);
+    if (at < 0) return launch(bundle, cwd);
+    const warm = idle.splice(at, 1)[0]!;
+    clearTimeout(warm.rest);
+    warm.guest.resume();
+    return warm;
+  };
+
+  /** What a call has left to a timer or a thread is nobody's while no call is at work. */
+  const restLater = (warm: Warm): void => {
+    warm.rest = setTimeout(() => {
+      warm.guest.rest();
+      if (warm.guest.hasOffspring()) warm.guest.kill();
+    }, REST_AFTER_MS).unref();
   };
 
   const giveBack = (warm: Warm): void => {
@@ -111,7 +128,10 @@ export function createFunctionPool(options: {
       warm.guest.kill();
       // The next call finds one that has started already.
       idle.push(launch(warm.bundle, warm.cwd));
-    } else idle.push(warm);
+    } else {
+      idle.push(warm);
+      restLater(warm);
+    }
     const oldest = idle.length > MAX_IDLE ? idle.shift() : undefined;
     oldest?.guest.kill();
   };
@@ -175,6 +195,7 @@ function hear(warm: Warm, { letter, id, payload }: Frame): void | Promise<void> 
     return heard.end(endOfCall(payload));
   }
   if (payload.length === 0) throw new Error("it writes pieces of output with nothing in them");
+  if (id > calls) throw new Error("it writes output of a call that it was not given");
   if (id === calls) return heard?.data(letter === STDERR ? "stderr" : "stdout", payload);
 }
 

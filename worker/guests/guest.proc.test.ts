@@ -31,6 +31,8 @@ const CODE = `
       const child = spawn("/bin/sh", ["-c", "setsid env -i sh -c 'echo $$; exec sleep 600 >/dev/null' & sleep 0.05"], { detached: true });
       child.stdout.once("data", (bytes) => child.once("exit", () => done(Number(bytes))));
     }),
+    holds: () => spawn("sleep", ["600"], { detached: true, stdio: ["ignore", "ignore", "ignore", 3, 4] }).pid,
+    spawner: () => process.ppid,
     child: () => spawn("sleep", ["600"], { stdio: "ignore" }).pid,
     says: () => new Promise((done) => spawn("echo", ["loud"], { stdio: "inherit" }).once("exit", () => done(0))),
     status: () => readFileSync("/proc/self/status", "utf8"),
@@ -133,6 +135,14 @@ test.runIf(probe.none === undefined)(
     cgroups.remove();
   },
 );
+
+test("a guest whose spawner is killed is over, also when something that it has started holds its pipes", async () => {
+  const one = start();
+  const [pid, held, spawner] = [await one.ask("pid"), await one.ask("holds"), await one.ask("spawner")].map(Number);
+  process.kill(spawner!, "SIGKILL");
+  expect(await one.end).toEqual({ how: "ended", why: "the spawner process was lost" });
+  expect(await allEnded([pid!, held!])).toBe(true);
+});
 
 test("what a guest has started may print too", async () => {
   const one = start();

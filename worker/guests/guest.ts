@@ -38,6 +38,9 @@ export type Guest = {
   isOver(): boolean;
   /** Whether a process that it has started is there. False where the system does not tell. */
   hasOffspring(): boolean;
+  /** While it rests nothing of it runs, whatever it has left to do. */
+  rest(): void;
+  resume(): void;
   kill(): void;
 };
 
@@ -105,6 +108,8 @@ export function startGuest(options: GuestOptions): Guest {
     send: (letter, id, payload) => void (toGuest.writable && toGuest.write(frame(letter, id, payload))),
     isOver: () => end !== undefined || !isHeard || ending.signal.aborted,
     hasOffspring: () => hasOffspring({ group: group.procs[0], pid: running.pid(), spawner: spawner.pid }),
+    rest: () => signal(running.pid(), "SIGSTOP"),
+    resume: () => signal(running.pid(), "SIGCONT"),
     kill,
   };
 }
@@ -115,8 +120,20 @@ const NOBODY: Guest = {
   send: () => undefined,
   isOver: () => true,
   hasOffspring: () => false,
+  rest: () => undefined,
+  resume: () => undefined,
   kill: () => undefined,
 };
+
+/** One that is gone needs no signal. */
+function signal(pid: number | undefined, name: "SIGSTOP" | "SIGCONT"): void {
+  if (pid === undefined) return;
+  try {
+    process.kill(pid, name);
+  } catch {
+    // Its end is about to be told.
+  }
+}
 
 type Begun = GuestSpawner & {
   user: ProcessUser | undefined;
@@ -179,7 +196,11 @@ function heapOf({ memory }: GroupLimits): string[] {
   return memory === 0 ? [] : [`--max-old-space-size=${Math.ceil(memory * 0.75)}`];
 }
 
-function hearSpawner({ spawner }: GuestSpawner, running: RunningProcess): Promise<void> {
+/**
+ * Resolves when the spawner has ended. What it started may still hold the other ends of its streams, so they are not waited for
+ * without end: a spawner that has ended says nothing more.
+ */
+function hearSpawner({ spawner, toGuest, fromGuest }: GuestSpawner, running: RunningProcess): Promise<void> {
   const closed = Promise.withResolvers<void>();
   const read = createFrameReader(FROM_SPAWNER, (one) => running.take(decodeFromSpawner(one)));
   spawner.stdout.on("data", (bytes: Buffer) => {
@@ -194,9 +215,16 @@ function hearSpawner({ spawner }: GuestSpawner, running: RunningProcess): Promis
   // The end is told by `close`; a write to what has just died is none of its own.
   spawner.stdin.on("error", () => undefined);
   spawner.on("error", () => undefined);
-  spawner.on("close", () => {
+  const over = (): void => {
     running.lost();
     closed.resolve();
+  };
+  spawner.on("close", over);
+  spawner.on("exit", () => {
+    setTimeout(() => {
+      for (const stream of [spawner.stdin, spawner.stdout, toGuest, fromGuest]) stream.destroy();
+      over();
+    }, LAST_WORDS_MS).unref();
   });
   return closed.promise;
 }

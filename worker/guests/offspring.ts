@@ -44,7 +44,7 @@ function textOf(file: string): string {
   let fd: number | undefined;
   try {
     fd = openSync(file, "r");
-    return beginning.latin1Slice(0, readSync(fd, beginning, 0, beginning.length, 0));
+    return beginning.toString("latin1", 0, readSync(fd, beginning, 0, beginning.length, 0));
   } catch {
     return "";
   } finally {

@@ -76,8 +76,8 @@ export function createAskedGuest(options: Omit<GuestOptions, "limits" | "take" |
         const isFirst = current.asked === 0;
         const answer = await askOne(current, letter, payload);
         if (idleMs !== undefined) idle = setTimeout(() => stop(current), idleMs).unref();
-        if (Buffer.isBuffer(answer) || answer === "late") return answer;
-        // It may be an earlier request whose leavings ended the child: this one gets a child to itself.
+        if (Buffer.isBuffer(answer)) return answer;
+        // It may be an earlier request whose leavings ended or held up the child: this one gets a child to itself.
         if (isFirst) return answer;
       }
     },

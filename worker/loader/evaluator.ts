@@ -6,6 +6,9 @@ import { CHECK, checkedAnswer, type Evaluated, type EvaluateRequest, REQUEST } f
 
 const CHILD = fileURLToPath(new URL("./child.ts", import.meta.url));
 
+/** Files that a scheduler evaluates at once; each costs up to two processes of Node. */
+export const EVALUATORS = 2;
+
 export type Evaluator = { evaluate(request: EvaluateRequest): Promise<Evaluated>; stop(): void };
 
 type EvaluatorOptions = {

@@ -1,4 +1,5 @@
 import { chmod, mkdir, mkdtemp, readFile, rename, rm, writeFile } from "node:fs/promises";
+import { execFileSync } from "node:child_process";
 import os from "node:os";
 import path from "node:path";
 import { afterEach, beforeEach, describe, expect, onTestFinished, test } from "vitest";
@@ -9,6 +10,9 @@ import { allEnded } from "#lib/testing/processes.ts";
 import { held } from "#lib/testing/races.ts";
 import { ownPlace } from "#worker/guests/place.ts";
 import { createUserPool } from "../user-pool.ts";
+import { schedulersOf } from "../task-user.ts";
+import type { Evaluator } from "./evaluator.ts";
+import { loadFile } from "./load-file.ts";
 import { createLoader, type Loader } from "./loader.ts";
 
 /** Whatever becomes of one file, all others are published, what is gone is marked, and each that is broken says so. */
@@ -389,3 +393,39 @@ test.runIf(process.getuid?.() === 0)(
     await rm(workFolder, { recursive: true });
   },
 );
+
+test.runIf(process.getuid?.() === 0)("a range has users enough for all files of a pass", async () => {
+  await chmod(dagsDir, 0o755);
+  const workFolder = await mkdtemp(path.join(os.tmpdir(), "sluice-guests-"));
+  await chmod(workFolder, 0o711);
+  const range = Array.from({ length: 20 }, (_, n) => ({ uid: 60_100 + n, gid: 60_100 + n }));
+  const place = { ...ownPlace(workFolder), users: createUserPool(schedulersOf(range)) };
+  const other = createLoader({ deps: database.deps, dagsDir, env: plainEnv(), place });
+  const names = ["a", "b", "c", "d", "e", "f"];
+  for (const name of names)
+    await write(
+      `${name}.ts`,
+      `import { bash, dag } from "sluice";\nexport default dag("${name}").task("x", bash("true"));\n`,
+    );
+  // Each of them ends its guest, and the next one is started while that one is being ended.
+  for (const name of names) await write(`${name}-ends.ts`, 'import "sluice";\nprocess.exit(3);\n');
+  await other.pass();
+  expect(await dags()).toEqual(Object.fromEntries(names.map((name) => [name, 1])));
+  expect(JSON.stringify(await importErrors())).not.toContain("is taken");
+  other.stop();
+  await rm(workFolder, { recursive: true, force: true });
+});
+
+test("what is no file any more, or too large for one, is not read", async () => {
+  execFileSync("mkfifo", [path.join(dagsDir, "pipe.yaml")]);
+  await write("large.ts", `import "sluice"; // ${"x".repeat(5_000_000)}`);
+  const evaluator: Evaluator = { evaluate: () => Promise.reject(new Error("not asked for")), stop: () => undefined };
+  const problemOf = async (file: string): Promise<unknown> => {
+    const result = await loadFile(dagsDir, file, evaluator, []);
+    return result.kind === "broken" ? result.problems[0]!.message : result;
+  };
+  expect(await problemOf("pipe.yaml")).toBe("the file cannot be read: it is no regular file");
+  expect(await problemOf("large.ts")).toMatch(
+    /^the file cannot be read: it has 50000\d\d bytes; at most \d+ are read$/,
+  );
+});

@@ -1,6 +1,6 @@
-import { readFile, stat } from "node:fs/promises";
 import path from "node:path";
 import { canonicalJson, sha256 } from "#lib/domain/canonical.ts";
+import { readRegularFile } from "#lib/executors/regular-file.ts";
 import type { DagSpec } from "#lib/domain/model/dag.ts";
 import type { PluginTypes } from "#lib/domain/model/plugin-type.ts";
 import { isOfType } from "#lib/domain/model/task.ts";
@@ -35,10 +35,10 @@ export async function loadFile(
   plugins: PluginTypes,
 ): Promise<LoadResult> {
   const isCode = file.endsWith(".ts");
-  // Any JSON may lie there: one that is too large to be a definition is not even read.
-  const { size } = await stat(path.join(dagsDir, file));
-  if (!isCode && size > MAX_BYTES) return broken(file, `the file has ${size} bytes; at most ${MAX_BYTES} are read`);
-  const text = await readFile(path.join(dagsDir, file), "utf8");
+  // Anything may lie there, and be another thing by now than what was listed.
+  const read = await readRegularFile(path.join(dagsDir, file), MAX_BYTES).catch((error: Error) => error);
+  if (read instanceof Error) return broken(file, `the file cannot be read: ${read.message}`);
+  const text = read.toString();
   const source = { dagsDir, file, text };
   return isCode ? loadTypeScript(source, evaluator) : loadData(source, evaluator, plugins);
 }

@@ -4,7 +4,7 @@ import { messageOf } from "#lib/domain/errors.ts";
 import type { EngineDeps } from "#lib/engine/deps.ts";
 import type { GuestPlace } from "../guests/guest.ts";
 import { type DescribedPlugins, NO_DESCRIBED } from "../plugins/describe.ts";
-import { createEvaluator, createReader, type Evaluator } from "./evaluator.ts";
+import { createEvaluator, createReader, EVALUATORS, type Evaluator } from "./evaluator.ts";
 import { loadFile, type LoadResult } from "./load-file.ts";
 import type { Marks } from "./program-files.ts";
 import { type Outcome, type OwnedDag, plainProblem, publish } from "./publish.ts";
@@ -12,9 +12,6 @@ import { findSources, isDefinition, markOf } from "./source-files.ts";
 
 /** What the database did not take, and may take another time, is tried again after so long. */
 const AGAIN_MS = 30_000;
-
-/** Files that are evaluated at once; each costs up to two processes of Node. */
-const EVALUATORS = 2;
 
 export type Loader = {
   /**

@@ -1,9 +1,10 @@
-import { readdir, readFile, realpath, stat } from "node:fs/promises";
+import { readdir, realpath, stat } from "node:fs/promises";
 import path from "node:path";
 import { placedProblems } from "#lib/domain/definition/parse.ts";
 import { type FileProblem, snippetAt } from "#lib/domain/definition/problem.ts";
 import type { DagSpec } from "#lib/domain/model/dag.ts";
 import { sourceOf } from "#lib/domain/model/task-types.ts";
+import { readRegularFile } from "#lib/executors/regular-file.ts";
 import { nearestName } from "#lib/domain/nearest.ts";
 import { markOf } from "./source-files.ts";
 
@@ -69,7 +70,7 @@ async function readProgram(dagsDir: string, name: string): Promise<Found> {
     const found = await stat(real);
     if (!found.isFile()) return wrong(`${name} is not a file`);
     if (found.size > MAX_BYTES) return wrong(`the file ${name} has ${found.size} bytes; at most ${MAX_BYTES} are kept`);
-    const text = new TextDecoder("utf-8", { fatal: true }).decode(await readFile(real));
+    const text = new TextDecoder("utf-8", { fatal: true }).decode(await readRegularFile(real, MAX_BYTES));
     return text.includes("\0") ? wrong(`the file ${name} holds a NUL character`) : { mark, text };
   } catch (error) {
     const code = error instanceof Error && "code" in error ? error.code : undefined;

@@ -4,6 +4,7 @@ use strict;
 use warnings;
 
 our ($error_end, $self);
+my $CLONE_NEWIPC = 0x08000000;
 my ($PR_SET_PDEATHSIG, $PR_SET_NO_NEW_PRIVS, $SIGKILL, $SIG_SETMASK) = (1, 38, 9, 2);
 # What a call is given must be a variable.
 my ($ITSELF, $NULL, $NO_SIGNALS) = ('0', '/dev/null', "\0" x 8);
@@ -21,6 +22,9 @@ sub program_of {
 sub become_task {
     my ($task, $program, $stdout, $stderr) = @_;
     syscall SYS_setsid;
+    # What a task has of System V (shared memory, semaphores) would stay behind it, until a machine has none left for others, its
+    # Postgres among them. Only who may administer the machine can do this; a container has its own anyway.
+    syscall SYS_unshare, $CLONE_NEWIPC;
     for my $procs (@{$task->{procs}}) {
         my $group = syscall SYS_openat, AT_FDCWD, $procs, O_WRONLY;
         give_up("open $procs") if $group < 0;

@@ -25,6 +25,7 @@ BEGIN {
         execve         => [59,  221],
         exit_group     => [231, 94],
         close_range    => [436, 436],
+        unshare        => [272, 97],
     );
     die "main.pl: this Perl is not one of 64 bits\n" if length(pack 'P', '') != 8;
     my $at = {x64 => 0, arm64 => 1}->{$ARGV[0] // ''} // die "main.pl: the calls of this machine are not known\n";

@@ -4,6 +4,8 @@ use warnings;
 
 our %removals;
 my $PLAIN_FOLDER = 64;
+# A file of more, in pieces all over a disk, takes as long as its pieces: all other tasks would wait for that.
+my $QUICK_BYTES = 1 << 20;
 
 # Nobody else can enter the folder before the last line, so no name in it is anybody's link. Most tasks have no inputs,
 # and files of one text are one file with several names: making and removing files is most of what the folder costs.
@@ -40,7 +42,7 @@ sub files_of {
 sub is_removed {
     my ($task) = @_;
     return 1 unless defined $task->{folder};
-    return '' unless rmdir $task->{folder};
+    return '' if ((stat $task->{folder})[7] // 0) > $QUICK_BYTES || !rmdir $task->{folder};
     delete $task->{folder};
     return 1;
 }
@@ -74,7 +76,11 @@ sub remove {
         push @names, $name if $name ne '.' && $name ne '..';
     }
     closedir $listing;
-    return if @names <= $PLAIN_FOLDER && @names == (unlink map { "$folder/$_" } @names) && rmdir $folder;
+    my $is_quick = @names <= $PLAIN_FOLDER && ((stat $folder)[7] // 0) <= $QUICK_BYTES;
+    my $bytes = 0;
+    $bytes += (lstat "$folder/$_")[7] // 0 for $is_quick ? @names : ();
+    $is_quick &&= $bytes <= $QUICK_BYTES;
+    return if $is_quick && @names == (unlink map { "$folder/$_" } @names) && rmdir $folder;
     run_rm($folder, $user, $user ? 2 : 1);
 }
 

@@ -232,7 +232,8 @@ sub is_left {
     my ($task) = @_;
     my ($procs) = @{$task->{procs}};
     # A member of the process group that is slow to die may still have children.
-    return end_strays($task) || end_user($task) || kill 0, -$task->{group} unless defined $procs;
+    end_user($task) unless defined $procs || $task->{is_user_ended}++;
+    return end_strays($task) || kill 0, -$task->{group} unless defined $procs;
     my $group = syscall SYS_openat, AT_FDCWD, $procs, O_CLOEXEC;
     return '' if $group < 0;
     my $read = syscall SYS_read, $group, $piece, $PIECE;

@@ -293,6 +293,28 @@ test.runIf(process.platform === "linux")(
   },
 );
 
+test.runIf(process.platform === "linux")(
+  "a folder that takes long to remove is removed by a process of its own",
+  async () => {
+    const folder = await mkdtemp(path.join(os.tmpdir(), "sluice-spawn-"));
+    await writeFile(path.join(folder, "rm"), `#!/bin/sh\necho "$3" >> ${folder}/removed\nexec /bin/rm "$@"\n`, {
+      mode: 0o755,
+    });
+    const spawner = createSpawner({ env: { PATH: `${folder}:/usr/bin:/bin` }, program: "perl", log: SILENT });
+    const run = (name: string, command: string): Promise<Exit> =>
+      spawner.run(
+        { file: "/bin/sh", args: ["-c", command], env: {}, folder: path.join(folder, name), files: {} },
+        new AbortController().signal,
+        async () => undefined,
+      );
+    await run("small", "echo some > a; echo more > b");
+    await run("large", "dd if=/dev/zero of=a bs=1 count=0 seek=100000000 2> b");
+    await spawner.stop();
+    expect(await readFile(path.join(folder, "removed"), "utf8")).toBe(`${folder}/large\n`);
+    await rm(folder, { recursive: true });
+  },
+);
+
 test("without a Perl the same work is done in Node", async () => {
   const said: string[] = [];
   const log = { ...SILENT, info: (_: object, text: string) => void said.push(text) };
