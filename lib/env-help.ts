@@ -169,7 +169,7 @@ export const SETTING_HELP: Record<SettingName, Help> = {
   SLUICE_TASK_USER: {
     allowed: "a user's name or number, or a range of numbers like 61000-61999",
     fallback: "nobody when the worker is root, else its own user",
-    about: "who tasks run as; of a range, each process has a user to itself",
+    about: "who tasks run as; of a range, which no other worker of the machine has, each process has a user to itself",
   },
   SLUICE_MIN_FREE_DISK: {
     allowed: "a size like 256Mi or 2Gi; 0Mi asks for nothing",

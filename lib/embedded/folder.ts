@@ -1,5 +1,5 @@
 import { randomBytes } from "node:crypto";
-import { chmod, chown, mkdir, readdir, readFile, rename, rm, stat, writeFile } from "node:fs/promises";
+import { chmod, chown, mkdir, readdir, readFile, rename, rm, writeFile } from "node:fs/promises";
 import path from "node:path";
 import { EmbeddedPostgresError } from "./errors.ts";
 import { assertReachable, type Owner } from "./owner.ts";
@@ -109,13 +109,6 @@ async function readText(file: string): Promise<string | undefined> {
     if (codeOf(error) === "ENOENT") return undefined;
     throw new EmbeddedPostgresError(`${file} cannot be read (${codeOf(error)})`, { cause: error });
   }
-}
-
-async function exists(file: string): Promise<boolean> {
-  return await stat(file).then(
-    () => true,
-    () => false,
-  );
 }
 
 /** The system's name for what went wrong. */
