@@ -37,6 +37,8 @@ beforeAll(async () => {
   const options = { databaseUrl: database.url, dagsDir };
   const env = { SLUICE_HOME: home, SLUICE_WORKER_NAME: "w", SLUICE_MIN_FREE_DISK: "32Mi" };
   children.push(...(await Promise.all([startScheduler(options), startWorker({ ...options, env })])));
+  const loaded = async (): Promise<number> => (await database.pool.query("select from sluice.dag")).rows.length;
+  while ((await loaded()) < Object.keys(COMMANDS).length) await delay(LOOK_AGAIN_MS);
 });
 afterAll(async () => {
   await Promise.all(children.map(killProcess));
