@@ -175,22 +175,39 @@ export function releaseExpired(
   });
 }
 
+/** How many live workers, those of which `and` is true, have slots for what waits in the lane `l`. */
+export const workersOfLane = (and: string): string => `(
+  select count(*) from sluice.worker k
+   where k.state = 'active' and k.lease_until > (select sluice.clock()) and l.queue = any (k.queues)
+     and case l.slot_class when 'process' then k.process_slots when 'function' then k.function_slots else k.inline_slots end > 0
+     and ${and})`;
+
 /**
- * Lets suspect tasks go that wait apart, the oldest first: as many as live workers run and are handed none. What is let go is
- * admitted as any other, and a claim gives a worker one of them at a time. Returns their runs. Passes over what others hold.
+ * Lets suspect tasks go that wait apart, the oldest of each lane first: as many as live workers serve the lane, less those of the lane
+ * that run or are handed over. What is let go is admitted as any other, and a claim gives a worker one of them at a time. Returns
+ * their runs. Passes over what others hold.
  */
 export async function letSuspectsGo(db: Db): Promise<string[]> {
+  const waits = "t.suspect and t.waits_apart and t.state = 'ready' and not t.held";
   const { rows } = await db.query<{ runId: string }>({
     name: "let-suspects-go",
     text: `
-      with chosen as materialized (
+      with known as materialized (
+        select t.id, t.lane_id, t.state in ('queued', 'running') as is_live from sluice.task_instance t
+         where t.suspect and (t.state in ('queued', 'running') or (${waits}))),
+      placed as (
+        select id, lane_id, is_live, count(*) filter (where is_live) over (partition by lane_id)
+                                     + row_number() over (partition by lane_id, is_live order by id) as place
+          from known),
+      lanes as materialized (
+        select l.id, ${workersOfLane("true")} as workers from sluice.lane l
+         where l.id = any (array(select lane_id from known where not is_live))),
+      chosen as materialized (
         select t.id from sluice.task_instance t
-         where t.suspect and t.waits_apart and t.state = 'ready' and not t.held
-         order by t.id
-         limit greatest(0, (select count(*) from sluice.worker k
-                             where k.state = 'active' and k.lease_until > (select sluice.clock()))
-                           - (select count(*) from sluice.task_instance l where l.suspect and l.state in ('queued', 'running')))
-         for update skip locked),
+         where t.id = any (array(select p.id from placed p join lanes l on l.id = p.lane_id
+                                  where not p.is_live and p.place <= l.workers))
+           and ${waits}
+         order by t.id for update skip locked),
       gone as (
         update sluice.task_instance t set waits_apart = false
          where t.id = any (array(select id from chosen)) returning t.id)

@@ -1,6 +1,7 @@
 import { MAX_AHEAD } from "#lib/domain/lookahead.ts";
 import type { Invariant } from "./invariants.ts";
 import { admittedSince, GRACE, LIVE } from "./limit-invariants.ts";
+import { workersOfLane } from "./lost-attempts.ts";
 
 /** What must hold of the room that workers give, and of what each of them has. */
 export const WORKER_CHECKS: readonly (Invariant & { sql: string })[] = [
@@ -101,18 +102,17 @@ export const WORKER_CHECKS: readonly (Invariant & { sql: string })[] = [
   },
   {
     id: "suspects-go",
-    says: "no task that has lost several workers waits apart while a worker runs none of them",
-    // The sweep lets them go within seconds, the oldest first.
+    says: "no task that has lost several workers waits apart while a worker of its lane runs none of them",
+    // The sweep lets them go within seconds, the oldest of each lane first.
     sql: `
-      select count(*)::int as apart, min(t.id)::text as oldest
-        from sluice.task_instance t
+      select l.queue, l.slot_class as "slotClass", count(*)::int as apart, min(t.id)::text as oldest
+        from sluice.task_instance t join sluice.lane l on l.id = t.lane_id
        where t.suspect and t.waits_apart and t.state = 'ready' and not t.held
          and t.ready_at < (select sluice.clock()) - interval '2 minutes'
-      having count(*) > 0
-         and (select count(*) from sluice.worker k
-               where k.state = 'active' and k.lease_until > (select sluice.clock())
-                 and k.started_at < (select sluice.clock()) - interval '2 minutes')
-             > (select count(*) from sluice.task_instance l where l.suspect and l.state in ('queued', 'running'))`,
+       group by l.id
+      having ${workersOfLane("k.started_at < (select sluice.clock()) - interval '2 minutes'")}
+             > (select count(*) from sluice.task_instance o
+                 where o.suspect and o.state in ('queued', 'running') and o.lane_id = l.id)`,
   },
   {
     id: "worker-resources",

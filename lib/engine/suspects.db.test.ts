@@ -13,6 +13,7 @@ import {
   forgetRuns,
   keepsLease,
   publish,
+  registration,
   runState,
   start,
   states,
@@ -23,6 +24,7 @@ import { admitLeft } from "./admit.ts";
 import { claim } from "./claim.ts";
 import type { EngineDeps } from "./deps.ts";
 import { finish } from "./finish.ts";
+import { registerWorker } from "./register-worker.ts";
 import { LOST_ALLOWANCE } from "./lease.ts";
 import { clearRun } from "./run-actions.ts";
 import { sweepAll, takeBackExpired } from "./sweep.ts";
@@ -175,6 +177,122 @@ test("two claims of one worker at once take one suspect task between them, and a
   expect(await claimOf(deps, w, "inline")).toEqual([]);
   expect(await broken()).toEqual([]);
   expect(await claimOf(deps, other, "inline")).toEqual([ids[1]]);
+});
+
+/** A run whose tasks are ready, suspect and apart. */
+async function startApart(dagId: string): Promise<string> {
+  const { deps, pool } = database;
+  // While no worker is active the start admits nothing.
+  await pool.query("update sluice.worker set state = 'draining'");
+  const runId = await start(deps, dagId);
+  const lost = "set lost_attempts = $1, waits_apart = true where run_id = $2 and state = 'ready'";
+  await pool.query(`update sluice.task_instance ${lost}`, [SUSPECT_AFTER, runId]);
+  await pool.query("update sluice.worker set state = 'active'");
+  return runId;
+}
+
+/** A run of so many tasks in each of these queues, all of them suspect and apart; their ids by queue, in their order. */
+async function apartIn(queues: Readonly<Record<string, number>>): Promise<Record<string, string[]>> {
+  const { pool } = database;
+  const tasks = Object.entries(queues).flatMap(([queue, count]) =>
+    Array.from({ length: count }, (_, n) => ({ id: `${queue}${n}`, type: "bash", queue, config: { command: "true" } })),
+  );
+  const spec = DagSpec.parse({ id: "queues", tasks });
+  await inTx(pool, (tx) => publishVersion(tx, spec, { file: "queues.yaml", source: "", author: "test" }));
+  await startApart("queues");
+  const { rows } = await pool.query<{ id: string; queue: string }>(
+    "select t.id, l.queue from sluice.task_instance t join sluice.lane l on l.id = t.lane_id order by t.id",
+  );
+  return Object.fromEntries(
+    Object.keys(queues).map((queue) => [queue, rows.filter((row) => row.queue === queue).map(({ id }) => id)]),
+  );
+}
+
+async function workerOf(id: string, queue: string): Promise<WorkerRef> {
+  const ref = await registerWorker(database.deps, { ...registration(id), queues: [queue] });
+  await keepsLease(database.deps, ref);
+  return ref;
+}
+
+async function takes(ref: WorkerRef, queue: string): Promise<string[]> {
+  const { deps } = database;
+  const lane = { queues: [queue], slotClass: "process" } as const;
+  const { claimed } = await claim(deps, ref, lane, [deps.newToken(), deps.newToken()]);
+  return claimed.map(({ taskInstanceId }) => taskInstanceId);
+}
+
+test("suspect tasks of one queue do not keep those of another from the worker that serves it", async () => {
+  const { deps, pool } = database;
+  const [gpu, other] = [await workerOf("g", "gpu"), await workerOf("d", "default")];
+  const ids = await apartIn({ gpu: 3, default: 2 });
+  const since = "sluice.clock() - interval '3 minutes'";
+  await pool.query(`update sluice.worker set started_at = ${since}`);
+  await pool.query(`update sluice.task_instance set ready_at = ${since}`);
+  expect(await broken()).toEqual(["suspects-go"]);
+  await sweepAll(deps);
+  await admitLeft(deps);
+  expect(await takes(gpu, "gpu")).toEqual([ids["gpu"]![0]]);
+  expect(await takes(other, "default")).toEqual([ids["default"]![0]]);
+  await sweepAll(deps);
+  const { rows } = await pool.query<{ id: string }>(
+    "select id from sluice.task_instance where waits_apart order by id",
+  );
+  expect(rows.map(({ id }) => id).toSorted()).toEqual([...ids["gpu"]!.slice(1), ids["default"]![1]!].toSorted());
+  // Those that wait have no worker that runs none.
+  expect(await broken()).toEqual([]);
+});
+
+test("a worker that has no slots for a lane lets none of its suspect tasks go", async () => {
+  const { deps, pool } = database;
+  await workerOf("w", "default");
+  await pool.query("update sluice.worker set process_slots = 0");
+  await apartIn({ default: 2 });
+  await sweepAll(deps);
+  const { rows } = await pool.query("select from sluice.task_instance where waits_apart");
+  expect(rows).toHaveLength(2);
+});
+
+test("a suspect task that only another worker may take, or none for now, keeps none from this one", async () => {
+  const { deps, pool } = database;
+  const [a, b, c, d] = [
+    await workerOf("a", "default"),
+    await workerOf("b", "default"),
+    await workerOf("c", "default"),
+    await workerOf("d", "default"),
+  ];
+  const ids = (await apartIn({ default: 4 }))["default"]!;
+  await sweepAll(deps);
+  await admitLeft(deps);
+  expect(await takes(b, "default")).toEqual([ids[0]]);
+  await pool.query("update sluice.live_attempt set assigned_to = 'b' where task_instance_id = $1", [ids[1]]);
+  expect(await takes(a, "default")).toEqual([ids[2]]);
+  expect(await takes(b, "default")).toEqual([]);
+  // What is assigned to a worker that no longer offers what it needs.
+  const assign = "update sluice.live_attempt set assigned_to = 'c' where task_instance_id = $1";
+  await pool.query(assign, [ids[1]]);
+  const needs =
+    "update sluice.workload set needs = $1 where id = (select workload_id from sluice.task_instance where id = $2)";
+  await pool.query(needs, [["big"], ids[1]]);
+  expect(await takes(c, "default")).toEqual([ids[3]]);
+  expect(await takes(d, "default")).toEqual([]);
+  await pool.query("update sluice.live_attempt set assigned_to = 'd' where task_instance_id = $1", [ids[1]]);
+  await pool.query("update sluice.worker set offers = '{big}' where id = 'd'");
+  expect(await takes(d, "default")).toEqual([ids[1]]);
+  expect(await broken()).toEqual([]);
+});
+
+test("a suspect task whose run is being changed keeps none of another run from a worker", async () => {
+  const { deps, pool } = database;
+  const w = await workerOf("w", "default");
+  await workerOf("other", "default");
+  const changed = (await apartIn({ default: 1 }))["default"]!;
+  const runId = await startApart("queues");
+  await sweepAll(deps);
+  await admitLeft(deps);
+  await pool.query("insert into sluice.run_action (run_id, kind, actor) values ($1, 'cancel', 'anna')", [
+    String(BigInt(changed[0]!) >> 20n),
+  ]);
+  expect(await takes(w, "default")).toEqual([String(BigInt(runId) << 20n)]);
 });
 
 test("the database and the engine mean the same by a suspect task", async () => {

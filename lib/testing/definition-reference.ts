@@ -61,7 +61,8 @@ ${FUNCTIONS.map(({ signature, about }) => `| \`${signature}\` | ${about} |`).joi
 Whole numbers are CEL integers (\`5 / 2\` is \`2\`), others doubles; \`int\` and \`double\` may be mixed in arithmetic. \`has(outputs.a.b)\`
 asks whether something is there. Loops (\`map\`, \`filter\`, \`all\`, \`exists\`, \`exists_one\`) cannot stand inside one another, and
 \`matches\` is not available. The expressions of one task may take ten million steps together (a value that is looked at, eight characters
-of a text); beyond that the task fails and says which expression it was.
+of a text, and eight steps for a list or a mapping that is made and for each entry of a mapping); beyond that the task fails and says which
+expression it was. A value has at most 1,048,576 characters, as text or as JSON.
 
 A secret is written with its name (\`secrets.WAREHOUSE_URL\`; A-Z, a-z, 0-9 and _). None may be used in a \`condition\` or in
 ${code(visibleMembers())}, which other users of the machine can read. See [secrets](yaml.md#secrets).

@@ -4,8 +4,11 @@ import { freeMibOf } from "./free-disk.ts";
 
 /** The free disk below which a task is ended, of that below which none is started. */
 const END_BELOW = 1 / 2;
-/** What a task must have written to be ended for it, of what is missing: one that wrote nothing would free nothing. */
-const WORTH = 1 / 16;
+/**
+ * What the folder of a task must hold to be the reason, of what the disk has lost. A deleted file that is open and files outside the
+ * folders are found in none: the largest of the others would be ended for them.
+ */
+const MOST = 1 / 2;
 /** While a process runs: what writes a gibibyte a second writes 100 MiB between two looks. */
 const LOOK_EVERY_MS = 100;
 /** A folder that takes longer to be counted has so many files that it is the largest. */
@@ -20,11 +23,13 @@ export type Writers = {
   enter(folder: string): Writer;
 };
 
-type Entered = { folder: string; stop: AbortController };
+/** `mostFreeMib` is the most that was free since it began. */
+type Entered = { folder: string; stop: AbortController; mostFreeMib: number };
 
 /**
  * Ends the task that has written most to its folder when the file system of `folder` is nearly full: one at a time, until the
- * next look after its end finds enough. What other programs write, or tasks elsewhere, ends no task. `end` kills what runs in a folder.
+ * next look after its end finds enough. It must hold half of what the disk has lost since it began and since the disk was last well: what
+ * other programs write, or tasks elsewhere, ends no task, and is logged. `end` kills what runs in a folder.
  */
 export function createWriters(options: {
   folder: string;
@@ -40,13 +45,34 @@ export function createWriters(options: {
   let isBusy = false;
   /** The one that is being ended. */
   let ending: Entered | undefined;
+  /** Free when the disk was last well. */
+  let wellMib = minFreeMib;
+  let isUnexplainedSaid = false;
+
+  const lost = (one: Entered, free: number): number => Math.max(one.mostFreeMib, wellMib) - free;
+
+  const sayUnexplained = (free: number): void => {
+    if (isUnexplainedSaid) return;
+    isUnexplainedSaid = true;
+    log.warn(
+      { folder, freeMib: free },
+      `the worker's disk has ${free} MiB left, and no task's folder holds half of what it has lost: none is ended; ` +
+        "look for deleted files that are open and for files outside the folders of tasks",
+    );
+  };
 
   const look = async (): Promise<void> => {
     if (ending !== undefined) return;
     const free = await freeMib(folder);
+    for (const one of entered) one.mostFreeMib = Math.max(one.mostFreeMib, free);
+    if (free >= minFreeMib) {
+      wellMib = free;
+      isUnexplainedSaid = false;
+    }
     if (free >= minFreeMib * END_BELOW) return;
-    const largest = await largestOf([...entered], sizeMib);
-    if (largest === undefined || largest.mib < (minFreeMib - free) * WORTH || !entered.has(largest.one)) return;
+    const largest = await largestOf([...entered], sizeMib, (one, mib) => mib >= lost(one, free) * MOST);
+    if (largest === undefined) return sayUnexplained(free);
+    if (!entered.has(largest.one)) return;
     ending = largest.one;
     const size = Number.isFinite(largest.mib) ? `${largest.mib} MiB` : "more files than could be counted";
     const error =
@@ -68,9 +94,13 @@ export function createWriters(options: {
 
   return {
     enter(of) {
-      const one: Entered = { folder: of, stop: new AbortController() };
+      const one: Entered = { folder: of, stop: new AbortController(), mostFreeMib: 0 };
       entered.add(one);
-      if (minFreeMib > 0) looking ??= setInterval(onTime, LOOK_EVERY_MS);
+      if (minFreeMib > 0) {
+        looking ??= setInterval(onTime, LOOK_EVERY_MS);
+        // Before it has written much.
+        onTime();
+      }
       return {
         signal: one.stop.signal,
         leave() {
@@ -88,12 +118,13 @@ export function createWriters(options: {
 async function largestOf(
   entered: Entered[],
   sizeMib: (folder: string) => Promise<number>,
+  isReason: (one: Entered, mib: number) => boolean,
 ): Promise<{ one: Entered; mib: number } | undefined> {
   let largest: { one: Entered; mib: number } | undefined;
   const count = async (): Promise<void> => {
     for (let one = entered.pop(); one !== undefined; one = entered.pop()) {
       const mib = await sizeMib(one.folder);
-      if (largest === undefined || mib > largest.mib) largest = { one, mib };
+      if (isReason(one, mib) && (largest === undefined || mib > largest.mib)) largest = { one, mib };
     }
   };
   await Promise.all(Array.from({ length: COUNTS_AT_ONCE }, count));

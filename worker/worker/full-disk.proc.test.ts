@@ -23,6 +23,9 @@ const COMMANDS = {
   modest: `until [ -e ${mayEnd} ]; do echo line >> own || exit 3; sleep 0.01; done; head -c 4M /dev/zero > more`,
   greedy: "head -c 52M /dev/zero > big; sleep 300",
   later: "echo hi",
+  small: `head -c 4M /dev/zero > own; until [ -e ${mayEnd}-hidden ]; do sleep 0.01; done`,
+  // No folder holds what it writes.
+  hidden: `exec 3> file; rm file; head -c 48M /dev/zero >&3; until [ -e ${mayEnd}-hidden ]; do sleep 0.01; done`,
 };
 
 beforeAll(async () => {
@@ -34,6 +37,8 @@ beforeAll(async () => {
   const options = { databaseUrl: database.url, dagsDir };
   const env = { SLUICE_HOME: home, SLUICE_WORKER_NAME: "w", SLUICE_MIN_FREE_DISK: "32Mi" };
   children.push(...(await Promise.all([startScheduler(options), startWorker({ ...options, env })])));
+  const loaded = async (): Promise<number> => (await database.pool.query("select from sluice.dag")).rows.length;
+  while ((await loaded()) < Object.keys(COMMANDS).length) await delay(LOOK_AGAIN_MS);
 });
 afterAll(async () => {
   await Promise.all(children.map(killProcess));
@@ -74,6 +79,14 @@ describe.runIf(canMount)("a disk that is filled", () => {
     );
     await writeFile(mayEnd, "");
     expect(await ended(modest)).toEqual([OK]);
+  });
+
+  test("by a task whose file is deleted: no other is ended for it, and the worker claims nothing", async () => {
+    const runs = [await start(database.deps, "small"), await start(database.deps, "hidden")];
+    await trouble((text) => text !== null);
+    await writeFile(`${mayEnd}-hidden`, "");
+    expect(await Promise.all(runs.map(ended))).toEqual([[OK], [OK]]);
+    await trouble((text) => text === null);
   });
 
   test("by others: the worker claims nothing, fails nothing and says why, and begins when there is room again", async () => {

@@ -46,6 +46,22 @@ const HOSTILE: Record<string, string> = {
   "the same that is not there": "outputs.list.exists(x, !(-1 - x in outputs.list) && false)",
   "lists that are compared in a loop": "outputs.list.filter(x, outputs.lists == outputs.same)",
   "mappings that are compared in a loop": "outputs.list.filter(x, {'a': outputs.map} == {'a': outputs.map, 'b': 1})",
+  ...Object.fromEntries(
+    [
+      "outputs.map == {}",
+      "outputs.map != {}",
+      "{} == outputs.map",
+      "{} in [outputs.map]",
+      "outputs.map in [{}]",
+      "fromJson('{}') == outputs.map",
+      "[outputs.map] == [{}]",
+      "[[{'a': outputs.map}]] != [[{'a': {}}]]",
+      "[{}] in [[outputs.map]]",
+    ].map((each) => [`keys that are listed in a loop: ${each}`, `outputs.list.filter(x, ${each})`]),
+  ),
+  "lists that are made in a loop": `outputs.list.map(x, ${"[".repeat(28)}x${"]".repeat(28)})`,
+  "mappings that are made in a loop": `outputs.list.map(x, ${"{'a':".repeat(28)}x${"}".repeat(28)})`,
+  "a large mapping that is made in a loop": `outputs.list.map(x, {${Array.from({ length: 24 }, (_, n) => `'${n}': x`).join()}})`,
   "a square of values": "outputs.list.map(x, outputs.list)",
   "sums of lists in a loop": "outputs.list.map(x, outputs.lists + [x])",
   "JSON in a loop": "outputs.list.map(x, toJson(outputs.map))",
@@ -103,7 +119,8 @@ describe("an expression over a megabyte", () => {
       return result.ok ? result.value : result.error;
     };
     expect(value("size(outputs.list.filter(x, x % 2 == 0 && x != 4 && x < 139998))")).toBe(69_998);
-    expect(value("outputs.list.map(x, {'n': x, 'text': string(x)})")).toHaveLength(140_000);
+    expect(value("outputs.list.map(x, {'n': x, 'text': string(x)}).size()")).toBe(140_000);
+    expect(value("outputs.map == outputs.map && outputs.map != {} && !({} in [outputs.map])")).toBe(true);
     expect(value("toJson(outputs.map).size()")).toBe(JSON.stringify(OUTPUTS["map"]).length);
     expect(value("outputs.list.filter(x, 'key ' + string(x) in outputs.map).size()")).toBe(60_000);
     expect(value("outputs.lists == outputs.same && 139999 in outputs.list")).toBe(true);
@@ -114,9 +131,24 @@ describe("an expression over a megabyte", () => {
   });
 });
 
+test("a value has at most so many characters as JSON as a text has", () => {
+  const length = (source: string): unknown => {
+    const result = evaluated(source);
+    return result.ok ? JSON.stringify(result.value).length : result.error;
+  };
+  const refused = "an expression gives at most 1048576 characters, as text or as JSON";
+  expect(length("outputs.list")).toBe(JSON.stringify(OUTPUTS["list"]).length);
+  expect(length("[outputs.text]")).toBe(1_000_004);
+  expect(length("[outputs.text, outputs.text]")).toBe(refused);
+  expect(length("{'a': outputs.list, 'b': outputs.list}")).toBe(refused);
+  // Each of its characters is two of JSON.
+  expect(length(String.raw`outputs.lists.map(x, '"'.size())`)).toBe(4_001);
+  expect(length(String.raw`outputs.list.map(x, '""""')`)).toBe(refused);
+});
+
 test("the expressions of one task share what they may do, and the same value is converted once", () => {
   const shared = createShared();
-  const half = "${{ size(outputs.list.filter(x, x in [1, 2, 3, 4, 5, 6, 7, 8, 9] && x == x + 1 - 1)) }}";
+  const half = "${{ size(outputs.list.filter(x, x in [1, 2, 3, 4, 5] && x == x + 1 - 1)) }}";
   const results = Array.from({ length: 4 }, () => evaluateTemplate(half, VALUES, shared));
   expect(results.map(({ ok }) => ok)).toEqual([true, true, false, false]);
   const before = process.cpuUsage().user;

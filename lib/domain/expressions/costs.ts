@@ -24,7 +24,7 @@ export function countCosts(ast: ASTNode, budget: Budget): void {
   budget.spend(counted(ast as unknown as CheckedNode, budget));
 }
 
-/** How many nodes there are, each of which spends from now on. */
+/** The steps to go through all nodes once, each of which spends from now on what its values cost beside. */
 function counted(node: CheckedNode, budget: Budget): number {
   const { alternate, macro } = node.meta;
   if (alternate !== undefined) return counted(alternate, budget);
@@ -36,12 +36,20 @@ function counted(node: CheckedNode, budget: Budget): number {
   if (costs !== undefined && handle !== undefined)
     node.handle = (...given) => {
       budget.spend(costs(given, budget));
-      const made = handle(...given);
-      if (typeof made === "string" && made.length > MAX_TEXT)
-        throw new Error(`a text of ${made.length} characters; an expression makes at most ${MAX_TEXT}`);
-      return made;
+      const value = handle(...given);
+      if (typeof value === "string" && value.length > MAX_TEXT)
+        throw new Error(`a text of ${value.length} characters; an expression makes at most ${MAX_TEXT}`);
+      return value;
     };
-  return 1 + countedAll([node.args].flat(3).filter(isNode), budget);
+  return made(node) + countedAll([node.args].flat(3).filter(isNode), budget);
+}
+
+/** A list or a mapping that is made takes memory, and a mapping so much for each of its entries. */
+const MADE_STEPS = 8;
+
+function made({ op, args }: CheckedNode): number {
+  if (op === "list") return MADE_STEPS;
+  return op === "map" ? MADE_STEPS * (1 + (args as unknown[]).length) : 1;
 }
 
 function countedAll(nodes: readonly CheckedNode[], budget: Budget): number {
@@ -103,8 +111,23 @@ function shallow(value: unknown): number {
 const allShallow = (values: readonly unknown[]): number =>
   values.reduce<number>((sum, value) => sum + shallow(value), 0);
 
-/** Two values are compared to the end of the smaller one at most. */
-const comparing: Costs = ([a, b], { sizeOf }) => Math.min(sizeOf(a), sizeOf(b));
+const isObject = (value: unknown): value is object => typeof value === "object" && value !== null;
+
+/**
+ * Texts are compared to the end of the smaller one at most. Of two mappings the keys of both are listed first, wherever they are
+ * in what is compared.
+ */
+const comparing: Costs = ([a, b], { sizeOf }) => {
+  if (a === b || (Array.isArray(a) && Array.isArray(b) && a.length !== b.length)) return 1;
+  return isObject(a) && isObject(b) ? sizeOf(a) + sizeOf(b) : Math.min(sizeOf(a), sizeOf(b));
+};
+
+/** The value is compared with each of them. */
+const finding: Costs = ([value, all], { sizeOf }) => {
+  if (!Array.isArray(all)) return 1;
+  const values = all.length * sizeOf(value);
+  return 1 + (isObject(value) ? values + sizeOf(all) : Math.min(values, sizeOf(all)));
+};
 
 const ordering: Costs = ([a, b]) =>
   typeof a === "string" && typeof b === "string" ? Math.min(textSteps(a), textSteps(b)) : 1;
@@ -116,8 +139,7 @@ const searching: Costs = ([text, part]) => shallow(text) * shallow(part);
 const OPERATORS: Readonly<Record<string, Costs>> = {
   "==": comparing,
   "!=": comparing,
-  in: ([value, all], budget) =>
-    Array.isArray(all) ? Math.min(all.length * budget.sizeOf(value), budget.sizeOf(all)) + 1 : 1,
+  in: finding,
   "+": allShallow,
   "<": ordering,
   "<=": ordering,

@@ -28,6 +28,7 @@ export function createShared(): Shared {
 
 export type Evaluated<T> = { ok: true; value: T } | { ok: false; error: string };
 
+/** Of a text, or of another value as JSON, in characters. */
 const MAX_RESULT = 1_048_576;
 
 /** The library does not export these classes; both have a number as their value (milliseconds, for a duration). */
@@ -72,9 +73,13 @@ export function evaluateExpression(source: string, values: ExpressionValues, sha
     countCosts(ast, budget);
     const result: unknown = program(context(values, uses, shared));
     // An error in a part of it may have been caught, also that it costs too much.
-    budget.spend(budget.sizeOf(result));
-    if (typeof result === "string" && result.length > MAX_RESULT) return tooLarge();
-    return { ok: true, value: plain(result) };
+    const size = budget.sizeOf(result);
+    budget.spend(size);
+    // No value is shorter as JSON than the steps to look at it.
+    if (size > MAX_RESULT) return tooLarge();
+    const value = plain(result);
+    const length = typeof value === "string" ? value.length : JSON.stringify(value).length;
+    return length > MAX_RESULT ? tooLarge() : { ok: true, value };
   } catch (error) {
     // A part of a secret in a message would be found by no mask.
     if (uses.has("secrets") && !(error instanceof TooCostly))
@@ -96,7 +101,7 @@ export function evaluateCondition(text: string, values: ExpressionValues, shared
 }
 
 function tooLarge(): { ok: false; error: string } {
-  return { ok: false, error: `an expression gives at most ${MAX_RESULT} characters` };
+  return { ok: false, error: `an expression gives at most ${MAX_RESULT} characters, as text or as JSON` };
 }
 
 /** Values may be large: only those that are named are handed over, unless all of them are, and each is converted once. */

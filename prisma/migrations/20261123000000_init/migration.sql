@@ -434,7 +434,7 @@ create table sluice.task_instance (
   -- It has lost so many workers that it may be what kills them: of such tasks a worker runs one at a time. Not when it has ended: each
   -- claim looks for suspect ones, and must not read those of months.
   suspect boolean not null generated always as (lost_attempts >= 3 and ended_at is null) stored,
-  -- A suspect one that waits until the sweep lets it go: of all of them, about as many are let go as there are workers.
+  -- A suspect one that waits until the sweep lets it go: of those of a lane, as many are let go as workers serve it.
   waits_apart boolean not null default false,
   -- Failed attempts since the task was last cleared: what the retry policy counts.
   failures int not null default 0,
@@ -1752,8 +1752,8 @@ begin
 end $$;
 
 -- Suspect tasks and a claim: a worker runs one of them at a time, so that its death speaks of that one. `allowed` is the one that this
--- claim may take, the oldest in its lanes while the worker runs none; `barred` are all others that are handed over. Mostly there is
--- none, and one search of a small index says so.
+-- claim may take, the oldest of those that it would pick (as claim_1 does: a change there is one here) while the worker runs none; `barred`
+-- are all others that are handed over. Mostly there is none, and one search of a small index says so.
 create function sluice.suspects_of_claim(
   of_worker text, of_epoch bigint, queues text[], of_class text, out allowed bigint, out barred bigint[])
 language plpgsql as $$
@@ -1769,10 +1769,18 @@ begin
         cross join lateral (select a.worker_id, a.worker_epoch from sluice.live_attempt a
                              where a.task_instance_id = t.id offset 0) a
         where t.suspect and t.state = 'running' and a.worker_id = of_worker and a.worker_epoch = of_epoch) then
-    allowed := (select t.id from sluice.task_instance t
-                 where t.suspect and t.state = 'queued'
-                   and t.lane_id in (select l.id from sluice.lane l where l.queue = any (queues) and l.slot_class = of_class)
-                 order by t.id limit 1);
+    allowed := (
+      select t.id from sluice.task_instance t
+       cross join lateral (select a.assigned_to, a.lane_id, a.workload_id from sluice.live_attempt a
+                            where a.task_instance_id = t.id and a.state = 'queued' offset 0) a
+       where t.suspect and t.state = 'queued'
+         and (select r.run_id from sluice.run_action r where r.run_id = t.id >> 20) is null
+         and case when a.assigned_to is null
+                  then a.lane_id in (select l.id from sluice.lane l where l.queue = any (queues) and l.slot_class = of_class)
+                  else a.assigned_to = of_worker and (
+                    select w.slot_class = of_class and w.needs <@ k.offers
+                      from sluice.workload w, sluice.worker k where w.id = a.workload_id and k.id = of_worker) end
+       order by t.id limit 1);
   end if;
   barred := array(select t.id from sluice.task_instance t
                    where t.suspect and t.state = 'queued' and t.id is distinct from allowed);
