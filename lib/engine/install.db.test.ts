@@ -204,3 +204,37 @@ test("what one role owned goes to the owner beside live sessions, which keep the
     code: "42501",
   });
 });
+
+test("functions that others have made in public are not called, in no session of a migrate", async () => {
+  const host = await hosted("");
+  const superuser = Object.assign(new URL(SERVER), { pathname: host.prefix }).href;
+  const admin = poolOf(superuser);
+  const other = `${host.prefix}_other`;
+  await admin.query("grant create on schema public to public");
+  await admin.query(`create role ${other} login password 'other-password'`);
+  const hostile = poolOf(urlOf(other, "other-password", host.prefix));
+  // Each fits its arguments better than Postgres's own, which takes any.
+  const kinds = ["text", "name", "varchar"];
+  const lists = [1, 2, 3].flatMap((n) =>
+    Array.from({ length: kinds.length ** n }, (_, i) =>
+      Array.from({ length: n }, (_, k) => kinds[Math.floor(i / kinds.length ** k) % kinds.length]!),
+    ),
+  );
+  for (const list of lists)
+    await hostile.query(
+      `create function public.format(text, ${list.join(", ")}) returns text language plpgsql as $$ begin
+         execute 'alter role ${other} superuser';
+         return pg_catalog.format($1, variadic array[${list.map((_, n) => `$${n + 2}::text`).join(", ")}]);
+       end $$`,
+    );
+  const trap = "select format('%I %I', 'a'::text, 'b'::text)";
+  await expect(hostile.query(trap)).rejects.toMatchObject({ code: "42501" });
+  await install(superuser, { prefix: host.prefix, passwords: PASSWORDS });
+  // What an earlier release has left is put right by other statements.
+  await admin.query(`alter table sluice.retention owner to ${new URL(SERVER).username}`);
+  await admin.query(`revoke select on sluice.retention from ${host.roles.web}`);
+  await admin.query("alter table sluice_boss.queue drop constraint sluice_plain_name");
+  await install(superuser, { prefix: host.prefix, passwords: PASSWORDS });
+  const { rows } = await admin.query("select rolsuper from pg_roles where rolname = $1", [other]);
+  expect(rows).toEqual([{ rolsuper: false }]);
+});

@@ -1,5 +1,6 @@
 import { setTimeout as delay } from "node:timers/promises";
 import pg from "pg";
+import { OWN_NAMES } from "../pool.ts";
 import { READER_SETTINGS, ROLE_SETTINGS } from "../session-settings.ts";
 import { isLostRace } from "../tx.ts";
 import { compareGrants, LOGINS, type Login, type Roles, rolesOf } from "./grants.ts";
@@ -35,6 +36,7 @@ export async function inRolesSession<T>(url: string, work: (client: pg.Client) =
   client.on("error", () => undefined);
   await client.connect();
   try {
+    await client.query(OWN_NAMES);
     await client.query("set statement_timeout = 0; set lock_timeout = '60s'");
     // Of two that migrate at once the second finds everything done.
     await client.query("select pg_advisory_lock(hashtext('sluice.roles'))");
