@@ -1,5 +1,6 @@
 import { randomBytes } from "node:crypto";
-import type pg from "pg";
+import { readFile, writeFile } from "node:fs/promises";
+import pg from "pg";
 import { afterEach, describe, expect, inject, test } from "vitest";
 import { migrate } from "#lib/db/migrate.ts";
 import { createPool } from "#lib/db/pool.ts";
@@ -237,4 +238,36 @@ test("functions that others have made in public are not called, in no session of
   await install(superuser, { prefix: host.prefix, passwords: PASSWORDS });
   const { rows } = await admin.query("select rolsuper from pg_roles where rolname = $1", [other]);
   expect(rows).toEqual([{ rolsuper: false }]);
+});
+
+async function logsIn(url: string): Promise<boolean> {
+  const client = new pg.Client({ connectionString: url });
+  try {
+    await client.connect();
+    return true;
+  } catch {
+    return false;
+  } finally {
+    await client.end();
+  }
+}
+
+test("a server that asks nobody for a password still gets those that are given", async () => {
+  const host = await hosted("createrole");
+  await host.install();
+  const { rows } = await host.admin.query<{ file: string }>("select current_setting('hba_file') as file");
+  const { file } = rows[0]!;
+  const rules = await readFile(file, "utf8");
+  const isAsked = async (asked: boolean): Promise<void> => {
+    await writeFile(file, asked ? rules : `host ${host.prefix} all 127.0.0.1/32 trust\n${rules}`);
+    await host.admin.query("select pg_reload_conf()");
+    while ((await logsIn(urlOf(host.roles.web, "wrong", host.prefix))) === asked);
+  };
+  undo.push(() => isAsked(true));
+  await isAsked(false);
+  await host.install({ ...PASSWORDS, web: "another-password" });
+  await isAsked(true);
+  expect(await logsIn(urlOf(host.roles.web, "another-password", host.prefix))).toBe(true);
+  expect(await logsIn(host.urlAs("web"))).toBe(false);
+  expect(await logsIn(host.urlAs("worker"))).toBe(true);
 });

@@ -1,3 +1,4 @@
+import { randomBytes } from "node:crypto";
 import { setTimeout as delay } from "node:timers/promises";
 import pg from "pg";
 import { OWN_NAMES } from "../pool.ts";
@@ -25,13 +26,14 @@ const PASSING = new Set(["42710", "23505", "XX000"]);
 const LOCK_TIMEOUT = "300ms";
 const TRIES = 200;
 const PAUSE_MS = 200;
+const CONNECT_MS = 5_000;
 
 /** Does `work` on a session of its own that no other installation in this database has at the same time. */
 export async function inRolesSession<T>(url: string, work: (client: pg.Client) => Promise<T>): Promise<T> {
   const client = new pg.Client({
     connectionString: url,
     application_name: "sluice-roles",
-    connectionTimeoutMillis: 5_000,
+    connectionTimeoutMillis: CONNECT_MS,
   });
   client.on("error", () => undefined);
   await client.connect();
@@ -186,13 +188,23 @@ async function giveSettings(client: pg.Client, login: Login, role: string): Prom
 
 /** Only where the password is not the role's already. The statement holds what Postgres keeps of it, not the password. */
 async function givePassword(client: pg.Client, role: string, password: string): Promise<void> {
-  if (await logsIn(client, role, password)) return;
-  await change(client, `alter role ${quoted(role)} password '${scramVerifier(password)}'`);
+  // Where no password is asked for (`trust`), one that lets in is no proof that the role has it.
+  const isProved =
+    (await logsIn(client, role, password)) && !(await logsIn(client, role, randomBytes(18).toString("hex")));
+  if (!isProved) await change(client, `alter role ${quoted(role)} password '${scramVerifier(password)}'`);
 }
 
 async function logsIn(client: pg.Client, user: string, password: string): Promise<boolean> {
   const { host, port, database, ssl } = client;
-  const other = new pg.Client({ host, port, database: database!, user, password, ssl });
+  const other = new pg.Client({
+    host,
+    port,
+    database: database!,
+    user,
+    password,
+    ssl,
+    connectionTimeoutMillis: CONNECT_MS,
+  });
   other.on("error", () => undefined);
   try {
     await other.connect();
