@@ -240,6 +240,72 @@ test("functions that others have made in public are not called, in no session of
   expect(rows).toEqual([{ rolsuper: false }]);
 });
 
+describe("roles that somebody else has made with more than they need", () => {
+  const TOO_MUCH = "createrole createdb replication bypassrls";
+
+  async function withMade(attributes: string, ofRoles: string) {
+    const host = await hosted(attributes);
+    const { owner, web, scheduler, worker, reader } = host.roles;
+    await host.admin.query(`create role ${owner} login ${ofRoles}`);
+    for (const role of [web, scheduler, worker]) await host.admin.query(`create role ${role} nologin ${ofRoles}`);
+    await host.admin.query(`create role ${reader} login`);
+    await host.admin.query(`create role ${host.prefix}_between; create role ${host.prefix}_iam`);
+    await host.admin.query(
+      `grant ${owner} to ${host.prefix}_between; grant ${host.prefix}_between, ${host.prefix}_iam to ${worker};
+       grant pg_execute_server_program, pg_monitor to ${web}; grant ${web} to ${reader}`,
+    );
+    return host;
+  }
+
+  const WHAT = `
+    select rolname as role, rolsuper or rolcreaterole or rolcreatedb or rolreplication or rolbypassrls as much,
+           rolcanlogin as login,
+           array(select roleid::regrole::text from pg_auth_members where member = r.oid order by 1) as of
+      from pg_roles r where rolname = any ($1) order by rolname`;
+
+  test("are put right by a superuser, and what is an operator's is named", async () => {
+    const host = await withMade("", `superuser ${TOO_MUCH}`);
+    const superuser = Object.assign(new URL(SERVER), { pathname: host.prefix }).href;
+    const { notes } = await install(superuser, { prefix: host.prefix, passwords: PASSWORDS });
+    const { owner, web, scheduler, worker, reader } = host.roles;
+    expect(notes).toEqual([`The role ${worker} is a member of ${host.prefix}_iam, which Sluice has not made it`]);
+    expect((await host.admin.query(WHAT, [Object.values(host.roles)])).rows).toEqual([
+      { role: owner, much: false, login: false, of: [] },
+      { role: reader, much: false, login: true, of: [] },
+      { role: scheduler, much: false, login: true, of: ["pg_read_all_stats"] },
+      { role: web, much: false, login: true, of: ["pg_monitor"] },
+      { role: worker, much: false, login: true, of: [`${host.prefix}_iam`] },
+    ]);
+  });
+
+  test("are named by who may not put them right", async () => {
+    const host = await withMade("", TOO_MUCH);
+    const { owner, worker } = host.roles;
+    await host.admin.query(`grant ${owner} to ${host.me}; grant create on database ${host.prefix} to ${owner}`);
+    const { roles, notes } = await host.install({} as typeof PASSWORDS);
+    expect(roles).toEqual(host.roles);
+    expect(notes).toEqual(
+      expect.arrayContaining([
+        expect.stringMatching(new RegExp(`^The role ${worker} may make roles, and should not be .*nocreaterole`)),
+        expect.stringMatching(
+          new RegExp(`^The role ${worker} is a member of ${host.prefix}_between, and should not be`),
+        ),
+        expect.stringMatching(new RegExp(`^The role ${owner} may log in, and should not be .*nologin`)),
+      ]),
+    );
+  });
+
+  test("keep everything from being installed where one stays a superuser", async () => {
+    const host = await withMade("createrole", "");
+    await host.admin.query(`alter role ${host.roles.worker} superuser`);
+    await expect(host.install()).rejects.toThrow(
+      `none of Sluice's roles may be a superuser, as ${host.roles.worker} is: have a superuser do alter role`,
+    );
+    const found = await poolOf(host.url).query("select from pg_namespace where nspname = 'sluice'");
+    expect(found.rowCount).toBe(0);
+  });
+});
+
 async function logsIn(url: string): Promise<boolean> {
   const client = new pg.Client({ connectionString: url });
   try {
