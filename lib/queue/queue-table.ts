@@ -36,8 +36,10 @@ export async function guardQueueTable(pool: pg.Pool): Promise<void> {
   );
   if (rows.length === 0) return;
   const added = rows.map(({ name }) => `add constraint ${name} check (${RULES[name as keyof typeof RULES]})`);
+  // Processes that live use the table in short transactions, and wait behind this for one try at most.
   await retried(() =>
     inTx(pool, async (tx) => {
+      await tx.query("set local lock_timeout = '300ms'");
       await tx.query("lock table sluice_boss.queue in access exclusive mode");
       await tx.query(REMOVE_STRANGERS);
       // Foreign keys that are checked at the end of a transaction keep the table from being altered.
