@@ -17,7 +17,7 @@ export function migrateCommand(): Command {
         import("#lib/auth/ensure-admin.ts"),
       ]);
       const sessionUrl = settings.sessionUrl ?? settings.databaseUrl;
-      const pool = createPool({ url: sessionUrl, max: 2, name: "migrate" });
+      const pool = createPool({ url: sessionUrl, max: 2, name: "migrate", ownNames: true });
       try {
         await proveAddresses(settings.databaseUrl, sessionUrl);
         const { rolePrefix: prefix, rolePasswords: passwords } = settings;

@@ -19,6 +19,8 @@ export function createPool(options: {
   queryTimeoutMs?: number;
   /** Sessions act as this role, of which the one that connects is a member. */
   role?: string;
+  /** Sessions find nothing that others have made in `public`. For an address that keeps its sessions. */
+  ownNames?: boolean;
 }): pg.Pool {
   const pool = new pg.Pool({
     connectionString: options.url,
@@ -30,7 +32,10 @@ export function createPool(options: {
     // A statement is sent while the one before it is still under way: `begin` and what needs no answer cost no round trip.
     pipeline: true,
     // oxlint-disable-next-line typescript/no-misused-promises -- because pg-pool waits for it, which its types do not say
-    ...(options.role === undefined ? {} : { onConnect: (client) => actAs(client, options.role!) }),
+    onConnect: async (client) => {
+      if (options.ownNames === true) await client.query(OWN_NAMES);
+      if (options.role !== undefined) await actAs(client, options.role);
+    },
     ...(options.queryTimeoutMs === undefined ? {} : { query_timeout: options.queryTimeoutMs }),
   });
   // A broken idle connection is replaced by the pool at the next use; without a listener it would end the process.
@@ -42,6 +47,12 @@ export function createPool(options: {
   }
   return pool;
 }
+
+/**
+ * For a session of who may more than others: a name without a schema is Postgres's own. Whoever may create in `public` could
+ * have a function there that fits its arguments better, `format(text, text, text)` say, and that runs with its rights.
+ */
+export const OWN_NAMES = "set search_path = pg_catalog, pg_temp";
 
 async function actAs(client: pg.ClientBase, role: string): Promise<void> {
   await client.query("select set_config('role', $1, false)", [role]);

@@ -114,7 +114,8 @@ async function giveOne(pool: pg.Pool): Promise<GivenSettings> {
 /** Returns why the role may not have them. */
 async function give(client: pg.PoolClient, lacking: readonly LackingSetting[]): Promise<Error | undefined> {
   const { rows } = await client.query<{ statement: string }>(
-    `select format('alter role %I in database %I set %I = %L', current_user, current_database(), name, value) as statement
+    // With its schema: this is a session as the role has it, which may be an owner's.
+    `select pg_catalog.format('alter role %I in database %I set %I = %L', current_user, current_database(), name, value) as statement
        from unnest($1::text[], $2::text[]) s(name, value)`,
     [lacking.map(({ name }) => name), lacking.map(({ shouldBe }) => shouldBe)],
   );

@@ -1,5 +1,6 @@
 import { beforeAll, expect, test } from "vitest";
 import { testDatabase } from "#lib/testing/database.ts";
+import { held, waitsForLock, withoutLockTimeout } from "#lib/testing/races.ts";
 import { type PlanNode, watchPlans } from "#lib/testing/plans.ts";
 import { countSignInTry, deleteForgottenFailures, forgiveSignInTry } from "./sign-in-failures.ts";
 
@@ -57,4 +58,36 @@ test("what is deleted costs in proportion to itself", async () => {
   expect(await workOf(() => deleteForgottenFailures(database.pool, 2_000))).toBeLessThan(8 * rows[0]!.n);
   const left = await database.pool.query<{ n: number }>("select count(*)::int as n from sluice.sign_in_failure");
   expect(left.rows[0]!.n).toBe(ROWS - rows[0]!.n);
+});
+
+test.each([
+  [
+    "a try",
+    (one: string, two: string) =>
+      countSignInTry(
+        database.pool,
+        [two, one].map((subject) => ({ subject, free: 5, maxSeconds: 30 })),
+      ),
+  ],
+  ["a success", (one: string, two: string) => forgiveSignInTry(database.pool, { forgotten: [one], takenBack: [two] })],
+  [
+    "a success of another kind",
+    (one: string, two: string) => forgiveSignInTry(database.pool, { forgotten: [two], takenBack: [one] }),
+  ],
+])("%s locks its counts in the order of their subjects, so that no two wait for each other", async (_, act) => {
+  const { deps, pool } = database;
+  await withoutLockTimeout(deps);
+  const subjects = ["account:order", "address:order"] as const;
+  await pool.query(
+    "insert into sluice.sign_in_failure (subject, failures, next_try_at) select s, 1, sluice.clock() from unnest($1::text[]) s on conflict do nothing",
+    [subjects],
+  );
+  const first = await held(deps, (tx) =>
+    tx.query("select from sluice.sign_in_failure where subject = $1 for update", [subjects[0]]),
+  );
+  const acting = act(...subjects);
+  await waitsForLock(deps);
+  await first.tx.query("select from sluice.sign_in_failure where subject = $1 for update nowait", [subjects[1]]);
+  await first.commit();
+  await acting;
 });

@@ -53,8 +53,12 @@ export async function forgiveSignInTry(
 ): Promise<void> {
   await pool.query({
     name: "forgive-sign-in-try",
-    text: `with gone as (delete from sluice.sign_in_failure where subject = any ($1))
-     update sluice.sign_in_failure set failures = greatest(failures - 1, 0), next_try_at = sluice.clock() where subject = any ($2)`,
+    // Locked in the order in which a try counts; of two that lock in different orders one fails.
+    text: `with locked as materialized (
+       select subject from sluice.sign_in_failure where subject = any ($1) or subject = any ($2) order by subject for update),
+     gone as (delete from sluice.sign_in_failure where subject = any ($1) and (select count(*) from locked) > 0)
+     update sluice.sign_in_failure set failures = greatest(failures - 1, 0), next_try_at = sluice.clock()
+      where subject = any ($2) and (select count(*) from locked) > 0`,
     values: [forgotten, takenBack],
   });
 }

@@ -1,5 +1,6 @@
 import { randomBytes } from "node:crypto";
-import type pg from "pg";
+import { readFile, writeFile } from "node:fs/promises";
+import pg from "pg";
 import { afterEach, describe, expect, inject, test } from "vitest";
 import { migrate } from "#lib/db/migrate.ts";
 import { createPool } from "#lib/db/pool.ts";
@@ -203,4 +204,136 @@ test("what one role owned goes to the owner beside live sessions, which keep the
   await expect(poolOf(host.urlAs("worker")).query("select sluice.new_run_id(7)")).rejects.toMatchObject({
     code: "42501",
   });
+});
+
+test("functions that others have made in public are not called, in no session of a migrate", async () => {
+  const host = await hosted("");
+  const superuser = Object.assign(new URL(SERVER), { pathname: host.prefix }).href;
+  const admin = poolOf(superuser);
+  const other = `${host.prefix}_other`;
+  await admin.query("grant create on schema public to public");
+  await admin.query(`create role ${other} login password 'other-password'`);
+  const hostile = poolOf(urlOf(other, "other-password", host.prefix));
+  // Each fits its arguments better than Postgres's own, which takes any.
+  const kinds = ["text", "name", "varchar"];
+  const lists = [1, 2, 3].flatMap((n) =>
+    Array.from({ length: kinds.length ** n }, (_, i) =>
+      Array.from({ length: n }, (_, k) => kinds[Math.floor(i / kinds.length ** k) % kinds.length]!),
+    ),
+  );
+  for (const list of lists)
+    await hostile.query(
+      `create function public.format(text, ${list.join(", ")}) returns text language plpgsql as $$ begin
+         execute 'alter role ${other} superuser';
+         return pg_catalog.format($1, variadic array[${list.map((_, n) => `$${n + 2}::text`).join(", ")}]);
+       end $$`,
+    );
+  const trap = "select format('%I %I', 'a'::text, 'b'::text)";
+  await expect(hostile.query(trap)).rejects.toMatchObject({ code: "42501" });
+  await install(superuser, { prefix: host.prefix, passwords: PASSWORDS });
+  // What an earlier release has left is put right by other statements.
+  await admin.query(`alter table sluice.retention owner to ${new URL(SERVER).username}`);
+  await admin.query(`revoke select on sluice.retention from ${host.roles.web}`);
+  await admin.query("alter table sluice_boss.queue drop constraint sluice_plain_name");
+  await install(superuser, { prefix: host.prefix, passwords: PASSWORDS });
+  const { rows } = await admin.query("select rolsuper from pg_roles where rolname = $1", [other]);
+  expect(rows).toEqual([{ rolsuper: false }]);
+});
+
+describe("roles that somebody else has made with more than they need", () => {
+  const TOO_MUCH = "createrole createdb replication bypassrls";
+
+  async function withMade(attributes: string, ofRoles: string) {
+    const host = await hosted(attributes);
+    const { owner, web, scheduler, worker, reader } = host.roles;
+    await host.admin.query(`create role ${owner} login ${ofRoles}`);
+    for (const role of [web, scheduler, worker]) await host.admin.query(`create role ${role} nologin ${ofRoles}`);
+    await host.admin.query(`create role ${reader} login`);
+    await host.admin.query(`create role ${host.prefix}_between; create role ${host.prefix}_iam`);
+    await host.admin.query(
+      `grant ${owner} to ${host.prefix}_between; grant ${host.prefix}_between, ${host.prefix}_iam to ${worker};
+       grant pg_execute_server_program, pg_monitor to ${web}; grant ${web} to ${reader}`,
+    );
+    return host;
+  }
+
+  const WHAT = `
+    select rolname as role, rolsuper or rolcreaterole or rolcreatedb or rolreplication or rolbypassrls as much,
+           rolcanlogin as login,
+           array(select roleid::regrole::text from pg_auth_members where member = r.oid order by 1) as of
+      from pg_roles r where rolname = any ($1) order by rolname`;
+
+  test("are put right by a superuser, and what is an operator's is named", async () => {
+    const host = await withMade("", `superuser ${TOO_MUCH}`);
+    const superuser = Object.assign(new URL(SERVER), { pathname: host.prefix }).href;
+    const { notes } = await install(superuser, { prefix: host.prefix, passwords: PASSWORDS });
+    const { owner, web, scheduler, worker, reader } = host.roles;
+    expect(notes).toEqual([`The role ${worker} is a member of ${host.prefix}_iam, which Sluice has not made it`]);
+    expect((await host.admin.query(WHAT, [Object.values(host.roles)])).rows).toEqual([
+      { role: owner, much: false, login: false, of: [] },
+      { role: reader, much: false, login: true, of: [] },
+      { role: scheduler, much: false, login: true, of: ["pg_read_all_stats"] },
+      { role: web, much: false, login: true, of: ["pg_monitor"] },
+      { role: worker, much: false, login: true, of: [`${host.prefix}_iam`] },
+    ]);
+  });
+
+  test("are named by who may not put them right", async () => {
+    const host = await withMade("", TOO_MUCH);
+    const { owner, worker } = host.roles;
+    await host.admin.query(`grant ${owner} to ${host.me}; grant create on database ${host.prefix} to ${owner}`);
+    const { roles, notes } = await host.install({} as typeof PASSWORDS);
+    expect(roles).toEqual(host.roles);
+    expect(notes).toEqual(
+      expect.arrayContaining([
+        expect.stringMatching(new RegExp(`^The role ${worker} may make roles, and should not be .*nocreaterole`)),
+        expect.stringMatching(
+          new RegExp(`^The role ${worker} is a member of ${host.prefix}_between, and should not be`),
+        ),
+        expect.stringMatching(new RegExp(`^The role ${owner} may log in, and should not be .*nologin`)),
+      ]),
+    );
+  });
+
+  test("keep everything from being installed where one stays a superuser", async () => {
+    const host = await withMade("createrole", "");
+    await host.admin.query(`alter role ${host.roles.worker} superuser`);
+    await expect(host.install()).rejects.toThrow(
+      `none of Sluice's roles may be a superuser, as ${host.roles.worker} is: have a superuser do alter role`,
+    );
+    const found = await poolOf(host.url).query("select from pg_namespace where nspname = 'sluice'");
+    expect(found.rowCount).toBe(0);
+  });
+});
+
+async function logsIn(url: string): Promise<boolean> {
+  const client = new pg.Client({ connectionString: url });
+  try {
+    await client.connect();
+    return true;
+  } catch {
+    return false;
+  } finally {
+    await client.end();
+  }
+}
+
+test("a server that asks nobody for a password still gets those that are given", async () => {
+  const host = await hosted("createrole");
+  await host.install();
+  const { rows } = await host.admin.query<{ file: string }>("select current_setting('hba_file') as file");
+  const { file } = rows[0]!;
+  const rules = await readFile(file, "utf8");
+  const isAsked = async (asked: boolean): Promise<void> => {
+    await writeFile(file, asked ? rules : `host ${host.prefix} all 127.0.0.1/32 trust\n${rules}`);
+    await host.admin.query("select pg_reload_conf()");
+    while ((await logsIn(urlOf(host.roles.web, "wrong", host.prefix))) === asked);
+  };
+  undo.push(() => isAsked(true));
+  await isAsked(false);
+  await host.install({ ...PASSWORDS, web: "another-password" });
+  await isAsked(true);
+  expect(await logsIn(urlOf(host.roles.web, "another-password", host.prefix))).toBe(true);
+  expect(await logsIn(host.urlAs("web"))).toBe(false);
+  expect(await logsIn(host.urlAs("worker"))).toBe(true);
 });

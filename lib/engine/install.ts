@@ -32,7 +32,7 @@ export async function install(
 }
 
 async function withPool<T>(url: string, role: string | undefined, work: (pool: pg.Pool) => Promise<T>): Promise<T> {
-  const pool = createPool({ url, max: 2, name: "migrate", ...(role === undefined ? {} : { role }) });
+  const pool = createPool({ url, max: 2, name: "migrate", ownNames: true, ...(role === undefined ? {} : { role }) });
   try {
     return await work(pool);
   } finally {

@@ -68,6 +68,26 @@ test("a bell whose queue another process has removed is made again", async () =>
   await other.queue.stop();
 });
 
+test("a worker's bell that cannot be removed is reported, and the others go", async () => {
+  const { pool } = database;
+  const errors: unknown[] = [];
+  const queue = createJobQueue(pool, (error) => errors.push(error));
+  await queue.start();
+  for (const id of ["one", "three", "two"]) await ring(ownName(id));
+  // A job of another queue that names the first one as its dead letter holds it.
+  await pool.query(
+    "insert into sluice_boss.job (name, dead_letter) values ('bell/worker/two', 'bell/worker/one'), ('callbacks', 'bell/worker/one')",
+  );
+  await queue.bells.removeOrphans(() => Promise.resolve([]));
+  const left = "select name from sluice_boss.queue where name like 'bell/worker/%'";
+  expect((await pool.query(left)).rows).toEqual([{ name: "bell/worker/one" }]);
+  expect(errors.map(String)).toEqual([expect.stringContaining("bell/worker/one was not deleted")]);
+  await pool.query("delete from sluice_boss.job where dead_letter is not null");
+  await queue.bells.removeOrphans(() => Promise.resolve([]));
+  expect((await pool.query(left)).rows).toEqual([]);
+  await queue.stop();
+});
+
 test("a bell that is to ring later is not heard before", async () => {
   await ring(LANE, 3_600_000);
   expect([await database.deps.queue.bells.fetch(ALL), await jobs()]).toEqual([[], 1]);

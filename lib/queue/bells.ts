@@ -22,7 +22,7 @@ export type Bells = {
   fetch(names: readonly string[]): Promise<string[]>;
   /** Makes them, when they are not there yet. */
   make(names: readonly string[]): Promise<void>;
-  /** Removes the bells of workers that are not among those that `readIds` returns. */
+  /** Removes the bells of workers that are not among those that `readIds` returns. Reports each that it cannot remove. */
   removeOrphans(readIds: () => Promise<readonly string[]>): Promise<void>;
 };
 
@@ -114,7 +114,8 @@ export function createBells(
       const queues = (await boss.getQueues()).map(({ name }) => name).filter((name) => name.startsWith(OF_WORKER));
       // After the queues: one that a worker makes meanwhile is not among them.
       const known = new Set((await readIds()).map((id) => queueOf(ownName(id))));
-      for (const queue of queues) if (!known.has(queue)) await boss.deleteQueue(queue);
+      // Workers write these rows: one that cannot be removed must not keep the others.
+      for (const queue of queues) if (!known.has(queue)) await boss.deleteQueue(queue).catch(onError);
     },
   };
 }

@@ -4,6 +4,7 @@ import { sha256 } from "#lib/domain/canonical.ts";
 import type { Tx } from "#lib/db/pool.ts";
 import { type Bells, createBells } from "./bells.ts";
 import { type CallbackQueue, createCallbackQueue, installCallbackQueue } from "./callback-queue.ts";
+import { guardQueueTable } from "./queue-table.ts";
 
 /**
  * pg-boss, which workers and schedulers poll: for bells, that say where something may be to claim, and for jobs in the
@@ -57,8 +58,11 @@ export function createJobQueue(pool: pg.Pool, onError: (error: unknown) => void)
     bells,
     callbacks: createCallbackQueue(boss, on),
     async install() {
+      // Before as well: an upgrade of pg-boss runs what the table says as the owner.
+      await guardQueueTable(pool);
       const installer = create(true);
       await installer.start();
+      await guardQueueTable(pool);
       await installCallbackQueue(installer);
       await installer.stop({ graceful: false });
     },

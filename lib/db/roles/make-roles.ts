@@ -1,7 +1,10 @@
+import { randomBytes } from "node:crypto";
 import { setTimeout as delay } from "node:timers/promises";
 import pg from "pg";
+import { OWN_NAMES } from "../pool.ts";
 import { READER_SETTINGS, ROLE_SETTINGS } from "../session-settings.ts";
 import { isLostRace } from "../tx.ts";
+import { superusersOf, wrongAttributes } from "./attributes.ts";
 import { compareGrants, LOGINS, type Login, type Roles, rolesOf } from "./grants.ts";
 import { ownersOf, transfersTo } from "./ownership.ts";
 import { scramVerifier } from "./scram.ts";
@@ -24,17 +27,19 @@ const PASSING = new Set(["42710", "23505", "XX000"]);
 const LOCK_TIMEOUT = "300ms";
 const TRIES = 200;
 const PAUSE_MS = 200;
+const CONNECT_MS = 5_000;
 
 /** Does `work` on a session of its own that no other installation in this database has at the same time. */
 export async function inRolesSession<T>(url: string, work: (client: pg.Client) => Promise<T>): Promise<T> {
   const client = new pg.Client({
     connectionString: url,
     application_name: "sluice-roles",
-    connectionTimeoutMillis: 5_000,
+    connectionTimeoutMillis: CONNECT_MS,
   });
   client.on("error", () => undefined);
   await client.connect();
   try {
+    await client.query(OWN_NAMES);
     await client.query("set statement_timeout = 0; set lock_timeout = '60s'");
     // Of two that migrate at once the second finds everything done.
     await client.query("select pg_advisory_lock(hashtext('sluice.roles'))");
@@ -48,8 +53,9 @@ export async function inRolesSession<T>(url: string, work: (client: pg.Client) =
 /**
  * Makes the roles that are missing and has their owner own what Sluice has in this database. Returns without
  * roles, and why, where the role of `client` may not do that: everything then stays with that one role. Changes
- * nothing that is as it should be. What takes a lock of a table that live processes use waits for it a moment
- * only, again and again. Throws when such a table cannot be had within about a minute and a half.
+ * nothing that is as it should be; roles that may too much are put right, or named in the notes. What takes a lock of a table that live processes use waits for it a moment
+ * only, again and again. Throws when such a table cannot be had within about a minute and a half, and
+ * when one of the roles is a superuser and stays one.
  */
 export async function makeRoles(client: pg.Client, prefix: string): Promise<Made> {
   const roles = rolesOf(prefix);
@@ -62,9 +68,10 @@ export async function makeRoles(client: pg.Client, prefix: string): Promise<Made
     }
     for (const role of missing)
       await change(client, `create role ${quoted(role)} ${role === roles.owner ? "nologin" : "login"}`);
+    const notes = await putRight(client, roles);
     await joinOwner(client, me, roles.owner);
     await giveSchemas(client, me, roles.owner);
-    return { roles, notes: [] };
+    return { roles, notes };
   } catch (error) {
     if (!isRefusal(error)) throw error;
     const { rows } = await client.query<{ name: string }>("select current_user as name");
@@ -94,6 +101,30 @@ async function missingRoles(client: pg.Client, roles: Roles): Promise<string[]> 
     [Object.values(roles)],
   );
   return rows.map(({ name }) => name);
+}
+
+/** Roles that somebody else has made may more than ours do. Returns what is wrong and was not to be changed, in words. */
+async function putRight(client: pg.Client, roles: Roles): Promise<string[]> {
+  const notes: string[] = [];
+  for (const { role, what, statement } of await wrongAttributes(client, roles)) {
+    if (statement === null) {
+      notes.push(`The role ${role} ${what}, which Sluice has not made it`);
+      continue;
+    }
+    try {
+      await change(client, statement);
+    } catch (error) {
+      if (!isRefusal(error)) throw error;
+      notes.push(`The role ${role} ${what}, and should not be (${statement}): ${error.message}`);
+    }
+  }
+  const superusers = await superusersOf(client, roles);
+  if (superusers.length > 0)
+    throw new Error(
+      `none of Sluice's roles may be a superuser, as ${superusers.join(", ")} is: have a superuser do ` +
+        `${superusers.map((role) => `alter role ${quoted(role)} nosuperuser`).join("; ")}, or set another SLUICE_ROLE_PREFIX`,
+    );
+  return notes;
 }
 
 /** Since 16 a role that makes another may grant it to itself, and has nothing of it before. */
@@ -184,13 +215,23 @@ async function giveSettings(client: pg.Client, login: Login, role: string): Prom
 
 /** Only where the password is not the role's already. The statement holds what Postgres keeps of it, not the password. */
 async function givePassword(client: pg.Client, role: string, password: string): Promise<void> {
-  if (await logsIn(client, role, password)) return;
-  await change(client, `alter role ${quoted(role)} password '${scramVerifier(password)}'`);
+  // Where no password is asked for (`trust`), one that lets in is no proof that the role has it.
+  const isProved =
+    (await logsIn(client, role, password)) && !(await logsIn(client, role, randomBytes(18).toString("hex")));
+  if (!isProved) await change(client, `alter role ${quoted(role)} password '${scramVerifier(password)}'`);
 }
 
 async function logsIn(client: pg.Client, user: string, password: string): Promise<boolean> {
   const { host, port, database, ssl } = client;
-  const other = new pg.Client({ host, port, database: database!, user, password, ssl });
+  const other = new pg.Client({
+    host,
+    port,
+    database: database!,
+    user,
+    password,
+    ssl,
+    connectionTimeoutMillis: CONNECT_MS,
+  });
   other.on("error", () => undefined);
   try {
     await other.connect();
