@@ -5,9 +5,9 @@ export const MIN_SECRET_LENGTH = 8;
 
 /**
  * What may stand between two units: nothing; a line's end, as in base64 of many columns; or what separates bytes in a dump, with the
- * columns beside them.
+ * columns beside them; or a line's end and the address behind it, in a dump whose bytes all take as many places.
  */
-export type Gap = "none" | "lines" | "dump";
+export type Gap = "none" | "lines" | "dump" | "columns";
 
 /** One form in which a secret may show itself: unit after unit, each in any of its ways. */
 export type Form = { units: readonly Unit[]; gap: Gap };
@@ -57,7 +57,7 @@ function encodings(text: string): Form[] {
     { units: characters, gap: "none" },
     ...base64(text).map((form): Form => ({ units: Array.from(form, (digit) => DIGITS.get(digit)!), gap: "lines" })),
     { units: bytes.map((byte) => HEX[byte]!), gap: "dump" },
-    { units: bytes.map((byte) => COLUMNS[byte]!), gap: "dump" },
+    { units: bytes.map((byte) => COLUMNS[byte]!), gap: "columns" },
   ];
 }
 

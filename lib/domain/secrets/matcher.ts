@@ -1,12 +1,22 @@
 import type { Unit } from "./characters.ts";
 import type { Form } from "./forms.ts";
 import { afterDump, gapBytes, gapEnds } from "./gaps.ts";
+import { createTrail, type Trail } from "./trail.ts";
 
-/** The length of the longest secret that begins at a place, 0 for none. */
-export type Matcher = (bytes: Buffer, at: number, isLast: boolean) => number;
+/**
+ * The length of the longest secret that begins at a place, 0 for none. `origin` is where `bytes` begin in all that is read. It is
+ * asked for one place after another, and may be asked for the last one again with more bytes.
+ */
+export type Matcher = (bytes: Buffer, at: number, isLast: boolean, origin: number) => number;
 
 /** The bytes end too early to tell. */
 export const UNDECIDED = -1;
+
+/**
+ * More places than a form has reached at once by being printed in one way. Beyond it (a run of backslashes is itself, and half as many
+ * in JSON) what was reached is hidden without looking on.
+ */
+const MAX_PLACES = 16;
 
 /** Where a form may have got to: the places behind its units so far, and whether the bytes end within a way to go on. */
 type Reached = { places: number[]; undecided: boolean };
@@ -14,27 +24,36 @@ type Reached = { places: number[]; undecided: boolean };
 /** By the bytes of first units. */
 type Node = { next: Map<number, Node>; forms: Form[] };
 
-/** Finds these forms. */
-export function createMatcher(forms: readonly Form[]): Matcher {
+/** Finds these forms: makes a matcher for each text or stream. */
+export function createMatchers(forms: readonly Form[]): () => Matcher {
   const root: Node = { next: new Map(), forms: [] };
   for (const form of forms) for (const way of form.units[0]!.ways) nodeOf(root, way).forms.push(form);
   const isBegin = beginsOf(forms);
-  return (bytes, at, isLast) => {
-    if (at + 1 < bytes.length && isBegin[bytes[at]! * 256 + bytes[at + 1]!] === 0) return 0;
-    let length = 0;
-    let node: Node | undefined = root;
-    for (let place = at; ; place++) {
-      for (const form of node.forms) {
-        const found = lengthOf(form, bytes, at, place, isLast);
-        if (found === UNDECIDED) return UNDECIDED;
-        length = Math.max(length, found);
+  return () => {
+    const trails = new Map<Form, Trail>();
+    return (bytes, at, isLast, origin) => {
+      if (at + 1 < bytes.length && isBegin[bytes[at]! * 256 + bytes[at + 1]!] === 0) return 0;
+      let length = 0;
+      let node: Node | undefined = root;
+      for (let place = at; ; place++) {
+        for (const form of node.forms) {
+          const found = lengthOf(form, trailOf(trails, form), { bytes, at, isLast, origin }, place);
+          if (found === UNDECIDED) return UNDECIDED;
+          length = Math.max(length, found);
+        }
+        if (node.next.size === 0) return length;
+        if (place === bytes.length) return isLast ? length : UNDECIDED;
+        node = node.next.get(bytes[place]!);
+        if (node === undefined) return length;
       }
-      if (node.next.size === 0) return length;
-      if (place === bytes.length) return isLast ? length : UNDECIDED;
-      node = node.next.get(bytes[place]!);
-      if (node === undefined) return length;
-    }
+    };
   };
+}
+
+function trailOf(trails: Map<Form, Trail>, form: Form): Trail {
+  const trail = trails.get(form) ?? createTrail(form.units);
+  trails.set(form, trail);
+  return trail;
 }
 
 /** Whether two bytes may begin a form. One look at them passes over almost every place of a log. */
@@ -58,22 +77,31 @@ function nodeOf(root: Node, way: Buffer): Node {
   return node;
 }
 
+type Where = { bytes: Buffer; at: number; isLast: boolean; origin: number };
+
 /** How long the form is that begins at `at`, and whose first unit ends at `place`. A shorter way to write it may be cut off by a longer one. */
-function lengthOf({ units, gap }: Form, bytes: Buffer, at: number, place: number, isLast: boolean): number {
-  const reached: Reached = { places: [place], undecided: false };
-  for (let index = 1; index < units.length && reached.places.length > 0; index++) {
+function lengthOf({ units, gap }: Form, trail: Trail, { bytes, at, isLast, origin }: Where, place: number): number {
+  const begin = trail.begin(origin + place);
+  const reached: Reached = { places: [begin.place - origin], undecided: false };
+  let isOnlyWay = true;
+  let index = begin.units;
+  for (; index < units.length && isFollowed(reached.places.length); index++) {
     const from = reached.places;
     reached.places = [];
     for (const end of from) {
       step(units[index]!, bytes, end, reached);
       if (gap !== "none") crossGap(units[index]!, gap, bytes, end, reached);
     }
+    isOnlyWay &&= reached.places.length === 1 && !reached.undecided;
+    if (isOnlyWay) trail.add(origin + reached.places[0]!);
   }
   const last = Math.max(0, ...reached.places);
   const tail = last > 0 && gap === "dump" ? afterDump(bytes, last) : { end: last, undecided: false };
   if ((reached.undecided || tail.undecided) && !isLast) return UNDECIDED;
   return last === 0 ? 0 : tail.end - at;
 }
+
+const isFollowed = (places: number): boolean => places > 0 && places <= MAX_PLACES;
 
 function crossGap(unit: Unit, gap: "lines" | "dump", bytes: Buffer, from: number, reached: Reached): void {
   const { ends, undecided } = gapEnds(gap, bytes, from);
