@@ -76,7 +76,8 @@ function dumpGap(rest: string, from: number, mayGoOn: boolean): GapEnds {
   const next = rest.slice(line.length);
   const address = line.length + ADDRESS.exec(next)![0].length;
   const indent = INDENT.exec(rest.slice(address))![0].length;
-  const ends = [...between, from + address, from + address + indent];
+  // What looks like an address may be bytes, in a dump without addresses.
+  const ends = [...new Set([...between, from + line.length, from + address, from + address + indent])];
   return { ends, undecided: mayGoOn && ADDRESS_BEGINS.test(next) };
 }
 

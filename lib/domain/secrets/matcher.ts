@@ -14,12 +14,18 @@ export const UNDECIDED = -1;
 
 /**
  * More places than a form has reached at once by being printed in one way. Beyond it (a run of backslashes is itself, and half as many
- * in JSON) what was reached is hidden without looking on.
+ * in JSON) only those are followed that write the whole run in the same way.
  */
-const MAX_PLACES = 16;
+const MAX_PLACES = 6;
+
+/** Ways of a run times the places that it may have begun at. */
+const MAX_RUN_PLACES = 16;
 
 /** Where a form may have got to: the places behind its units so far, and whether the bytes end within a way to go on. */
 type Reached = { places: number[]; undecided: boolean };
+
+/** Where the same unit again and again has got to, each time written in the same way. */
+type Run = readonly { way: Buffer; place: number }[];
 
 /** By the bytes of first units. */
 type Node = { next: Map<number, Node>; forms: Form[] };
@@ -33,21 +39,33 @@ export function createMatchers(forms: readonly Form[]): () => Matcher {
     const trails = new Map<Form, Trail>();
     return (bytes, at, isLast, origin) => {
       if (at + 1 < bytes.length && isBegin[bytes[at]! * 256 + bytes[at + 1]!] === 0) return 0;
+      const begun = begunAt(root, bytes, at);
+      if (begun.undecided && !isLast) return UNDECIDED;
       let length = 0;
-      let node: Node | undefined = root;
-      for (let place = at; ; place++) {
-        for (const form of node.forms) {
-          const found = lengthOf(form, trailOf(trails, form), { bytes, at, isLast, origin }, place);
-          if (found === UNDECIDED) return UNDECIDED;
-          length = Math.max(length, found);
-        }
-        if (node.next.size === 0) return length;
-        if (place === bytes.length) return isLast ? length : UNDECIDED;
-        node = node.next.get(bytes[place]!);
-        if (node === undefined) return length;
+      for (const [form, places] of begun.forms) {
+        const found = lengthOf(form, trailOf(trails, form), { bytes, at, isLast, origin }, places);
+        if (found === UNDECIDED) return UNDECIDED;
+        length = Math.max(length, found);
       }
+      return length;
     };
   };
+}
+
+/** The forms whose first unit is at `at`, and where it may end. */
+function begunAt(root: Node, bytes: Buffer, at: number): { forms: Map<Form, number[]>; undecided: boolean } {
+  const forms = new Map<Form, number[]>();
+  let node: Node | undefined = root;
+  for (let place = at; node !== undefined; place++) {
+    for (const form of node.forms) {
+      const places = forms.get(form);
+      if (places === undefined) forms.set(form, [place]);
+      else places.push(place);
+    }
+    if (place === bytes.length) return { forms, undecided: node.next.size > 0 };
+    node = node.next.get(bytes[place]!);
+  }
+  return { forms, undecided: false };
 }
 
 function trailOf(trails: Map<Form, Trail>, form: Form): Trail {
@@ -79,21 +97,24 @@ function nodeOf(root: Node, way: Buffer): Node {
 
 type Where = { bytes: Buffer; at: number; isLast: boolean; origin: number };
 
-/** How long the form is that begins at `at`, and whose first unit ends at `place`. A shorter way to write it may be cut off by a longer one. */
-function lengthOf({ units, gap }: Form, trail: Trail, { bytes, at, isLast, origin }: Where, place: number): number {
-  const begin = trail.begin(origin + place);
-  const reached: Reached = { places: [begin.place - origin], undecided: false };
-  let isOnlyWay = true;
-  let index = begin.units;
-  for (; index < units.length && isFollowed(reached.places.length); index++) {
+/** How long the form is that begins at `at`, and whose first unit ends at `places`. A shorter way to write it may be cut off by a longer one. */
+function lengthOf({ units, gap }: Form, trail: Trail, { bytes, at, isLast, origin }: Where, places: number[]): number {
+  let isOnlyWay = places.length === 1;
+  const begin = isOnlyWay ? trail.begin(origin + places[0]!) : undefined;
+  const reached: Reached = { places: begin === undefined ? places : [begin.place - origin], undecided: false };
+  let run = isOnlyWay ? undefined : runOn(undefined, units[0]!, [at], bytes);
+  for (let index = begin?.units ?? 1; index < units.length && reached.places.length > 0; index++) {
+    const unit = units[index]!;
     const from = reached.places;
     reached.places = [];
     for (const end of from) {
-      step(units[index]!, bytes, end, reached);
-      if (gap !== "none") crossGap(units[index]!, gap, bytes, end, reached);
+      step(unit, bytes, end, reached);
+      if (gap !== "none") crossGap(unit, gap, bytes, end, reached);
     }
     isOnlyWay &&= reached.places.length === 1 && !reached.undecided;
     if (isOnlyWay) trail.add(origin + reached.places[0]!);
+    run = reached.places.length > 1 ? runOn(unit === units[index - 1] ? run : undefined, unit, from, bytes) : undefined;
+    if (reached.places.length > MAX_PLACES) reached.places = placesOf(run!);
   }
   const last = Math.max(0, ...reached.places);
   const tail = last > 0 && gap === "dump" ? afterDump(bytes, last) : { end: last, undecided: false };
@@ -101,7 +122,17 @@ function lengthOf({ units, gap }: Form, trail: Trail, { bytes, at, isLast, origi
   return last === 0 ? 0 : tail.end - at;
 }
 
-const isFollowed = (places: number): boolean => places > 0 && places <= MAX_PLACES;
+function runOn(run: Run | undefined, unit: Unit, from: readonly number[], bytes: Buffer): Run {
+  const begun = run ?? from.flatMap((place) => (unit.byFirst.get(bytes[place]!) ?? []).map((way) => ({ way, place })));
+  return begun
+    .filter(({ way, place }) => place + way.length <= bytes.length && bytes[place] === way[0])
+    .filter(({ way, place }) => isSame(bytes, place, way, way.length))
+    .map(({ way, place }) => ({ way, place: place + way.length }));
+}
+
+function placesOf(run: Run): number[] {
+  return [...new Set(run.map(({ place }) => place))].toSorted((a, b) => a - b).slice(0, MAX_RUN_PLACES);
+}
 
 function crossGap(unit: Unit, gap: "lines" | "dump", bytes: Buffer, from: number, reached: Reached): void {
   const { ends, undecided } = gapEnds(gap, bytes, from);

@@ -12,33 +12,46 @@ export type Trail = {
   add(place: number): void;
 };
 
-/** The trail of a form of these units. It takes four bytes for each unit that is followed. */
+/** A byte may be shown in four columns, so four trails that have nothing in common are kept. */
+const TRAILS = 4;
+
+/** The units that are at the beginning of a form end at `ends`, from its item `first` on. */
+type Known = { ends: number[]; first: number };
+
+/** The trail of a form of these units. It takes some bytes for each unit that is followed. */
 export function createTrail(units: readonly Unit[]): Trail {
-  let ends: number[] = [];
-  // Where the units of the form that was begun last stand in `ends`.
-  let first = 0;
+  const trails: Known[] = [];
+  let newest: Known = { ends: [], first: 0 };
   let same: Uint32Array | undefined;
   return {
     begin(place) {
-      const index = indexOf(ends, first, place);
-      const shift = index - first;
-      same ??= ends.length - first > 1 ? sameAsBegin(units) : undefined;
-      const known = index < 0 || same === undefined ? 0 : Math.min(same[shift]!, ends.length - index);
-      if (known === 0) {
-        ends = [place];
-        first = 0;
-        return { units: 1, place };
+      for (const trail of trails) {
+        const index = indexOf(trail.ends, trail.first, place);
+        if (index < 0) continue;
+        same ??= sameAsBegin(units);
+        const count = Math.min(same[index - trail.first]!, trail.ends.length - index);
+        if (count === 0) continue;
+        newest = trail;
+        return goOnAt(trail, index, count);
       }
-      first = index;
-      ends.length = first + known;
-      if (first > units.length) {
-        ends = ends.slice(first);
-        first = 0;
-      }
-      return { units: known, place: ends.at(-1)! };
+      newest = { ends: [place], first: 0 };
+      trails.push(newest);
+      if (trails.length > TRAILS) trails.shift();
+      return { units: 1, place };
     },
-    add: (place) => ends.push(place),
+    add: (place) => newest.ends.push(place),
   };
+}
+
+function goOnAt(trail: Known, index: number, units: number): { units: number; place: number } {
+  trail.ends.length = index + units;
+  trail.first = index;
+  // As many are moved as were left behind, at most.
+  if (trail.first > trail.ends.length / 2) {
+    trail.ends = trail.ends.slice(trail.first);
+    trail.first = 0;
+  }
+  return { units, place: trail.ends.at(-1)! };
 }
 
 /** Where `place` is in the ascending places from `first` on, or -1. */
