@@ -42,7 +42,7 @@ export function createMatchers(forms: readonly Form[]): () => Matcher {
       const begun = begunAt(root, bytes, at);
       if (begun.undecided && !isLast) return UNDECIDED;
       let length = 0;
-      for (const [form, places] of begun.forms) {
+      for (const { form, places } of begun.forms) {
         const found = lengthOf(form, trailOf(trails, form), { bytes, at, isLast, origin }, places);
         if (found === UNDECIDED) return UNDECIDED;
         length = Math.max(length, found);
@@ -52,24 +52,30 @@ export function createMatchers(forms: readonly Form[]): () => Matcher {
   };
 }
 
+type Begun = { form: Form; places: number[] };
+
 /** The forms whose first unit is at `at`, and where it may end. */
-function begunAt(root: Node, bytes: Buffer, at: number): { forms: Map<Form, number[]>; undecided: boolean } {
-  const forms = new Map<Form, number[]>();
+function begunAt(root: Node, bytes: Buffer, at: number): { forms: readonly Begun[]; undecided: boolean } {
+  const forms: Begun[] = [];
   let node: Node | undefined = root;
   for (let place = at; node !== undefined; place++) {
+    const before = forms.length;
     for (const form of node.forms) {
-      const places = forms.get(form);
-      if (places === undefined) forms.set(form, [place]);
-      else places.push(place);
+      const begun = before === 0 ? undefined : forms.find((other) => other.form === form);
+      if (begun === undefined) forms.push({ form, places: [place] });
+      else begun.places.push(place);
     }
     if (place === bytes.length) return { forms, undecided: node.next.size > 0 };
+    if (node.next.size === 0) break;
     node = node.next.get(bytes[place]!);
   }
   return { forms, undecided: false };
 }
 
 function trailOf(trails: Map<Form, Trail>, form: Form): Trail {
-  const trail = trails.get(form) ?? createTrail(form.units);
+  const known = trails.get(form);
+  if (known !== undefined) return known;
+  const trail = createTrail(form.units);
   trails.set(form, trail);
   return trail;
 }

@@ -44,7 +44,7 @@ export function createTrail(units: readonly Unit[]): Trail {
 }
 
 function goOnAt(trail: Known, index: number, units: number): { units: number; place: number } {
-  trail.ends.length = index + units;
+  if (trail.ends.length > index + units) trail.ends.length = index + units;
   trail.first = index;
   // As many are moved as were left behind, at most.
   if (trail.first > trail.ends.length / 2) {
