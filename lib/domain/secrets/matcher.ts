@@ -1,5 +1,5 @@
 import type { Unit } from "./characters.ts";
-import type { Form } from "./forms.ts";
+import type { Form, Gap } from "./forms.ts";
 import { afterDump, gapBytes, gapEnds } from "./gaps.ts";
 import { createTrail, type Trail } from "./trail.ts";
 
@@ -113,19 +113,25 @@ function lengthOf({ units, gap }: Form, trail: Trail, { bytes, at, isLast, origi
     const unit = units[index]!;
     const from = reached.places;
     reached.places = [];
-    for (const end of from) {
-      step(unit, bytes, end, reached);
-      if (gap !== "none") crossGap(unit, gap, bytes, end, reached);
-    }
+    for (const end of from) goOn(unit, gap, bytes, end, reached);
     isOnlyWay &&= reached.places.length === 1 && !reached.undecided;
     if (isOnlyWay) trail.add(origin + reached.places[0]!);
     run = reached.places.length > 1 ? runOn(unit === units[index - 1] ? run : undefined, unit, from, bytes) : undefined;
     if (reached.places.length > MAX_PLACES) reached.places = placesOf(run!);
   }
+  return endOf(reached, gap, { bytes, at, isLast, origin });
+}
+
+function endOf(reached: Reached, gap: Gap, { bytes, at, isLast }: Where): number {
   const last = Math.max(0, ...reached.places);
   const tail = last > 0 && gap === "dump" ? afterDump(bytes, last) : { end: last, undecided: false };
   if ((reached.undecided || tail.undecided) && !isLast) return UNDECIDED;
   return last === 0 ? 0 : tail.end - at;
+}
+
+function goOn(unit: Unit, gap: Gap, bytes: Buffer, end: number, reached: Reached): void {
+  step(unit, bytes, end, reached);
+  if (gap !== "none") crossGap(unit, gap, bytes, end, reached);
 }
 
 function runOn(run: Run | undefined, unit: Unit, from: readonly number[], bytes: Buffer): Run {
@@ -140,7 +146,7 @@ function placesOf(run: Run): number[] {
   return [...new Set(run.map(({ place }) => place))].toSorted((a, b) => a - b).slice(0, MAX_RUN_PLACES);
 }
 
-function crossGap(unit: Unit, gap: "lines" | "dump", bytes: Buffer, from: number, reached: Reached): void {
+function crossGap(unit: Unit, gap: Exclude<Gap, "none">, bytes: Buffer, from: number, reached: Reached): void {
   const { ends, undecided } = gapEnds(gap, bytes, from);
   if (undecided) reached.undecided = true;
   for (const end of ends) step(unit, bytes, end, reached);
