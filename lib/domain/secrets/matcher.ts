@@ -108,7 +108,7 @@ function lengthOf({ units, gap }: Form, trail: Trail, { bytes, at, isLast, origi
   let isOnlyWay = places.length === 1;
   const begin = isOnlyWay ? trail.begin(origin + places[0]!) : undefined;
   const reached: Reached = { places: begin === undefined ? places : [begin.place - origin], undecided: false };
-  let run = isOnlyWay ? undefined : runOn(undefined, units[0]!, [at], bytes);
+  let run = runOn(undefined, units[0]!, isOnlyWay ? [] : [at], bytes);
   for (let index = begin?.units ?? 1; index < units.length && reached.places.length > 0; index++) {
     const unit = units[index]!;
     const from = reached.places;
@@ -116,8 +116,8 @@ function lengthOf({ units, gap }: Form, trail: Trail, { bytes, at, isLast, origi
     for (const end of from) goOn(unit, gap, bytes, end, reached);
     isOnlyWay &&= reached.places.length === 1 && !reached.undecided;
     if (isOnlyWay) trail.add(origin + reached.places[0]!);
-    run = reached.places.length > 1 ? runOn(unit === units[index - 1] ? run : undefined, unit, from, bytes) : undefined;
-    if (reached.places.length > MAX_PLACES) reached.places = placesOf(run!);
+    run = runOn(unit === units[index - 1] ? run : undefined, unit, reached.places.length > 1 ? from : [], bytes);
+    if (reached.places.length > MAX_PLACES) reached.places = placesOf(run);
   }
   return endOf(reached, gap, { bytes, at, isLast, origin });
 }
@@ -135,7 +135,11 @@ function goOn(unit: Unit, gap: Gap, bytes: Buffer, end: number, reached: Reached
 }
 
 function runOn(run: Run | undefined, unit: Unit, from: readonly number[], bytes: Buffer): Run {
-  const begun = run ?? from.flatMap((place) => (unit.byFirst.get(bytes[place]!) ?? []).map((way) => ({ way, place })));
+  if (from.length === 0) return [];
+  const begun =
+    run !== undefined && run.length > 0
+      ? run
+      : from.flatMap((place) => (unit.byFirst.get(bytes[place]!) ?? []).map((way) => ({ way, place })));
   return begun
     .filter(({ way, place }) => place + way.length <= bytes.length && bytes[place] === way[0])
     .filter(({ way, place }) => isSame(bytes, place, way, way.length))
