@@ -5,9 +5,9 @@ export const MIN_SECRET_LENGTH = 8;
 
 /**
  * What may stand between two units: nothing; a line's end, as in base64 of many columns; or what separates bytes in a dump, with the
- * columns beside them.
+ * columns beside them; or a line's end and the address behind it, in a dump whose bytes all take as many places.
  */
-export type Gap = "none" | "lines" | "dump";
+export type Gap = "none" | "lines" | "dump" | "columns";
 
 /** One form in which a secret may show itself: unit after unit, each in any of its ways. */
 export type Form = { units: readonly Unit[]; gap: Gap };
@@ -17,13 +17,22 @@ export type Form = { units: readonly Unit[]; gap: Gap };
  * value, the password of a URL), and all of these in the encodings that programs print without being asked.
  */
 export function secretForms(value: string): Form[] {
-  const parts = [value, value.trim(), ...lines(value), ...jsonTexts(value), ...urlPassword(value)];
-  const long = parts.filter((part) => part.length >= MIN_SECRET_LENGTH && part.isWellFormed());
-  return [...new Set(long)].flatMap(encodings);
+  const parts = [value, ...lines(value), ...jsonTexts(value), ...urlPassword(value)];
+  const texts = new Set(parts.map(withoutBlanks).filter(isLong));
+  // What stands around it shares digits of base64 with it.
+  const around = [value].filter((text) => isLong(text) && !texts.has(text));
+  return [...[...texts].flatMap(encodings), ...around.flatMap(base64Forms)];
+}
+
+const isLong = (text: string): boolean => text.length >= MIN_SECRET_LENGTH && text.isWellFormed();
+
+/** Blanks around a secret hide nothing, and every log has them: a form begins where something is to be hidden. */
+function withoutBlanks(text: string): string {
+  return text.trim().length >= MIN_SECRET_LENGTH ? text.trim() : text;
 }
 
 function lines(value: string): string[] {
-  return value.split(/\r?\n/).flatMap((line) => [line, line.trim()]);
+  return value.split(/\r?\n/);
 }
 
 /** A key file in JSON is printed by its members, after a program has read it. */
@@ -55,10 +64,14 @@ function encodings(text: string): Form[] {
   const bytes = [...Buffer.from(text)];
   return [
     { units: characters, gap: "none" },
-    ...base64(text).map((form): Form => ({ units: Array.from(form, (digit) => DIGITS.get(digit)!), gap: "lines" })),
+    ...base64Forms(text),
     { units: bytes.map((byte) => HEX[byte]!), gap: "dump" },
-    { units: bytes.map((byte) => COLUMNS[byte]!), gap: "dump" },
+    { units: bytes.map((byte) => COLUMNS[byte]!), gap: "columns" },
   ];
+}
+
+function base64Forms(text: string): Form[] {
+  return base64(text).map((form) => ({ units: Array.from(form, (digit) => DIGITS.get(digit)!), gap: "lines" }));
 }
 
 /**

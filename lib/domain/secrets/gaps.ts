@@ -22,6 +22,8 @@ const ADDRESS = /^(?:[0-9A-Fa-f]{6,16}(?::|(?= )))?/;
 const INDENT = /^ {0,8}/;
 const DUMP_LINE_BEGINS = /^(?: {2,80}[|>]?[\x20-\x7e]{1,18}| {0,80})\r?$/;
 const ADDRESS_BEGINS = /^[0-9A-Fa-f]{0,16}:? {0,8}$/;
+const COLUMN_LINE = /^ {0,80}\r?\n/;
+const COLUMN_LINE_BEGINS = /^ {0,80}\r?$/;
 
 /**
  * A line of wrapped base64 is long and has nothing else in it: so many digits stand before its end. Other lines that end in a digit
@@ -35,11 +37,11 @@ export function gapEnds(gap: Exclude<Gap, "none">, bytes: Buffer, from: number):
   if (gap === "lines" && !isLongLine(bytes, from)) return NONE;
   const rest = bytes.toString("latin1", from, Math.min(from + MAX_GAP, bytes.length));
   const mayGoOn = from + rest.length === bytes.length;
-  return gap === "lines" ? lineGap(rest, from, mayGoOn) : dumpGap(rest, from, mayGoOn);
+  return GAPS[gap](rest, from, mayGoOn);
 }
 
-const BEGINS = { lines: "\r\n\\%", dump: " \r\n:-,%\\" } as const;
-const MAY_BEGIN = { lines: setOf(BEGINS.lines), dump: setOf(BEGINS.dump) };
+const BEGINS = { lines: "\r\n\\%", dump: " \r\n:-,%\\", columns: " \r\n" } as const;
+const MAY_BEGIN = { lines: setOf(BEGINS.lines), dump: setOf(BEGINS.dump), columns: setOf(BEGINS.columns) };
 
 /** The bytes that a gap may begin with. */
 export function gapBytes(gap: Exclude<Gap, "none">): Iterable<number> {
@@ -74,9 +76,20 @@ function dumpGap(rest: string, from: number, mayGoOn: boolean): GapEnds {
   const next = rest.slice(line.length);
   const address = line.length + ADDRESS.exec(next)![0].length;
   const indent = INDENT.exec(rest.slice(address))![0].length;
-  const ends = [...between, from + address, from + address + indent];
+  // What looks like an address may be bytes, in a dump without addresses.
+  const ends = [...new Set([...between, from + line.length, from + address, from + address + indent])];
   return { ends, undecided: mayGoOn && ADDRESS_BEGINS.test(next) };
 }
+
+function columnGap(rest: string, from: number, mayGoOn: boolean): GapEnds {
+  const line = COLUMN_LINE.exec(rest)?.[0];
+  if (line === undefined) return { ends: [], undecided: mayGoOn && COLUMN_LINE_BEGINS.test(rest) };
+  const next = rest.slice(line.length);
+  const address = from + line.length + ADDRESS.exec(next)![0].length;
+  return { ends: [address], undecided: mayGoOn && ADDRESS_BEGINS.test(next) };
+}
+
+const GAPS = { lines: lineGap, dump: dumpGap, columns: columnGap };
 
 /** Behind the bytes of a dump's line they stand once more as text, with dots in place of some: that is hidden to the line's end. */
 export function afterDump(bytes: Buffer, from: number): { end: number; undecided: boolean } {

@@ -160,6 +160,52 @@ test("twice as much output costs twice the time, also where it nearly is a secre
   expect(two / one).toBeLessThan(3);
 });
 
+/** A secret, and a log that resembles it all along. */
+const HARD: Readonly<Record<string, readonly [secret: string, log: string]>> = {
+  "blanks, an indented secret": ["kind: Config\nusers:\n    token: abcdefgh1234\n", " "],
+  "blanks behind a secret's beginning": [
+    "kind: Config\nusers:\n    token: abcdefgh1234\n",
+    `kind: Config\nusers:\n${" ".repeat(200)}`,
+  ],
+  "ends of lines": [`${"\n".repeat(200)}x`, "\n"],
+  zeros: ["0".repeat(200), "0"],
+  "zeros, a long secret": [`${"0".repeat(20_000)}x`, "0"],
+  "zeros in hex": ["0".repeat(100), "30 "],
+  "zeros in base64": ["0".repeat(100), "MDAw"],
+  "a long secret's beginning": [`${" a".repeat(9_500)}${"b ".repeat(500)}`, " a"],
+};
+
+test.each(Object.entries(HARD))("costs little where the log nearly is a secret: %s", (_, [secret, log]) => {
+  const chunk = (text: string): Buffer => Buffer.from(text.repeat(Math.ceil(16_384 / text.length)).slice(0, 16_384));
+  const cost = (text: string): number => {
+    const stream = createMask([secret]).stream();
+    stream.write(chunk(text));
+    const before = process.cpuUsage();
+    for (let n = 0; n < 8; n++) stream.write(chunk(text));
+    return process.cpuUsage(before).user;
+  };
+  const plain = "the quick brown fox jumps over the lazy dog, and 17 times again\n";
+  // Each byte takes what a step of each form takes, some microseconds, and not that for each unit of the secret.
+  expect(cost(log)).toBeLessThan(150 * Math.max(cost(plain), 4_000));
+});
+
+test("hides a dump without addresses, also where a line of it looks like one", () => {
+  const secret = `${"a".repeat(30)}\u{14281}`;
+  const printed = `${"61".repeat(30)}\nf0948a81`;
+  expect(createMask([secret]).text(`${printed}0000000 and more\n`)).toMatch(/^\*\*\*(?!.*f0948a81)/);
+});
+
+test("hides a run of marks, in each way to write it", () => {
+  const secret = `${"\\".repeat(24)}'tail-of-it`;
+  for (const encode of Object.values(SECRET_ENCODERS)) {
+    expect(
+      createMask([secret])
+        .text(`log:\n${encode(secret)}\n`)
+        .slice(5, -1),
+    ).toMatch(LEFT);
+  }
+});
+
 describe("the forms of a secret", () => {
   const shows = (secret: string, printed: string): string => createMask([secret]).text(printed);
 

@@ -1,6 +1,6 @@
 import { secretForms } from "./forms.ts";
 import { LINE_DIGITS } from "./gaps.ts";
-import { createMatcher, type Matcher, UNDECIDED } from "./matcher.ts";
+import { createMatchers, type Matcher, UNDECIDED } from "./matcher.ts";
 
 const STARS = Buffer.from("***");
 
@@ -28,14 +28,14 @@ export type MaskStream = {
 export function createMask(secrets: Iterable<string>): Mask {
   const forms = [...secrets].flatMap(secretForms);
   if (forms.length === 0) return NO_MASK;
-  const matcher = createMatcher(forms);
+  const matchers = createMatchers(forms);
   const text = (given: string): string => {
     const bytes = Buffer.from(given);
-    const masked = scan(matcher, bytes, { from: 0, covered: 0, isLast: true }).shown;
+    const masked = scan(matchers(), bytes, { from: 0, covered: 0, isLast: true, origin: 0 }).shown;
     // Not made from the bytes when nothing was hidden: they cannot say everything a text can.
     return masked.equals(bytes) ? given : masked.toString();
   };
-  return { text, json: (value) => maskedJson(value, text), stream: () => createStream(matcher) };
+  return { text, json: (value) => maskedJson(value, text), stream: () => createStream(matchers()) };
 }
 
 /** Hides nothing. */
@@ -58,13 +58,15 @@ function createStream(matcher: Matcher): MaskStream {
   let held: Buffer = Buffer.alloc(0);
   let from = 0;
   let covered = 0;
+  let origin = 0;
   const next = (bytes: Buffer, isLast: boolean): Buffer => {
     const all = held.length === 0 ? bytes : Buffer.concat([held, bytes]);
-    const { shown, stop, covered: rest } = scan(matcher, all, { from, covered, isLast });
+    const { shown, stop, covered: rest } = scan(matcher, all, { from, covered, isLast, origin });
     const kept = Math.max(0, stop - LINE_DIGITS);
     held = all.subarray(kept);
     from = stop - kept;
     covered = rest;
+    origin += kept;
     return shown;
   };
   return { write: (bytes) => next(bytes, false), end: () => next(Buffer.alloc(0), true) };
@@ -77,13 +79,13 @@ function createStream(matcher: Matcher): MaskStream {
 function scan(
   matcher: Matcher,
   bytes: Buffer,
-  { from, covered, isLast }: { from: number; covered: number; isLast: boolean },
+  { from, covered, isLast, origin }: { from: number; covered: number; isLast: boolean; origin: number },
 ): { shown: Buffer; stop: number; covered: number } {
   const parts: Buffer[] = [];
   let hiddenUntil = from + covered;
   let at = from;
   for (; at < bytes.length; at++) {
-    const length = matcher(bytes, at, isLast);
+    const length = matcher(bytes, at, isLast, origin);
     if (length === UNDECIDED) break;
     if (length === 0) continue;
     if (at >= hiddenUntil) parts.push(bytes.subarray(hiddenUntil, at), STARS);

@@ -1,40 +1,83 @@
 import type { Unit } from "./characters.ts";
-import type { Form } from "./forms.ts";
+import type { Form, Gap } from "./forms.ts";
 import { afterDump, gapBytes, gapEnds } from "./gaps.ts";
+import { createTrail, type Trail } from "./trail.ts";
 
-/** The length of the longest secret that begins at a place, 0 for none. */
-export type Matcher = (bytes: Buffer, at: number, isLast: boolean) => number;
+/**
+ * The length of the longest secret that begins at a place, 0 for none. `origin` is where `bytes` begin in all that is read. It is
+ * asked for one place after another, and may be asked for the last one again with more bytes.
+ */
+export type Matcher = (bytes: Buffer, at: number, isLast: boolean, origin: number) => number;
 
 /** The bytes end too early to tell. */
 export const UNDECIDED = -1;
 
+/**
+ * More places than a form has reached at once by being printed in one way. Beyond it (a run of backslashes is itself, and half as many
+ * in JSON) only those are followed that write the whole run in the same way.
+ */
+const MAX_PLACES = 6;
+
+/** Ways of a run times the places that it may have begun at. */
+const MAX_RUN_PLACES = 16;
+
 /** Where a form may have got to: the places behind its units so far, and whether the bytes end within a way to go on. */
 type Reached = { places: number[]; undecided: boolean };
+
+/** Where the same unit again and again has got to, each time written in the same way. */
+type Run = readonly { way: Buffer; place: number }[];
 
 /** By the bytes of first units. */
 type Node = { next: Map<number, Node>; forms: Form[] };
 
-/** Finds these forms. */
-export function createMatcher(forms: readonly Form[]): Matcher {
+/** Finds these forms: makes a matcher for each text or stream. */
+export function createMatchers(forms: readonly Form[]): () => Matcher {
   const root: Node = { next: new Map(), forms: [] };
   for (const form of forms) for (const way of form.units[0]!.ways) nodeOf(root, way).forms.push(form);
   const isBegin = beginsOf(forms);
-  return (bytes, at, isLast) => {
-    if (at + 1 < bytes.length && isBegin[bytes[at]! * 256 + bytes[at + 1]!] === 0) return 0;
-    let length = 0;
-    let node: Node | undefined = root;
-    for (let place = at; ; place++) {
-      for (const form of node.forms) {
-        const found = lengthOf(form, bytes, at, place, isLast);
+  return () => {
+    const trails = new Map<Form, Trail>();
+    return (bytes, at, isLast, origin) => {
+      if (at + 1 < bytes.length && isBegin[bytes[at]! * 256 + bytes[at + 1]!] === 0) return 0;
+      const begun = begunAt(root, bytes, at);
+      if (begun.undecided && !isLast) return UNDECIDED;
+      let length = 0;
+      for (const { form, places } of begun.forms) {
+        const found = lengthOf(form, trailOf(trails, form), { bytes, at, isLast, origin }, places);
         if (found === UNDECIDED) return UNDECIDED;
         length = Math.max(length, found);
       }
-      if (node.next.size === 0) return length;
-      if (place === bytes.length) return isLast ? length : UNDECIDED;
-      node = node.next.get(bytes[place]!);
-      if (node === undefined) return length;
-    }
+      return length;
+    };
   };
+}
+
+type Begun = { form: Form; places: number[] };
+
+/** The forms whose first unit is at `at`, and where it may end. */
+function begunAt(root: Node, bytes: Buffer, at: number): { forms: readonly Begun[]; undecided: boolean } {
+  const forms: Begun[] = [];
+  let node: Node | undefined = root;
+  for (let place = at; node !== undefined; place++) {
+    const before = forms.length;
+    for (const form of node.forms) {
+      const begun = before === 0 ? undefined : forms.find((other) => other.form === form);
+      if (begun === undefined) forms.push({ form, places: [place] });
+      else begun.places.push(place);
+    }
+    if (place === bytes.length) return { forms, undecided: node.next.size > 0 };
+    if (node.next.size === 0) break;
+    node = node.next.get(bytes[place]!);
+  }
+  return { forms, undecided: false };
+}
+
+function trailOf(trails: Map<Form, Trail>, form: Form): Trail {
+  const known = trails.get(form);
+  if (known !== undefined) return known;
+  const trail = createTrail(form.units);
+  trails.set(form, trail);
+  return trail;
 }
 
 /** Whether two bytes may begin a form. One look at them passes over almost every place of a log. */
@@ -58,24 +101,56 @@ function nodeOf(root: Node, way: Buffer): Node {
   return node;
 }
 
-/** How long the form is that begins at `at`, and whose first unit ends at `place`. A shorter way to write it may be cut off by a longer one. */
-function lengthOf({ units, gap }: Form, bytes: Buffer, at: number, place: number, isLast: boolean): number {
-  const reached: Reached = { places: [place], undecided: false };
-  for (let index = 1; index < units.length && reached.places.length > 0; index++) {
+type Where = { bytes: Buffer; at: number; isLast: boolean; origin: number };
+
+/** How long the form is that begins at `at`, and whose first unit ends at `places`. A shorter way to write it may be cut off by a longer one. */
+function lengthOf({ units, gap }: Form, trail: Trail, { bytes, at, isLast, origin }: Where, places: number[]): number {
+  let isOnlyWay = places.length === 1;
+  const begin = isOnlyWay ? trail.begin(origin + places[0]!) : undefined;
+  const reached: Reached = { places: begin === undefined ? places : [begin.place - origin], undecided: false };
+  let run = runOn(undefined, units[0]!, isOnlyWay ? [] : [at], bytes);
+  for (let index = begin?.units ?? 1; index < units.length && reached.places.length > 0; index++) {
+    const unit = units[index]!;
     const from = reached.places;
     reached.places = [];
-    for (const end of from) {
-      step(units[index]!, bytes, end, reached);
-      if (gap !== "none") crossGap(units[index]!, gap, bytes, end, reached);
-    }
+    for (const end of from) goOn(unit, gap, bytes, end, reached);
+    isOnlyWay &&= reached.places.length === 1 && !reached.undecided;
+    if (isOnlyWay) trail.add(origin + reached.places[0]!);
+    run = runOn(unit === units[index - 1] ? run : undefined, unit, reached.places.length > 1 ? from : [], bytes);
+    if (reached.places.length > MAX_PLACES) reached.places = placesOf(run);
   }
+  return endOf(reached, gap, { bytes, at, isLast, origin });
+}
+
+function endOf(reached: Reached, gap: Gap, { bytes, at, isLast }: Where): number {
   const last = Math.max(0, ...reached.places);
   const tail = last > 0 && gap === "dump" ? afterDump(bytes, last) : { end: last, undecided: false };
   if ((reached.undecided || tail.undecided) && !isLast) return UNDECIDED;
   return last === 0 ? 0 : tail.end - at;
 }
 
-function crossGap(unit: Unit, gap: "lines" | "dump", bytes: Buffer, from: number, reached: Reached): void {
+function goOn(unit: Unit, gap: Gap, bytes: Buffer, end: number, reached: Reached): void {
+  step(unit, bytes, end, reached);
+  if (gap !== "none") crossGap(unit, gap, bytes, end, reached);
+}
+
+function runOn(run: Run | undefined, unit: Unit, from: readonly number[], bytes: Buffer): Run {
+  if (from.length === 0) return [];
+  const begun =
+    run !== undefined && run.length > 0
+      ? run
+      : from.flatMap((place) => (unit.byFirst.get(bytes[place]!) ?? []).map((way) => ({ way, place })));
+  return begun
+    .filter(({ way, place }) => place + way.length <= bytes.length && bytes[place] === way[0])
+    .filter(({ way, place }) => isSame(bytes, place, way, way.length))
+    .map(({ way, place }) => ({ way, place: place + way.length }));
+}
+
+function placesOf(run: Run): number[] {
+  return [...new Set(run.map(({ place }) => place))].toSorted((a, b) => a - b).slice(0, MAX_RUN_PLACES);
+}
+
+function crossGap(unit: Unit, gap: Exclude<Gap, "none">, bytes: Buffer, from: number, reached: Reached): void {
   const { ends, undecided } = gapEnds(gap, bytes, from);
   if (undecided) reached.undecided = true;
   for (const end of ends) step(unit, bytes, end, reached);
