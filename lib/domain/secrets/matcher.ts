@@ -105,21 +105,34 @@ type Where = { bytes: Buffer; at: number; isLast: boolean; origin: number };
 
 /** How long the form is that begins at `at`, and whose first unit ends at `places`. A shorter way to write it may be cut off by a longer one. */
 function lengthOf({ units, gap }: Form, trail: Trail, { bytes, at, isLast, origin }: Where, places: number[]): number {
-  let isOnlyWay = places.length === 1;
-  const begin = isOnlyWay ? trail.begin(origin + places[0]!) : undefined;
-  const reached: Reached = { places: begin === undefined ? places : [begin.place - origin], undecided: false };
-  let run = runOn(undefined, units[0]!, isOnlyWay ? [] : [at], bytes);
-  for (let index = begin?.units ?? 1; index < units.length && reached.places.length > 0; index++) {
+  const begin = places.length === 1 ? trail.begin(origin + places[0]!) : undefined;
+  const walk: Walk = {
+    reached: { places: begin === undefined ? places : [begin.place - origin], undecided: false },
+    isOnlyWay: places.length === 1,
+    run: runOn(undefined, units[0]!, places.length === 1 ? [] : [at], bytes),
+  };
+  for (let index = begin?.units ?? 1; index < units.length && walk.reached.places.length > 0; index++) {
     const unit = units[index]!;
-    const from = reached.places;
-    reached.places = [];
-    for (const end of from) goOn(unit, gap, bytes, end, reached);
-    isOnlyWay &&= reached.places.length === 1 && !reached.undecided;
-    if (isOnlyWay) trail.add(origin + reached.places[0]!);
-    run = runOn(unit === units[index - 1] ? run : undefined, unit, reached.places.length > 1 ? from : [], bytes);
-    if (reached.places.length > MAX_PLACES) reached.places = placesOf(run);
+    follow(walk, { unit, gap, bytes, isSameUnit: unit === units[index - 1] });
+    if (walk.isOnlyWay) trail.add(origin + walk.reached.places[0]!);
   }
-  return endOf(reached, gap, { bytes, at, isLast, origin });
+  return endOf(walk.reached, gap, { bytes, at, isLast, origin });
+}
+
+/** Where a form was found to go on to, and whether there was one way only. */
+type Walk = { reached: Reached; isOnlyWay: boolean; run: Run };
+
+function follow(
+  walk: Walk,
+  { unit, gap, bytes, isSameUnit }: { unit: Unit; gap: Gap; bytes: Buffer; isSameUnit: boolean },
+): void {
+  const { reached } = walk;
+  const from = reached.places;
+  reached.places = [];
+  for (const end of from) goOn(unit, gap, bytes, end, reached);
+  walk.isOnlyWay &&= reached.places.length === 1 && !reached.undecided;
+  walk.run = runOn(isSameUnit ? walk.run : undefined, unit, reached.places.length > 1 ? from : [], bytes);
+  if (reached.places.length > MAX_PLACES) reached.places = placesOf(walk.run);
 }
 
 function endOf(reached: Reached, gap: Gap, { bytes, at, isLast }: Where): number {
