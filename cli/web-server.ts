@@ -45,6 +45,9 @@ function guardRequests(server: Server, guard: RequestGuard): void {
   });
   const next = server.listeners("request");
   server.removeAllListeners("request");
+  // Nothing here is upgraded. Next would pass the guard by and keep each such connection open for ever; without a listener of
+  // its own it is a request like any other.
+  server.removeAllListeners("upgrade");
   server.on("request", (incoming: IncomingMessage, response: ServerResponse) => {
     for (const [name, value] of Object.entries(guard.headers)) response.setHeader(name, value);
     const refusal = guard.refusal(incoming);

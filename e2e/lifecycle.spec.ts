@@ -114,6 +114,29 @@ test("a supervisor killed with SIGKILL leaves nothing that the next start does n
   expect(await runEnd(second, runId)).toBe("success");
 });
 
+test("a web process that stands still holds up no run, and answers who waited when it goes on", async () => {
+  const sluice = await start();
+  const loaded = sluice.line(/DAG loaded dag=still/);
+  const held = await makeTaskFolder(folder);
+  const tasks = [
+    { id: "first", bash: `touch ${held}/begun; until [ -e ${held}/go ]; do sleep 0.05; done` },
+    { id: "next", dependsOn: ["first"], bash: `touch ${held}/next` },
+  ];
+  await writeFile(path.join(sluice.dagsDir, "still.json"), JSON.stringify({ id: "still", tasks }));
+  await loaded;
+  const runId = await triggerRun(sluice, "still");
+  await fileAppears(path.join(held, "begun"));
+  const web = await sluice.pidOf("web");
+  process.kill(web, "SIGSTOP");
+  const waiting = api(sluice, `/dag-runs/${runId}`);
+  await writeFile(path.join(held, "go"), "");
+  await fileAppears(path.join(held, "next"));
+  process.kill(web, "SIGCONT");
+  expect((await waiting).status).toBe(200);
+  expect(await runEnd(sluice, runId)).toBe("success");
+  expect(await sluice.pidOf("web")).toBe(web);
+});
+
 test("a definition that appears is loaded without a restart, and a broken one is told and changes nothing", async () => {
   const sluice = await start();
   const file = path.join(sluice.dagsDir, "fresh.yaml");

@@ -57,6 +57,8 @@ async function keepEmbedded(home: Pick<Home, "postgres" | "logs">, say: Say, sig
       const restarted = await restart(ends);
       if (restarted === undefined) return;
       ({ server: current, ends } = restarted);
+      // Who stops it now waits for this function before that server is stopped.
+      if (stopping.signal.aborted) return;
       startedAtMs = performance.now();
       say(`Postgres takes connections again, after ${((startedAtMs - endedAtMs) / 1_000).toFixed(1)} s`);
     }
