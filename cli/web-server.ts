@@ -1,5 +1,4 @@
 import { subscribe } from "node:diagnostics_channel";
-import type { Duplex } from "node:stream";
 import { type IncomingMessage, request, Server, type ServerResponse } from "node:http";
 import { sayReady, stopOnDisconnect } from "#worker/lifecycle.ts";
 import { refuse, type RequestGuard } from "./request-guard.ts";
@@ -33,21 +32,16 @@ export function superviseWebServer(guard: RequestGuard): void {
   process.stderr.on("error", () => undefined);
 }
 
-/**
- * Puts the guard before Next. Nothing here is served by another protocol, and what asks for one would come to Next by another event:
- * it is refused before anything reads it, whenever Next begins to listen for it.
- */
+/** Puts the guard before Next. */
 function guardRequests(server: Server, guard: RequestGuard): void {
+  // Nothing here is upgraded. Next would pass the guard by and keep each such connection open for ever; without a listener, whenever
+  // it is added, it is a request like any other.
   server.removeAllListeners("upgrade");
-  server.on("upgrade", refuseUpgrade);
   server.on("newListener", (event, listener) => {
     if (event === "upgrade") queueMicrotask(() => server.removeListener("upgrade", listener as () => void));
   });
   const next = server.listeners("request");
   server.removeAllListeners("request");
-  // Nothing here is upgraded. Next would pass the guard by and keep each such connection open for ever; without a listener of
-  // its own it is a request like any other.
-  server.removeAllListeners("upgrade");
   server.on("request", (incoming: IncomingMessage, response: ServerResponse) => {
     for (const [name, value] of Object.entries(guard.headers)) response.setHeader(name, value);
     const refusal = guard.refusal(incoming);
@@ -55,11 +49,6 @@ function guardRequests(server: Server, guard: RequestGuard): void {
     guard.nameClient(incoming);
     for (const listener of next) listener.call(server, incoming, response);
   });
-}
-
-function refuseUpgrade(_: IncomingMessage, socket: Duplex): void {
-  socket.on("error", () => undefined);
-  socket.end("HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Length: 0\r\n\r\n", () => socket.destroy());
 }
 
 // Next listens before it can answer and holds requests until then, so the first answer is the moment.

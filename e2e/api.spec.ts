@@ -102,21 +102,6 @@ test("a query is counted before anything parses it", async () => {
   expect((await fetch(`${sluice.url}/login?callbackUrl=%2Fdags`)).status).toBe(200);
 });
 
-test("what asks for another protocol is refused before anything reads it", async () => {
-  const { hostname, port } = new URL(sluice.url);
-  for (let n = 0; n < 3; n++) {
-    const socket = connect(Number(port), hostname);
-    socket.write(
-      `GET /?${"a&".repeat(7_000)} HTTP/1.1\r\nHost: evil.example\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n`,
-    );
-    const closed = once(socket, "close");
-    let text = "";
-    socket.on("data", (bytes) => (text += bytes.toString()));
-    await closed;
-    expect(text).toMatch(/^HTTP\/1\.1 400 /);
-  }
-});
-
 test("a body is counted before anything parses it, for every path", async () => {
   const post = (path: string, body: BodyInit, more: object = {}): Promise<Response> =>
     fetch(`${sluice.url}${path}`, {
