@@ -37,10 +37,14 @@ export async function loadFile(
   const isCode = file.endsWith(".ts");
   // Anything may lie there, and be another thing by now than what was listed.
   const read = await readRegularFile(path.join(dagsDir, file), MAX_BYTES).catch((error: Error) => error);
-  if (read instanceof Error) return broken(file, `the file cannot be read: ${read.message}`);
+  if (read instanceof Error) return broken(file, unread(read));
   const text = read.toString();
   const source = { dagsDir, file, text };
   return isCode ? loadTypeScript(source, evaluator) : loadData(source, evaluator, plugins);
+}
+
+function unread({ message }: Error): string {
+  return message.startsWith("it ") ? `the file${message.slice(2)}` : `the file cannot be read: ${message}`;
 }
 
 type Source = { dagsDir: string; file: string; text: string };
