@@ -87,7 +87,8 @@ export function attemptTools(database: TestDatabase, plugins: readonly string[] 
         dagsDir: folder,
         env: plainEnv(),
         folderOf: bundles.folderOf,
-        place: ownPlace(workFolder),
+        // A warm one stays; what attempts leave in their folder is looked for.
+        place: ownPlace(folder),
       }),
       workFolder,
       network: createAddressGuard(["127.0.0.0/8"]),

@@ -29,7 +29,8 @@ const CODE = `
     // Of another session, with no variable of ours, behind a parent that is gone.
     stray: () => new Promise((done) => {
       const child = spawn("/bin/sh", ["-c", "setsid env -i sh -c 'echo $$; exec sleep 600 >/dev/null' & sleep 0.05"], { detached: true });
-      child.stdout.once("data", (bytes) => child.once("exit", () => done(Number(bytes))));
+const said = new Promise((heard) => child.stdout.once("data", (bytes) => heard(Number(bytes))));
+      child.once("exit", () => done(said));
     }),
     holds: () => spawn("sleep", ["600"], { detached: true, stdio: ["ignore", "ignore", "ignore", 3, 4] }).pid,
     spawner: () => process.ppid,

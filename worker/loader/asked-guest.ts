@@ -1,9 +1,12 @@
 import { afterRunning } from "../after-running.ts";
 import { type Guest, type GuestEnd, type GuestOptions, startGuest } from "../guests/guest.ts";
-import { ANSWER, ANSWERS } from "./protocol.ts";
+import { ANSWER, ANSWERS, READY } from "./protocol.ts";
 
 /** A definition is data with a few imports; one that takes longer waits for something it should not. */
 export const TIME_LIMIT_MS = 10_000;
+
+/** A process of Node is there in less than a second, or in many on a machine that is very busy. */
+const START_LIMIT_MS = 60_000;
 
 /** What it answered, or why it did not. */
 export type Asked = Buffer | GuestEnd | "late";
@@ -17,6 +20,9 @@ export type AskedGuest = {
 
 type Child = {
   guest: Guest;
+  /** Called when it can be asked; undefined when it has been. */
+  onReady: (() => void) | undefined;
+  isReady: boolean;
   /** Requests that it was given; the last one's number. */
   asked: number;
   /** Who waits for its answer, or for why there is none. */
@@ -29,11 +35,15 @@ export function createAskedGuest(options: Omit<GuestOptions, "limits" | "take" |
   let idle: NodeJS.Timeout | undefined;
 
   const launch = (): Child => {
-    const one: Child = { guest: undefined as never, asked: 0, waiting: undefined };
+    const one: Child = { guest: undefined as never, onReady: undefined, isReady: false, asked: 0, waiting: undefined };
     one.guest = startGuest({
       ...options,
       limits: ANSWERS,
       take({ letter, id, payload }) {
+        if (letter === READY && !one.isReady) {
+          one.isReady = true;
+          return one.onReady?.();
+        }
         if (letter !== ANSWER || id !== one.asked || one.waiting === undefined)
           throw new Error("it answers what it was not asked");
         one.waiting(payload);
@@ -60,10 +70,15 @@ export function createAskedGuest(options: Omit<GuestOptions, "limits" | "take" |
         onTime();
         resolve(answer);
       };
-      const onTime = afterRunning(TIME_LIMIT_MS, () => {
+      const late = (): void => {
         one.waiting?.("late");
         stop(one);
-      });
+      };
+      let onTime = afterRunning(one.isReady ? TIME_LIMIT_MS : START_LIMIT_MS, late);
+      one.onReady = () => {
+        onTime();
+        if (one.waiting !== undefined) onTime = afterRunning(TIME_LIMIT_MS, late);
+      };
       one.guest.send(letter, id, payload);
     });
 

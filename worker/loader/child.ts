@@ -13,6 +13,7 @@ import { importPlugin, importPlugins, type Imported } from "../plugins/import.ts
 import type { PluginPlaces } from "../plugins/places.ts";
 import {
   ANSWER,
+  READY,
   ANSWER_LIMITS,
   answerIn,
   CHECK,
@@ -152,3 +153,5 @@ const parent = openChildEnd(REQUESTS, ({ letter, id, payload }) => {
     parent.send(ANSWER, id, Buffer.from(JSON.stringify({ ok: false, message })));
   });
 });
+
+parent.send(READY, 0, Buffer.alloc(0));

@@ -37,13 +37,15 @@ export type Evaluated =
 /** To a child, and its answer; the id is the number of the request. */
 export const REQUEST = "Q";
 export const ANSWER = "V";
+/** From a child, once: it has been started, and what it is asked from here on takes its own time. */
+export const READY = "H";
 /** To the child that runs no code of others: an answer of the other one. */
 export const CHECK = "K";
 
 /** Of an answer: a DAG of ten thousand tasks has a tenth of it. */
 export const MOST_BYTES = 32 * 1024 * 1024;
 
-export const ANSWERS: FrameLimits = { [ANSWER]: MOST_BYTES };
+export const ANSWERS: FrameLimits = { [ANSWER]: MOST_BYTES, [READY]: 0 };
 /** The loader is believed, and has counted what it sends. */
 export const REQUESTS: FrameLimits = { [REQUEST]: 2 ** 31, [CHECK]: MOST_BYTES };
 

@@ -57,7 +57,7 @@ const XCOMS_EVERY_MS = 60_000;
 const SIGN_INS_EVERY_MS = 60_000;
 const WAIT_SPANS_EVERY_MS = 600_000;
 const OVERDUE_EVERY_MS = 10_000;
-const FIRST_LOAD_MS = 5_000;
+const FIRST_LOAD_MS = 15_000;
 /** A DAG of ten thousand tasks takes a fifth of it. */
 const EVALUATOR_MIB = 1_024;
 const GENERATIONS_EVERY_MS = 60_000;
