@@ -110,7 +110,7 @@ export const ATTACKS: Record<string, readonly NamedTest[]> = {
   "a task has a worker's environment, and so its address of the database": [
     [
       "lib/testing/deploy.test.ts",
-      "the worker is root with what isolating tasks takes, the others are not root and have no power at all",
+      "who runs the code of others is root with what isolating it takes, the rest are not root and have no power at all",
     ],
     [
       "lib/testing/deploy.test.ts",
